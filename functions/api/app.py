@@ -1,0 +1,189 @@
+"""HTTP: the FastAPI app, and the handler that gives it API Gateway's events."""
+
+import logging
+import os
+from http import HTTPStatus
+from typing import Annotated, Any
+
+import anyio
+from audio_anomaly import pipeline, runtime
+from audio_anomaly.errors import (
+    AudioAnomalyError,
+    AudioTooLargeError,
+    InvalidAudioError,
+    ModelArtifactError,
+    ModelsConfigError,
+    StorageError,
+    UnknownModelError,
+    UnsupportedAudioError,
+)
+from audio_anomaly.schemas import ErrorBody, ModelList, Prediction, Readiness, ServiceInfo
+from fastapi import FastAPI, File, Form, Query, Request, UploadFile
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from mangum import Mangum
+from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+logger = logging.getLogger("audio_anomaly.api")
+
+STATUS_OF: dict[type[AudioAnomalyError], HTTPStatus] = {
+    InvalidAudioError: HTTPStatus.UNPROCESSABLE_ENTITY,
+    UnsupportedAudioError: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    AudioTooLargeError: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    UnknownModelError: HTTPStatus.NOT_FOUND,
+    ModelsConfigError: HTTPStatus.INTERNAL_SERVER_ERROR,
+    ModelArtifactError: HTTPStatus.INTERNAL_SERVER_ERROR,
+    StorageError: HTTPStatus.SERVICE_UNAVAILABLE,
+}
+
+MULTIPART_OVERHEAD_BYTES = 64 * 1024
+HOW_TO_SEND = "send a recording as multipart/form-data, as `curl -F file=@fan.wav` does"
+LARGER_GO_TO_S3 = "larger recordings are scored by uploading them to the input bucket on S3"
+
+
+def _answer(status: int, error: str, detail: str) -> JSONResponse:
+    return JSONResponse(ErrorBody(error=error, detail=detail).model_dump(), status)
+
+
+def _failure(error: AudioAnomalyError) -> JSONResponse:
+    status, detail = STATUS_OF[type(error)], str(error)
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        logger.error("%s: %s", type(error).__name__, detail)
+    if isinstance(error, AudioTooLargeError):
+        detail = f"{detail}; {LARGER_GO_TO_S3}"
+    return _answer(status, type(error).__name__, detail)
+
+
+class UploadLimit:
+    """Answers 413 to a body over the limit, without keeping more of it than the limit."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        limit = runtime.settings().max_upload_bytes
+        most = limit + MULTIPART_OVERHEAD_BYTES
+        received = 0
+        over = False
+
+        async def counted() -> Message:
+            nonlocal received, over
+            message = await receive()
+            received += len(message.get("body", b""))
+            while received > most and message.get("more_body") and received < 4 * most:
+                # Read on, for a client that does not listen before it has sent everything.
+                over, message = True, await receive()
+                received += len(message.get("body", b""))
+            over = over or received > most
+            if over:
+                # What the parser of forms expects of a bad body, and then closes its files.
+                raise MultiPartException("the upload is over the limit")
+            return message
+
+        async def unless_over(message: Message) -> None:
+            if not over:
+                await send(message)
+
+        await self.app(scope, counted, unless_over)
+        if over:
+            error = AudioTooLargeError(
+                f"the upload has over {limit:,} bytes, the most that is read"
+            )
+            await _failure(error)(scope, receive, send)
+
+
+ERRORS: dict[int | str, dict[str, Any]] = {
+    status.value: {"model": ErrorBody, "description": status.phrase}
+    for status in sorted({*STATUS_OF.values(), HTTPStatus.BAD_REQUEST})
+}
+
+app = FastAPI(
+    title=runtime.settings().api_title,
+    version=runtime.settings().api_version,
+    description="Does this machine sound normal, and if not, what is it?",
+)
+app.add_middleware(UploadLimit)
+handler = Mangum(app, lifespan="off")
+
+_predictions = anyio.CapacityLimiter(os.cpu_count() or 1)
+
+
+@app.get("/")
+async def service() -> ServiceInfo:
+    """Name, version and status of the service."""
+    settings = runtime.settings()
+    return ServiceInfo(name=settings.api_title, version=settings.api_version, status="ok")
+
+
+@app.get("/models", responses={k: v for k, v in ERRORS.items() if k in (500, 503)})
+def models() -> ModelList:
+    """Every model that a request may name, and the default one."""
+    return runtime.registry().describe()
+
+
+@app.post("/predict-anomaly", responses=ERRORS, response_model_exclude_none=False)
+async def predict_anomaly(
+    file: Annotated[UploadFile, File(description="WAV, FLAC, OGG, MP3, AIFF or AU")],
+    model_name: Annotated[str | None, Query(description="from /models")] = None,
+    form_model_name: Annotated[str | None, Form(alias="model_name")] = None,
+) -> Prediction:
+    """Score one recording. The name of the model may stand in the URL or in the form."""
+    if model_name and form_model_name and model_name != form_model_name:
+        raise HTTPException(
+            HTTPStatus.BAD_REQUEST,
+            f"model_name is {model_name!r} in the URL and {form_model_name!r} in the form",
+        )
+    recording = await file.read()
+
+    def score() -> Prediction:
+        model = runtime.registry().get(model_name or form_model_name)
+        return pipeline.predict(recording, model, runtime.limits())
+
+    return await anyio.to_thread.run_sync(score, limiter=_predictions)
+
+
+@app.get("/health/ready", response_model=Readiness, responses={503: {"model": ErrorBody}})
+def ready() -> Any:
+    """200 when the default model is loaded and verified, else 503."""
+    try:
+        model = runtime.registry().get()
+    except AudioAnomalyError as error:
+        logger.error("not ready: %s", error)
+        return _answer(HTTPStatus.SERVICE_UNAVAILABLE, type(error).__name__, str(error))
+    return Readiness(status="ready", model_name=model.name, model_version=model.version)
+
+
+@app.exception_handler(AudioAnomalyError)
+async def on_known_error(_: Request, error: AudioAnomalyError) -> JSONResponse:
+    return _failure(error)
+
+
+@app.exception_handler(HTTPException)
+async def on_http_error(request: Request, error: HTTPException) -> JSONResponse:
+    status, detail = HTTPStatus(error.status_code), error.detail
+    if status == HTTPStatus.NOT_FOUND:
+        detail = f"there is nothing at {request.url.path}; /docs lists what there is"
+    elif status == HTTPStatus.METHOD_NOT_ALLOWED:
+        allowed = (error.headers or {}).get("Allow", "another method")
+        detail = f"{request.method} is not possible at {request.url.path}; {allowed} is"
+    answer = _answer(status, status.phrase.replace(" ", ""), detail)
+    answer.headers.update(error.headers or {})
+    return answer
+
+
+@app.exception_handler(RequestValidationError)
+async def on_invalid_request(_: Request, error: RequestValidationError) -> JSONResponse:
+    faults = "; ".join(f"{fault['loc'][-1]}: {fault['msg']}" for fault in error.errors())
+    return _answer(422, "InvalidRequest", f"{faults}; {HOW_TO_SEND}")
+
+
+@app.exception_handler(Exception)
+async def on_defect(_: Request, error: Exception) -> JSONResponse:
+    """The traceback goes to the log, never to the client."""
+    logger.error("unexpected error", exc_info=error)
+    return _answer(500, "InternalServerError", "the service failed; its log has the reason")

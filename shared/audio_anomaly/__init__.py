@@ -1,0 +1,1 @@
+"""Does this machine sound normal? The library behind every way in."""

@@ -1,0 +1,187 @@
+"""Frame descriptors in plain NumPy, each with librosa's value where librosa has one.
+
+Spectra are laid out (frames, bins), each frame contiguous: the transpose of librosa's.
+librosa's own functions are not called where they recompute what the extractor already
+has, or where they need numba's compiler, which does not fit in a Lambda layer.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.fft import next_fast_len
+
+type Array = NDArray[np.float32]
+
+SILENCE = 1e-20
+"""Power below which a sound counts as silent: 200 dB under full scale."""
+
+ZERO_CROSSING_THRESHOLD = 1e-10
+"""A sample closer to zero than this counts as zero, as in librosa.zero_crossings."""
+
+
+def decibels(power: Array, dynamic_range_db: float) -> Array:
+    """Power in dB relative to its own maximum.
+
+    power : float32 [any shape], >= 0
+    Returns float32 of that shape, from -dynamic_range_db to 0; 0 everywhere in silence.
+    Same value as librosa.power_to_db(power, ref=np.max, amin=1e-20, top_db=dynamic_range_db).
+    """
+    top = max(float(power.max()), SILENCE)
+    floor = max(top * 10 ** (-dynamic_range_db / 10), SILENCE)
+    return 10 * np.log10(np.maximum(power, np.float32(floor)) / np.float32(top))
+
+
+def frame_power(power: Array) -> Array:
+    """Mean square of each windowed frame, by Parseval's theorem.
+
+    power : float32 [shape=(frames, 1 + n_fft // 2)], squared magnitudes of an STFT
+    Returns float32 [shape=(frames,)]. The square of librosa.feature.rms(S=magnitude).
+    """
+    n_fft = 2 * (power.shape[1] - 1)
+    return (2 * power.sum(axis=1) - power[:, 0] - power[:, -1]) / np.float32(n_fft**2)
+
+
+def spectral_centroid(magnitude: Array, hz: Array) -> Array:
+    """Magnitude-weighted mean frequency of each frame.
+
+    magnitude : float32 [shape=(frames, bins)], >= 0
+    hz : float32 [shape=(bins,)], centre of each bin
+    Returns float32 [shape=(frames,)] in Hz; 0 where a frame is silent.
+    Same value as librosa.feature.spectral_centroid.
+    """
+    total = magnitude.sum(axis=1)
+    centroid: Array = np.zeros_like(total)
+    np.divide(magnitude @ hz, total, out=centroid, where=total > SILENCE)
+    return centroid
+
+
+def spectral_bandwidth(magnitude: Array, hz: Array, centroid: Array) -> Array:
+    """Magnitude-weighted standard deviation of frequency around the centroid.
+
+    magnitude : float32 [shape=(frames, bins)], >= 0
+    hz : float32 [shape=(bins,)]
+    centroid : float32 [shape=(frames,)] in Hz
+    Returns float32 [shape=(frames,)] in Hz; 0 where a frame is silent.
+    Same value as librosa.feature.spectral_bandwidth.
+    """
+    weighted = hz - centroid[:, None]
+    weighted *= weighted
+    weighted *= magnitude
+    total = magnitude.sum(axis=1)
+    variance: Array = np.zeros_like(total)
+    np.divide(weighted.sum(axis=1), total, out=variance, where=total > SILENCE)
+    return np.sqrt(variance)
+
+
+def spectral_rolloff(magnitude: Array, hz: Array, shares: tuple[float, ...]) -> Array:
+    """Lowest frequency below which a share of the magnitude of a frame lies.
+
+    magnitude : float32 [shape=(frames, bins)], >= 0
+    hz : float32 [shape=(bins,)]
+    shares : each between 0 and 1
+    Returns float32 [shape=(frames, len(shares))] in Hz; 0 where a frame is silent.
+    Same value as librosa.feature.spectral_rolloff, once per share.
+    """
+    cumulative = np.cumsum(magnitude, axis=1)
+    total = cumulative[:, -1:]
+    return np.column_stack([hz[(cumulative >= share * total).argmax(axis=1)] for share in shares])
+
+
+def contrast_bands(hz: Array, fmin_hz: float) -> list[tuple[slice, int]]:
+    """Bins of each octave band, and how many of them make its top and its bottom fifth.
+
+    hz : float32 [shape=(bins,)]; fmin_hz : upper edge of the lowest band.
+    As many octaves as fit below the highest bin. Neighbouring bands share bins as they do
+    in librosa.feature.spectral_contrast.
+    """
+    octaves = int(np.log2(hz[-1] / fmin_hz)) + 1
+    edges = [0.0, *(fmin_hz * 2.0 ** np.arange(octaves + 1))]
+    bands = []
+    for k in range(octaves + 1):
+        inside = np.flatnonzero((hz >= edges[k]) & (hz <= edges[k + 1]))
+        first = inside[0] - (k > 0)
+        last = inside[-1] if k < octaves else len(hz) - 1
+        fifth = max(1, int(np.rint(0.2 * (last - first + 1))))
+        bands.append((slice(int(first), int(last) + (k == octaves)), fifth))
+    return bands
+
+
+def spectral_contrast(magnitude: Array, bands: list[tuple[slice, int]]) -> Array:
+    """Mean of the loudest fifth over the mean of the softest fifth of each band's bins.
+
+    magnitude : float32 [shape=(frames, bins)], >= 0
+    bands : from contrast_bands
+    Returns float32 [shape=(frames, len(bands))] in dB, >= 0.
+    Jiang et al., "Music type classification by spectral contrast feature", ICME 2002.
+    Same value as librosa.feature.spectral_contrast: peaks and valleys are each cut 80 dB
+    under their largest.
+    """
+    peaks, valleys = [], []
+    for band, fifth in bands:
+        ordered = np.sort(magnitude[:, band], axis=1)
+        peaks.append(ordered[:, -fifth:].mean(axis=1))
+        valleys.append(ordered[:, :fifth].mean(axis=1))
+    peak, valley = np.column_stack(peaks), np.column_stack(valleys)
+    offset = 10 * np.log10(max(float(peak.max()), SILENCE) / max(float(valley.max()), SILENCE))
+    return decibels(peak, 80) - decibels(valley, 80) + np.float32(offset)
+
+
+def flux(log_mel: Array) -> tuple[Array, Array]:
+    """Mean rise and mean fall of the bands since the frame before.
+
+    log_mel : float32 [shape=(frames, bands)] in dB
+    Returns two float32 [shape=(frames,)] in dB, >= 0; the first frame's are 0.
+    The rise is librosa.onset.onset_strength(S=log_mel, center=False).
+    """
+    change: Array = np.zeros_like(log_mel)
+    np.subtract(log_mel[1:], log_mel[:-1], out=change[1:])
+    rise: Array = np.maximum(change, 0).mean(axis=1, dtype=np.float32)
+    fall: Array = rise - change.mean(axis=1, dtype=np.float32)
+    return rise, fall
+
+
+def zero_crossing_rate(waveform: Array, n_fft: int, hop_length: int) -> Array:
+    """Share of neighbouring samples of each centred frame whose signs differ.
+
+    waveform : float32 [shape=(samples,)]
+    n_fft : samples in a frame, twice hop_length
+    Returns float32 [shape=(1 + samples // hop_length,)] from 0 to 1.
+    Same value as librosa.feature.zero_crossing_rate, which needs numba.
+    """
+    frames = 1 + len(waveform) // hop_length
+    negative = np.pad(waveform < -ZERO_CROSSING_THRESHOLD, hop_length, mode="edge")
+    crossed = negative[1:] != negative[:-1]
+    crossed = np.append(crossed, False)[: (frames + 1) * hop_length].reshape(frames + 1, -1)
+    block = crossed.sum(axis=1)
+    rate: Array = ((block[:-1] + block[1:] - crossed[1:, -1]) / n_fft).astype(np.float32)
+    return rate
+
+
+def autocorrelation(series: Array) -> Array:
+    """Correlation of a series with itself at every lag.
+
+    series : float32 [shape=(frames,)]
+    Returns float32 [shape=(frames,)], 1 at lag 0 and within -1..1; 0 where nothing varies.
+    """
+    centred = series - series.mean()
+    variance = float(centred @ centred)
+    if variance <= 1e-6 * len(series):
+        return np.zeros_like(centred)
+    # Zeros behind the series, so that its end does not meet its beginning.
+    size = next_fast_len(2 * len(centred), real=True)
+    spectrum = np.fft.rfft(centred, size)
+    lags = np.fft.irfft(spectrum.real**2 + spectrum.imag**2, size)[: len(centred)]
+    correlation: Array = (lags / lags[0]).astype(np.float32)
+    return correlation
+
+
+def onsets(strength: Array, radius: int, least_db: float) -> NDArray[np.intp]:
+    """Frames where the onset strength peaks.
+
+    strength : float32 [shape=(frames,)] in dB, >= 0
+    radius : a peak is the largest value this many frames to either side
+    least_db : and stands this far above the mean
+    Returns the indices, ascending.
+    """
+    padded = np.pad(strength, radius)
+    around = np.lib.stride_tricks.sliding_window_view(padded, 2 * radius + 1).max(axis=1)
+    return np.flatnonzero((strength == around) & (strength > strength.mean() + least_db))

@@ -1,0 +1,256 @@
+"""A model ready to predict: drop -> scale -> predict -> labels, and the predictor strategies."""
+
+import io
+import pickle
+import threading
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import joblib
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import gammainc
+
+from audio_anomaly.descriptors import Array
+from audio_anomaly.errors import ModelArtifactError, ModelsConfigError
+from audio_anomaly.features import FeatureExtractor, extractor
+from audio_anomaly.schemas import ModelEntry
+
+type Fetch = Callable[[str], bytes]
+type Floats = NDArray[np.float64]
+
+NORMAL, ANOMALY = "normal", "anomaly"
+CLASSIFIER_THRESHOLD = 0.5
+DETECTOR_THRESHOLD = 0.9
+
+_unpickling = threading.Lock()
+
+
+class Predictor(Protocol):
+    """Rows of scaled features -> probabilities of classes.
+
+    classes : their names, in the order of the probabilities
+    normal_label : the one that means "as it should be", or None
+    """
+
+    classes: tuple[str, ...]
+    normal_label: str | None
+    threshold: float | None
+
+    def probabilities(self, rows: Floats) -> Floats:
+        """Of each window by itself: [shape=(windows, classes)], each row sums to 1."""
+        ...
+
+    def combine(self, windows: Floats) -> Floats:
+        """Of the whole recording, from those of its windows: [shape=(classes,)]."""
+        ...
+
+
+class SklearnProba:
+    """A classifier with predict_proba; a long recording gets the mean of its windows."""
+
+    def __init__(self, estimator: Any, label_encoder: Any, entry: ModelEntry) -> None:
+        if not hasattr(estimator, "predict_proba"):
+            raise ModelArtifactError(
+                f"{entry.model_path} holds {type(estimator).__name__}, which has no"
+                " predict_proba; the predictor sklearn_proba needs it"
+            )
+        labels = estimator.classes_
+        if label_encoder is not None:
+            labels = label_encoder.inverse_transform(labels)
+        self.classes = tuple(str(label) for label in labels)
+        self.normal_label = entry.normal_label
+        if self.normal_label is not None and self.normal_label not in self.classes:
+            raise ModelsConfigError(
+                f"normal_label {self.normal_label!r} is no class of the model; it has"
+                f" {', '.join(self.classes)}"
+            )
+        self.threshold = entry.threshold
+        if self.threshold is None and self.normal_label is not None:
+            self.threshold = CLASSIFIER_THRESHOLD
+        self._estimator = estimator
+
+    def probabilities(self, rows: Floats) -> Floats:
+        return np.asarray(self._estimator.predict_proba(rows), dtype=np.float64)
+
+    def combine(self, windows: Floats) -> Floats:
+        return np.asarray(windows.mean(axis=0))
+
+
+class SklearnOutlier:
+    """A detector fitted to normal sound alone.
+
+    Its raw score (`mahalanobis` or minus `score_samples`: the larger, the stranger) becomes
+    the share of unseen normal recordings that would score lower: the distribution function
+    of the gamma that models.json gives under `calibration`.
+    """
+
+    classes: tuple[str, ...] = (NORMAL, ANOMALY)
+    normal_label: str | None = NORMAL
+
+    def __init__(self, estimator: Any, _label_encoder: Any, entry: ModelEntry) -> None:
+        if entry.calibration is None:
+            raise ModelsConfigError(
+                "the predictor sklearn_outlier needs `calibration` (shape and scale of a gamma)"
+                " in models.json; `audio-anomaly train` writes it"
+            )
+        threshold = DETECTOR_THRESHOLD if entry.threshold is None else entry.threshold
+        self.threshold: float | None = threshold
+        self._calibration = entry.calibration
+        self._score = raw_score(estimator)
+
+    def probabilities(self, rows: Floats) -> Floats:
+        gamma = self._calibration
+        score = gammainc(gamma.shape, np.maximum(self._score(rows), 0) / gamma.scale)
+        return np.column_stack([1 - score, score])
+
+    def combine(self, windows: Floats) -> Floats:
+        """By the strangest window, judged among as many: P(all of n normal windows are lower).
+
+        So one bad second in an hour counts, and long recordings raise no more false alarms.
+        """
+        score = windows[:, 1].max() ** len(windows)
+        return np.array([1 - score, score])
+
+
+def raw_score(estimator: Any) -> Callable[[Floats], Floats]:
+    """How far each row is from what the detector was fitted to; larger is stranger, >= 0."""
+    if hasattr(estimator, "mahalanobis"):
+        return lambda rows: np.asarray(estimator.mahalanobis(rows))
+    if hasattr(estimator, "score_samples"):
+        return lambda rows: -np.asarray(estimator.score_samples(rows))
+    raise ModelArtifactError(
+        f"{type(estimator).__name__} is no detector: it has neither mahalanobis nor score_samples"
+    )
+
+
+PREDICTORS: dict[str, Callable[[Any, Any, ModelEntry], Predictor]] = {
+    "sklearn_proba": SklearnProba,
+    "sklearn_outlier": SklearnOutlier,
+}
+"""The strategies that `predictor` of a models.json entry may name."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """A verified model with everything that a prediction needs.
+
+    kept : indices of the extractor's features that the model was trained on
+    size_bytes : of its artifacts in memory
+    """
+
+    name: str
+    version: str
+    sample_rate: int
+    window_s: float | None
+    extractor: FeatureExtractor
+    predictor: Predictor
+    kept: NDArray[np.intp]
+    scaler: Any
+    size_bytes: int
+
+    @classmethod
+    def load(cls, name: str, entry: ModelEntry, sample_rate: int, fetch: Fetch) -> "Model":
+        """Build the model of an entry.
+
+        sample_rate : Hz, where the entry names none
+        fetch : gives the verified bytes of the artifact under a key such as "scaler_path"
+        Raises ModelArtifactError or ModelsConfigError, with the model's name in the text.
+        """
+        try:
+            return cls._load(name, entry, sample_rate, fetch)
+        except (ModelArtifactError, ModelsConfigError) as error:
+            raise type(error)(f"model {name!r}: {error}") from error
+
+    @classmethod
+    def _load(cls, name: str, entry: ModelEntry, sample_rate: int, fetch: Fetch) -> "Model":
+        rate = entry.sample_rate or sample_rate
+        extract = extractor(entry.feature_extractor, rate)
+        if entry.predictor not in PREDICTORS:
+            known = ", ".join(sorted(PREDICTORS))
+            raise ModelsConfigError(f"no predictor is called {entry.predictor!r}; known: {known}")
+
+        def load(key: str) -> Any:
+            path = getattr(entry, key)
+            return None if path is None else unpickle(fetch(key), path)
+
+        estimator, scaler = load("model_path"), load("scaler_path")
+        label_encoder, dropped = load("label_encoder_path"), load("dropped_features_path")
+        kept = kept_features(extract.names, () if dropped is None else dropped)
+        _check_width(scaler if scaler is not None else estimator, len(kept))
+        return cls(
+            name=name,
+            version=entry.version,
+            sample_rate=rate,
+            window_s=entry.window_s,
+            extractor=extract,
+            predictor=PREDICTORS[entry.predictor](estimator, label_encoder, entry),
+            kept=kept,
+            scaler=scaler,
+            size_bytes=len(pickle.dumps((estimator, scaler))),
+        )
+
+    def probabilities(self, windows: list[Array]) -> Floats:
+        """Probability of every class for every window [shape=(windows, classes)].
+
+        windows : waveforms at the model's sample rate, none shorter than one analysis frame
+        """
+        rows = np.stack([self.extractor(window)[self.kept] for window in windows])
+        if self.scaler is not None:
+            rows = self.scaler.transform(rows)
+        return self.predictor.probabilities(rows.astype(np.float64, copy=False))
+
+
+def unpickle(data: bytes, path: str) -> Any:
+    """The object in a joblib file. Runs its code: only for bytes that were verified.
+
+    Raises ModelArtifactError where it cannot be read, or was made by another scikit-learn.
+    """
+    from sklearn.exceptions import InconsistentVersionWarning
+
+    # The filters of `warnings` belong to the whole process, hence one at a time.
+    with _unpickling, warnings.catch_warnings():
+        warnings.simplefilter("error", InconsistentVersionWarning)
+        try:
+            return joblib.load(io.BytesIO(data))
+        except InconsistentVersionWarning as warning:
+            raise ModelArtifactError(
+                f"{path} was made by scikit-learn {warning.original_sklearn_version}, and"
+                f" {warning.current_sklearn_version} runs here: train the model again, or"
+                " install that version"
+            ) from None
+        # A damaged pickle raises whatever its half-read instructions lead to.
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error}"
+            raise ModelArtifactError(f"{path} cannot be loaded: {reason}") from error
+
+
+def kept_features(names: tuple[str, ...], dropped: Any) -> NDArray[np.intp]:
+    """Indices of the features that are not dropped.
+
+    dropped : names, indices, or both. Raises ModelArtifactError for one that does not exist.
+    """
+    places = {name: index for index, name in enumerate(names)}
+    gone = set()
+    for item in dropped:
+        if isinstance(item, str) and item in places:
+            gone.add(places[item])
+        elif isinstance(item, (int, np.integer)) and 0 <= item < len(names):
+            gone.add(int(item))
+        else:
+            raise ModelArtifactError(
+                f"dropped feature {item!r} does not exist; the extractor gives {len(names)},"
+                f" from {names[0]} to {names[-1]}"
+            )
+    return np.array([index for index in range(len(names)) if index not in gone], dtype=np.intp)
+
+
+def _check_width(first: Any, given: int) -> None:
+    expected = getattr(first, "n_features_in_", given)
+    if expected != given:
+        raise ModelArtifactError(
+            f"{type(first).__name__} was trained on {expected} features; the extractor gives"
+            f" {given} after dropping"
+        )

@@ -1,0 +1,127 @@
+"""What crosses a border: the entry of a model, its description, a prediction, an error."""
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Probability = Annotated[float, Field(ge=0, le=1)]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+ARTIFACTS = ("model_path", "scaler_path", "label_encoder_path", "dropped_features_path")
+
+
+class Schema(BaseModel):
+    """Fields may be called model_..., as in the original service."""
+
+    model_config = ConfigDict(frozen=True, protected_namespaces=())
+
+
+class Gamma(Schema):
+    """A gamma distribution, by shape and scale; its mean is shape x scale."""
+
+    shape: float = Field(gt=0)
+    scale: float = Field(gt=0)
+
+
+class ModelEntry(Schema):
+    """One model of models.json."""
+
+    model_config = ConfigDict(extra="allow")
+
+    model_path: str
+    scaler_path: str | None = None
+    label_encoder_path: str | None = None
+    dropped_features_path: str | None = None
+    feature_extractor: str = "default"
+    predictor: str = "sklearn_proba"
+    sha256: dict[str, Sha256] = {}
+    sample_rate: int | None = Field(default=None, ge=2000, le=384000)
+    window_s: float | None = Field(default=None, gt=0)
+    threshold: Probability | None = None
+    normal_label: str | None = None
+    calibration: Gamma | None = None
+    classes: list[str] | None = None
+    version: str = "unversioned"
+    sklearn_version: str | None = None
+    description: str = ""
+    metrics: dict[str, Any] = {}
+
+    @model_validator(mode="after")
+    def _checksums_belong_to_artifacts(self) -> "ModelEntry":
+        if strangers := sorted(set(self.sha256) - set(ARTIFACTS)):
+            raise ValueError(f"sha256 names {strangers}; allowed are {list(ARTIFACTS)}")
+        return self
+
+
+class ModelInfo(Schema):
+    """What GET /models says of one model."""
+
+    name: str
+    version: str
+    classes: list[str] | None = Field(description="null until known: the model is not loaded yet")
+    sample_rate: int = Field(description="Hz at which the model listens")
+    threshold: float | None = Field(description="anomaly_score from which a sound is an anomaly")
+    metrics: dict[str, Any]
+    description: str
+    loaded: bool
+
+
+class ModelList(Schema):
+    """The answer of GET /models."""
+
+    models: list[ModelInfo]
+    default: str
+    config_error: str | None = Field(
+        description="why the newest models.json is not in use, or null; the one before it serves"
+    )
+
+
+class Window(Schema):
+    """The verdict on one stretch of a long recording."""
+
+    start_s: float
+    end_s: float
+    prediction: str
+    anomaly_score: Probability | None
+
+
+class Prediction(Schema):
+    """The verdict on one recording."""
+
+    prediction: str = Field(description="the class, or normal and anomaly of a detector")
+    probability: Probability = Field(description="probability of that class")
+    all_probabilities: dict[str, Probability] = Field(description="of every class; sums to 1")
+    latency_ms: float = Field(description="decoding, features and model")
+    model_name: str
+    model_version: str
+    is_anomaly: bool | None = Field(description="null where the model knows no normal class")
+    anomaly_score: Probability | None = Field(description="0 normal .. 1 certainly not")
+    threshold: float | None = Field(description="anomaly_score from which it is an anomaly")
+    duration_s: float
+    sample_rate: int = Field(description="Hz of the recording that was sent")
+    windows: list[Window] | None = Field(
+        default=None, description="stretch by stretch, where the recording is a long one"
+    )
+
+
+class ServiceInfo(Schema):
+    """The answer of GET /."""
+
+    name: str
+    version: str
+    status: str
+
+
+class Readiness(Schema):
+    """The answer of GET /health/ready."""
+
+    status: str
+    model_name: str
+    model_version: str
+
+
+class ErrorBody(Schema):
+    """The body of every failure."""
+
+    error: str
+    detail: str

@@ -1,0 +1,84 @@
+"""Real recordings, and a cold start for every test that touches the runtime."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from audio_anomaly import runtime
+from audio_anomaly.descriptors import Array
+
+from workbench import training
+from workbench.synthesis import write_fan
+
+REAL_DATA = Path(__file__).parents[2] / "shared" / "data"
+
+
+@pytest.fixture(autouse=True)
+def cold_start(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """No settings of the developer's own, no state of the test before."""
+    for name in runtime.Settings.model_fields:
+        monkeypatch.delenv(name.upper(), raising=False)
+    monkeypatch.setenv("MODEL_CACHE_DIR", str(tmp_path / "model-cache"))
+    runtime.clear()
+    yield
+    runtime.clear()
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The ESC-10 and MIMII recordings, where they are at hand."""
+    if not REAL_DATA.is_dir():
+        pytest.skip("the real recordings are not on this machine")
+    return REAL_DATA
+
+
+@pytest.fixture(scope="session", autouse=True)
+def feature_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Not the developer's own cache of features."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="session")
+def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """24 recordings of a sound fan in `normal`, 8 of one with a bearing fault in `faulty`."""
+    folder = tmp_path_factory.mktemp("recordings")
+    for seed in range(24):
+        write_fan(folder / "normal" / f"{seed:02}.wav", seed, faulty=False, duration_s=2)
+    for seed in range(8):
+        write_fan(folder / "faulty" / f"{seed:02}.wav", 100 + seed, faulty=True, duration_s=2)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory, recordings: Path) -> Path:
+    """A models.json with a detector `fan` and a classifier `bearing`, really trained."""
+    models = tmp_path_factory.mktemp("models") / "models.json"
+    normal, faulty = recordings / "normal", recordings / "faulty"
+    training.train(training.Plan(normal, "fan", models, anomalies=faulty, description="A fan."))
+    training.train(training.Plan(recordings, "bearing", models, copies=1))
+    return models
+
+
+@pytest.fixture
+def configured(trained: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The environment of a service with the two trained models."""
+    monkeypatch.setenv("MODELS_CONFIG_PATH", str(trained))
+    return trained
+
+
+def sine(hz: float, seconds: float = 1.0, rate: int = 16000) -> Array:
+    return np.sin(2 * np.pi * hz * np.arange(round(seconds * rate)) / rate).astype(np.float32)
+
+
+def noise(seed: int, seconds: float = 1.0, rate: int = 16000) -> Array:
+    rng = np.random.default_rng(seed)
+    return (0.1 * rng.standard_normal(round(seconds * rate))).astype(np.float32)
+
+
+def click(seconds: float = 1.0, rate: int = 16000) -> Array:
+    waveform = np.zeros(round(seconds * rate), dtype=np.float32)
+    waveform[len(waveform) // 2] = 1
+    return waveform

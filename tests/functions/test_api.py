@@ -1,0 +1,291 @@
+"""Every route as a client of a server sees it, errors included."""
+
+import io
+import json
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx2
+import numpy as np
+import pytest
+import soundfile
+import uvicorn
+from audio_anomaly import audio, pipeline, runtime
+from audio_anomaly.errors import AudioAnomalyError, StorageError
+from audio_anomaly.registry import Registry
+from fastapi.testclient import TestClient
+
+from functions.api.app import STATUS_OF, app
+from tests.conftest import noise
+from workbench.synthesis import fan
+
+
+def wav(waveform: np.ndarray, rate: int = 16000) -> bytes:
+    file = io.BytesIO()
+    soundfile.write(file, waveform, rate, "PCM_16", format="WAV")
+    return file.getvalue()
+
+
+NORMAL = wav(fan(500, faulty=False, duration_s=2))
+FAULTY = wav(fan(501, faulty=True, duration_s=2))
+
+
+@pytest.fixture
+def client(configured: Path) -> TestClient:
+    return TestClient(app, raise_server_exceptions=False)
+
+
+def post(client: httpx2.Client, data: bytes, model: str | None = None) -> httpx2.Response:
+    params = {} if model is None else {"model_name": model}
+    return client.post("/predict-anomaly", files={"file": ("fan.wav", data)}, params=params)
+
+
+def failed(response: httpx2.Response, status: int, error: str, *words: str) -> None:
+    assert response.status_code == status, response.text
+    body = response.json()
+    assert set(body) == {"error", "detail"}
+    assert body["error"] == error
+    for word in words:
+        assert word in body["detail"]
+
+
+def test_the_service_says_who_it_is(client: TestClient) -> None:
+    body = client.get("/").json()
+    assert body == {"name": "Audio anomaly detection", "version": "0.1.0", "status": "ok"}
+
+
+def test_models_are_listed_and_none_is_loaded(client: TestClient) -> None:
+    body = client.get("/models").json()
+    assert body["default"] == "fan"
+    assert body["config_error"] is None
+    fan_info = next(info for info in body["models"] if info["name"] == "fan")
+    assert fan_info["threshold"] == 0.9
+    assert fan_info["sample_rate"] == 16000
+    assert fan_info["description"] == "A fan."
+    assert fan_info["metrics"]["auc"] > 0.9
+    assert [info["loaded"] for info in body["models"]] == [False, False]
+    post(client, NORMAL)
+    loaded = {info["name"]: info["loaded"] for info in client.get("/models").json()["models"]}
+    assert loaded == {"bearing": False, "fan": True}
+
+
+@pytest.mark.parametrize(("data", "verdict"), [(NORMAL, "normal"), (FAULTY, "anomaly")])
+def test_the_detector_tells_a_sound_fan_from_a_faulty_one(
+    client: TestClient, data: bytes, verdict: str
+) -> None:
+    response = post(client, data)
+    assert response.status_code == 200
+    body = response.json()
+    assert body["prediction"] == verdict
+    assert body["is_anomaly"] is (verdict == "anomaly")
+    assert body["all_probabilities"].keys() == {"normal", "anomaly"}
+    assert sum(body["all_probabilities"].values()) == pytest.approx(1, abs=1e-9)
+    assert body["probability"] == body["all_probabilities"][verdict]
+    assert body["anomaly_score"] == pytest.approx(body["all_probabilities"]["anomaly"], abs=1e-12)
+    assert (body["anomaly_score"] >= body["threshold"]) is body["is_anomaly"]
+    assert body["model_name"] == "fan"
+    assert body["duration_s"] == 2
+    assert body["sample_rate"] == 16000
+    assert body["latency_ms"] > 0
+    assert body["windows"] is None
+
+
+@pytest.mark.parametrize(("data", "verdict"), [(NORMAL, "normal"), (FAULTY, "faulty")])
+def test_the_classifier_is_chosen_in_the_url_or_in_the_form(
+    client: TestClient, data: bytes, verdict: str
+) -> None:
+    in_url = post(client, data, "bearing").json()
+    in_form = client.post(
+        "/predict-anomaly", files={"file": data}, data={"model_name": "bearing"}
+    ).json()
+    assert in_url["prediction"] == in_form["prediction"] == verdict
+    assert in_url["model_name"] == in_form["model_name"] == "bearing"
+    assert in_url["is_anomaly"] is (verdict != "normal")
+
+
+def test_two_names_of_a_model_are_refused(client: TestClient) -> None:
+    response = client.post(
+        "/predict-anomaly?model_name=fan", files={"file": NORMAL}, data={"model_name": "bearing"}
+    )
+    failed(response, 400, "BadRequest", "'fan' in the URL", "'bearing' in the form")
+
+
+def test_ready_loads_the_default_model(client: TestClient) -> None:
+    response = client.get("/health/ready")
+    assert response.status_code == 200
+    assert response.json()["model_name"] == "fan"
+    assert response.json()["status"] == "ready"
+
+
+def test_not_ready_where_the_model_cannot_be_loaded(
+    client: TestClient, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = tmp_path / "models.json"
+    copy.write_text(trained.read_text())
+    monkeypatch.setenv("MODELS_CONFIG_PATH", str(copy))
+    runtime.clear()
+    failed(client.get("/health/ready"), 503, "ModelArtifactError", "fan/", "No such file")
+    failed(post(client, NORMAL), 500, "ModelArtifactError", "model 'fan'")
+
+
+def test_an_unknown_model_lists_the_known(client: TestClient) -> None:
+    failed(post(client, NORMAL, "pump"), 404, "UnknownModelError", "'pump'", "bearing, fan")
+
+
+@pytest.mark.parametrize(
+    ("data", "status", "error", "words"),
+    [
+        (b"", 422, "InvalidAudioError", "empty"),
+        (b"just a text", 415, "UnsupportedAudioError", "WAV, FLAC, OGG, MP3, AIFF and AU"),
+        (NORMAL[:20], 422, "InvalidAudioError", "begins like WAV"),
+        (NORMAL[:44], 422, "InvalidAudioError", "0 frames"),
+        (wav(noise(1)[:1000]), 422, "InvalidAudioError", "0.064 s, is needed"),
+    ],
+)
+def test_what_cannot_be_scored_is_refused(
+    client: TestClient, data: bytes, status: int, error: str, words: str
+) -> None:
+    failed(post(client, data), status, error, words)
+
+
+def test_silence_is_scored(client: TestClient) -> None:
+    body = post(client, wav(np.zeros(32000, np.float32))).json()
+    assert body["is_anomaly"] is True
+
+
+def test_a_missing_file_says_how_to_send_one(client: TestClient) -> None:
+    failed(client.post("/predict-anomaly"), 422, "InvalidRequest", "file: ", "curl -F file=@")
+    failed(
+        client.post("/predict-anomaly", data={"file": "fan.wav"}), 422, "InvalidRequest", "curl -F"
+    )
+
+
+def test_errors_of_the_framework_have_the_same_body(client: TestClient) -> None:
+    failed(client.get("/nowhere"), 404, "NotFound", "/nowhere", "/docs")
+    failed(client.get("/predict-anomaly"), 405, "MethodNotAllowed", "POST is")
+
+
+def test_a_long_upload_is_answered_413(configured: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MAX_UPLOAD_BYTES", "50000")
+    client = TestClient(app)
+    limited = post(client, wav(noise(1, 1.7)))
+    failed(limited, 413, "AudioTooLargeError", "54,444 bytes", "at most 50,000", "S3")
+    unread = post(client, wav(noise(1, 60)))
+    failed(unread, 413, "AudioTooLargeError", "over 50,000 bytes", "S3")
+
+
+def test_a_long_recording_is_answered_413(
+    configured: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MAX_DURATION_S", "1")
+    failed(post(TestClient(app), NORMAL), 413, "AudioTooLargeError", "2.0 s; at most 1 s")
+
+
+def test_a_defect_never_shows_its_traceback(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def defect(*_: object) -> None:
+        raise ZeroDivisionError("the secret of the house")
+
+    monkeypatch.setattr(pipeline, "predict", defect)
+    response = post(client, NORMAL)
+    failed(response, 500, "InternalServerError")
+    assert "secret" not in response.text
+    assert "the secret of the house" in caplog.text
+
+
+def test_storage_that_is_down_is_answered_503(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def down(*_: object) -> None:
+        raise StorageError("s3://models/models.json: SlowDown")
+
+    monkeypatch.setattr(Registry, "get", down)
+    failed(post(client, NORMAL), 503, "StorageError", "SlowDown")
+    failed(client.get("/health/ready"), 503, "StorageError", "SlowDown")
+
+
+def test_every_error_has_a_status() -> None:
+    assert set(STATUS_OF) == set(AudioAnomalyError.__subclasses__())
+
+
+def test_the_schema_names_what_a_client_sends_and_gets(client: TestClient) -> None:
+    schema = client.get("/openapi.json").json()
+    assert set(schema["paths"]) == {"/", "/models", "/predict-anomaly", "/health/ready"}
+    operation = schema["paths"]["/predict-anomaly"]["post"]
+    assert "multipart/form-data" in operation["requestBody"]["content"]
+    assert {"200", "400", "404", "413", "415", "422", "500", "503"} <= set(operation["responses"])
+    assert client.get("/docs").status_code == 200
+
+
+@pytest.fixture
+def server(configured: Path) -> Iterator[str]:
+    """The service under uvicorn, on a free port. Gives its URL."""
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning", lifespan="off"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    server.should_exit = True
+    thread.join()
+
+
+def test_a_prediction_does_not_block_other_requests(
+    server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began, go_on = threading.Event(), threading.Event()
+    load = audio.load
+
+    def slow(*args: object) -> audio.Recording:
+        began.set()
+        assert go_on.wait(timeout=10)
+        return load(*args)
+
+    monkeypatch.setattr(audio, "load", slow)
+    answers = []
+
+    def send() -> None:
+        with httpx2.Client(base_url=server) as client:
+            answers.append(post(client, NORMAL))
+
+    thread = threading.Thread(target=send)
+    thread.start()
+    assert began.wait(timeout=10)
+    assert httpx2.get(f"{server}/").json()["status"] == "ok"
+    assert httpx2.get(f"{server}/models").status_code == 200
+    assert not answers
+    go_on.set()
+    thread.join()
+    assert answers[0].json()["prediction"] == "normal"
+
+
+def test_many_at_once_get_the_same_answer_as_one(server: str) -> None:
+    with httpx2.Client(base_url=server) as client:
+        expected = post(client, FAULTY).json()["all_probabilities"]
+        found = []
+        threads = [
+            threading.Thread(target=lambda: found.append(post(client, FAULTY).json()))
+            for _ in range(16)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert [body["all_probabilities"] for body in found] == [expected] * 16
+
+
+def test_a_client_that_sends_too_much_still_gets_its_answer(
+    server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MAX_UPLOAD_BYTES", "1000000")
+    runtime.clear()
+    with httpx2.Client(base_url=server) as client:
+        failed(post(client, bytes(3_000_000)), 413, "AudioTooLargeError", "1,000,000 bytes")
+        assert post(client, NORMAL).status_code == 200
+
+
+def test_the_bodies_are_json(server: str) -> None:
+    assert json.loads(httpx2.get(f"{server}/nowhere").text)["error"] == "NotFound"

@@ -1,0 +1,220 @@
+"""Every format that is read, every recording that is refused, and in which words."""
+
+import io
+import random
+import re
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import soxr
+from audio_anomaly import audio
+from audio_anomaly.audio import AudioLimits
+from audio_anomaly.descriptors import Array
+from audio_anomaly.errors import (
+    AudioAnomalyError,
+    AudioTooLargeError,
+    InvalidAudioError,
+    UnsupportedAudioError,
+)
+
+from tests.conftest import noise, sine
+from workbench.synthesis import fan
+
+RATE = 16000
+LIMITS = AudioLimits(max_bytes=10_000_000, max_duration_s=60)
+
+
+def encoded(
+    waveform: Array, kind: str = "WAV", subtype: str | None = None, rate: int = RATE
+) -> bytes:
+    file = io.BytesIO()
+    soundfile.write(file, waveform, rate, subtype, format=kind)
+    return file.getvalue()
+
+
+def load(data: bytes, rate: int = RATE, limits: AudioLimits = LIMITS) -> Array:
+    return audio.load(data, rate, limits).waveform
+
+
+@pytest.mark.parametrize(
+    ("kind", "subtype", "tolerance"),
+    [
+        ("WAV", "PCM_U8", 1 / 100),
+        ("WAV", "PCM_16", 1e-4),
+        ("WAV", "PCM_24", 1e-6),
+        ("WAV", "PCM_32", 1e-6),
+        ("WAV", "FLOAT", 0),
+        ("WAV", "DOUBLE", 0),
+        ("WAV", "ULAW", 0.02),
+        ("WAV", "ALAW", 0.02),
+        ("WAVEX", "PCM_16", 1e-4),
+        ("RF64", "PCM_16", 1e-4),
+        ("FLAC", "PCM_16", 1e-4),
+        ("FLAC", "PCM_24", 1e-6),
+        ("AIFF", "PCM_16", 1e-4),
+        ("AU", "PCM_16", 1e-4),
+    ],
+)
+def test_every_sample_arrives(kind: str, subtype: str, tolerance: float) -> None:
+    original = fan(1, faulty=True)
+    decoded = load(encoded(original, kind, subtype))
+    assert decoded.dtype == np.float32
+    np.testing.assert_allclose(decoded, original, rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize(("kind", "subtype"), [("OGG", "VORBIS"), ("MP3", "MPEG_LAYER_III")])
+def test_lossy_formats_keep_the_tone_and_the_duration(kind: str, subtype: str) -> None:
+    recording = audio.load(encoded(sine(1000, 2.0) / 2, kind, subtype), RATE, LIMITS)
+    spectrum = np.abs(np.fft.rfft(recording.waveform))
+    loudest_hz = spectrum.argmax() * RATE / len(recording.waveform)
+    assert loudest_hz == pytest.approx(1000, abs=2)
+    assert recording.duration_s == pytest.approx(2, abs=0.15)
+
+
+def test_channels_are_averaged() -> None:
+    left, right = noise(1), noise(2)
+    decoded = load(encoded(np.column_stack([left, right]), subtype="FLOAT"))
+    np.testing.assert_allclose(decoded, (left + right) / 2, rtol=0, atol=1e-7)
+
+
+@pytest.mark.parametrize("rate", [8000, 11025, 22050, 44100, 48000, 96000])
+def test_a_recording_is_resampled_to_the_rate_of_the_model(rate: int) -> None:
+    original = sine(440, 3.0, rate)
+    recording = audio.load(encoded(original, subtype="FLOAT", rate=rate), RATE, LIMITS)
+    assert recording.sample_rate == rate
+    assert recording.duration_s == pytest.approx(3, abs=1e-9)
+    expected = soxr.resample(original, rate, RATE)
+    assert len(recording.waveform) == pytest.approx(len(expected), abs=1)
+    inner = slice(500, 40_000)
+    np.testing.assert_allclose(recording.waveform[inner], expected[inner], rtol=0, atol=1e-4)
+
+
+def test_a_file_and_its_bytes_are_the_same_recording(tmp_path: Path) -> None:
+    for kind in ("WAV", "FLAC", "OGG", "MP3"):
+        data = encoded(fan(2, faulty=False), kind, rate=48000)
+        # The suffix is a name like any other; the content decides.
+        path = tmp_path / f"{kind}.raw"
+        path.write_bytes(data)
+        np.testing.assert_array_equal(audio.load(path, RATE, LIMITS).waveform, load(data))
+
+
+def test_long_recordings_are_the_same_in_one_block_or_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = encoded(noise(3, 10, 44100), rate=44100)
+    whole = load(data)
+    monkeypatch.setattr(audio, "BLOCK_SAMPLES", 5000)
+    np.testing.assert_allclose(load(data), whole, rtol=0, atol=1e-6)
+
+
+WAV = encoded(fan(1, faulty=False))
+
+
+def wav_header(channels: int = 1, rate: int = RATE, data_bytes: int = 0) -> bytes:
+    return struct.pack(
+        "<4sI4s4sIHHIIHH4sI",
+        *(b"RIFF", 36 + data_bytes, b"WAVE", b"fmt ", 16, 1, channels),
+        *(rate, rate * channels * 2 % 2**32, channels * 2 % 65536, 16, b"data", data_bytes),
+    )
+
+
+def with_sample(value: float) -> bytes:
+    waveform = noise(1)
+    waveform[5000] = value
+    return encoded(waveform, subtype="FLOAT")
+
+
+REFUSED = {
+    "empty": (b"", InvalidAudioError, "the file is empty (0 bytes)"),
+    "text": (b"hello, fan " * 50, UnsupportedAudioError, "begins with b'hello, f'; WAV, FLAC"),
+    "png": (b"\x89PNG\r\n\x1a\n" * 40, UnsupportedAudioError, "this is not a recording"),
+    "avi": (b"RIFF\x00\x10\x00\x00AVI LIST" * 40, UnsupportedAudioError, "not a recording"),
+    "zeros": (bytes(5000), UnsupportedAudioError, "this is not a recording"),
+    "first bytes of a wav": (WAV[:10], InvalidAudioError, "begins like WAV but cannot be decoded"),
+    "header cut": (WAV[:30], InvalidAudioError, "begins like WAV but cannot be decoded"),
+    "no frames": (wav_header(), InvalidAudioError, "holds no sound (0 frames)"),
+    "no data": (WAV[:44], InvalidAudioError, "holds no sound (0 frames)"),
+    "flac cut": (encoded(noise(1, 20), "FLAC")[:9000], InvalidAudioError, "damaged|cut short"),
+    "flac header": (encoded(noise(1), "FLAC")[:20], InvalidAudioError, "begins like FLAC"),
+    "ogg header": (encoded(noise(1), "OGG")[:40], InvalidAudioError, "begins like OGG"),
+    "not a number": (with_sample(float("nan")), InvalidAudioError, "not finite numbers"),
+    "infinite": (with_sample(float("inf")), InvalidAudioError, "not finite numbers"),
+    "far over full scale": (with_sample(1e30), InvalidAudioError, "a sample of 1e+30; full scale"),
+    "rate 1 Hz": (wav_header(rate=1, data_bytes=2) + b"ab", InvalidAudioError, "rate is 1 Hz"),
+    "rate 10 MHz": (
+        wav_header(rate=10_000_000, data_bytes=2) + b"ab",
+        InvalidAudioError,
+        "rate is 10,000,000 Hz; 2,000 to 384,000 Hz are read",
+    ),
+    "200 channels": (
+        wav_header(channels=200, data_bytes=400) + bytes(400),
+        InvalidAudioError,
+        "200 channels; 1 to 64 are read",
+    ),
+    "too many bytes": (
+        WAV + bytes(10_000_000),
+        AudioTooLargeError,
+        "has 10,160,044 bytes; at most 10,000,000",
+    ),
+    "too long": (
+        encoded(np.zeros(RATE * 61, np.float32)),
+        AudioTooLargeError,
+        "lasts 61.0 s; at most 60 s are read",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+@pytest.mark.parametrize("as_file", [False, True], ids=["bytes", "file"])
+def test_refused(case: str, as_file: bool, tmp_path: Path) -> None:
+    data, kind, words = REFUSED[case]
+    path = tmp_path / "recording.wav"
+    path.write_bytes(data)
+    with pytest.raises(kind, match=words if "|" in words else re.escape(words)):
+        audio.load(path if as_file else data, RATE, LIMITS)
+
+
+def test_a_small_file_that_lasts_for_hours_is_refused_unread(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hours = encoded(np.zeros(RATE * 3600 * 2, np.float32), "FLAC")
+    assert len(hours) < 1_000_000
+    monkeypatch.setattr(soundfile.SoundFile, "read", None)
+    with pytest.raises(AudioTooLargeError, match=r"lasts 7,200.0 s"):
+        load(hours)
+
+
+def test_decoding_stops_at_the_limit_where_the_header_does_not_tell() -> None:
+    flac = bytearray(encoded(np.zeros(RATE * 600, np.float32), "FLAC"))
+    # Total samples, the low 36 bits at byte 18: 0 means unknown.
+    flac[21] &= 0xF0
+    flac[22:26] = bytes(4)
+    with pytest.raises(AudioTooLargeError, match="lasts more than 60 s"):
+        load(bytes(flac))
+
+
+def test_a_wav_that_was_never_closed_gives_what_was_recorded() -> None:
+    streamed = bytearray(WAV)
+    streamed[4:8] = streamed[40:44] = b"\xff\xff\xff\xff"
+    assert len(load(bytes(streamed))) == 5 * RATE
+
+
+@pytest.mark.parametrize("kind", ["WAV", "FLAC", "OGG", "MP3", "AIFF", "AU"])
+def test_damaged_files_are_refused_or_read_but_never_crash(kind: str) -> None:
+    original = encoded(noise(1, 0.5), kind)
+    chance = random.Random(7)
+    for _ in range(150):
+        data = bytearray(original)
+        for _ in range(chance.randint(1, 8)):
+            data[chance.randrange(len(data) if chance.random() < 0.5 else 64)] = chance.randrange(
+                256
+            )
+        if chance.random() < 0.3:
+            del data[chance.randrange(len(data)) :]
+        try:
+            waveform = load(bytes(data))
+        except AudioAnomalyError:
+            continue
+        assert waveform.ndim == 1
+        assert np.isfinite(waveform).all()

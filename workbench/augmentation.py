@@ -1,0 +1,100 @@
+"""Altered copies of a recording, for training: another speed, place, microphone, background."""
+
+import numpy as np
+import soxr
+from audio_anomaly.descriptors import Array
+from numpy.typing import NDArray
+
+TRIM_SHARE = 0.5
+TRIM_BELOW = 1e-4
+TRIM_LEAST_SAMPLES = 4096
+SPEED_OCTAVES = 0.2
+CROP_SHARE, CROP_TO = 0.7, (0.6, 1.0)
+COLOUR_SHARE, TILT_DB_PER_OCTAVE, PEAK_DB, PEAK_HZ = 0.7, 1.5, 6.0, (100.0, 6400.0)
+LOW_PASS_SHARE, LOW_PASS_HZ, LOW_PASS_ORDER = 0.3, (2500.0, 7500.0), 8
+NOISE_SHARE, NOISE_SNR_DB = 0.7, (15.0, 50.0)
+
+
+def augment(waveform: Array, sample_rate: int, rng: np.random.Generator) -> Array:
+    """One altered copy of a waveform, of another length.
+
+    waveform : float32 [shape=(samples,)] at sample_rate Hz
+    Returns float32, at least half as long, or the whole where it is very short.
+    """
+    copy = trim(waveform) if rng.random() < TRIM_SHARE else waveform
+    octaves = rng.uniform(-SPEED_OCTAVES, SPEED_OCTAVES)
+    copy = soxr.resample(copy, 2.0**octaves, 1.0).astype(np.float32)
+    if rng.random() < CROP_SHARE:
+        copy = crop(copy, round(rng.uniform(*CROP_TO) * len(copy)), rng)
+    if rng.random() < COLOUR_SHARE:
+        tilt = rng.uniform(-TILT_DB_PER_OCTAVE, TILT_DB_PER_OCTAVE)
+        peak_hz = PEAK_HZ[0] * (PEAK_HZ[1] / PEAK_HZ[0]) ** rng.random()
+        copy = equalise(copy, sample_rate, tilt, rng.uniform(-PEAK_DB, PEAK_DB), peak_hz)
+    if rng.random() < LOW_PASS_SHARE:
+        copy = low_pass(copy, sample_rate, rng.uniform(*LOW_PASS_HZ))
+    if rng.random() < NOISE_SHARE:
+        copy = add_noise(copy, rng.uniform(*NOISE_SNR_DB), rng, exponent=int(rng.integers(2)))
+    return copy
+
+
+def trim(waveform: Array) -> Array:
+    """Without the digital silence at both ends: all that lies 80 dB under the peak."""
+    loud = np.flatnonzero(np.abs(waveform) > TRIM_BELOW * np.abs(waveform).max(initial=0))
+    if len(loud) == 0 or loud[-1] + 1 - loud[0] < TRIM_LEAST_SAMPLES:
+        return waveform
+    return waveform[loud[0] : loud[-1] + 1]
+
+
+def crop(waveform: Array, samples: int, rng: np.random.Generator) -> Array:
+    """A random stretch of `samples` that holds a tenth of the mean power of the whole.
+
+    The whole, where eight tries find none: a stretch of silence is no recording.
+    """
+    least = 0.1 * np.mean(np.square(waveform, dtype=np.float64))
+    for _ in range(8):
+        start = int(rng.integers(len(waveform) - samples + 1))
+        part = waveform[start : start + samples]
+        if np.mean(np.square(part, dtype=np.float64)) >= least:
+            return part
+    return waveform
+
+
+def equalise(
+    waveform: Array, sample_rate: int, tilt_db_per_octave: float, peak_db: float, peak_hz: float
+) -> Array:
+    """Another microphone: a tilt around 1 kHz and one peak, an octave wide; without phase."""
+    hz = _positive_hz(waveform, sample_rate)
+    tilt = tilt_db_per_octave * np.log2(hz / 1000)
+    return _filtered(waveform, tilt + peak_db * np.exp(-2 * np.log2(hz / peak_hz) ** 2))
+
+
+def low_pass(waveform: Array, sample_rate: int, cutoff_hz: float) -> Array:
+    """A Butterworth low-pass of order 8, without phase."""
+    hz = _positive_hz(waveform, sample_rate)
+    return _filtered(waveform, -10 * np.log10(1 + (hz / cutoff_hz) ** (2 * LOW_PASS_ORDER)))
+
+
+def add_noise(
+    waveform: Array, snr_db: float, rng: np.random.Generator, exponent: float = 1
+) -> Array:
+    """The waveform in noise, snr_db under the mean power of the whole recording.
+
+    exponent : the power density of the noise falls as frequency**-exponent; 0 white, 1 pink
+    """
+    spectrum = np.fft.rfft(rng.standard_normal(len(waveform)))
+    bins = np.arange(len(spectrum), dtype=float)
+    bins[0] = np.inf if exponent else 1
+    noise = np.fft.irfft(spectrum * bins ** (-exponent / 2), len(waveform))
+    noise /= np.sqrt(np.mean(noise**2))
+    rms = np.sqrt(np.mean(np.square(waveform, dtype=np.float64)))
+    noisy: Array = (waveform + noise * rms * 10 ** (-snr_db / 20)).astype(np.float32)
+    return noisy
+
+
+def _positive_hz(waveform: Array, sample_rate: int) -> NDArray[np.float64]:
+    return np.maximum(np.fft.rfftfreq(len(waveform), 1 / sample_rate), 20.0)
+
+
+def _filtered(waveform: Array, gain_db: NDArray[np.float64]) -> Array:
+    spectrum = np.fft.rfft(waveform) * 10 ** (gain_db / 20)
+    return np.fft.irfft(spectrum, len(waveform)).astype(np.float32)

@@ -1,0 +1,392 @@
+"""`audio-anomaly`: predict, models, train, evaluate, serve."""
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from audio_anomaly.errors import AudioAnomalyError
+from audio_anomaly.schemas import ErrorBody, Prediction
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Column, Table
+
+from workbench.recordings import FolderError
+
+if TYPE_CHECKING:
+    pass
+
+app = typer.Typer(
+    help="Does this machine sound normal, and if not, what is it?",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    epilog="Exit codes: 0 done, 1 a recording could not be scored, 2 wrong usage,"
+    " 3 the models or folders are at fault, 10 an anomaly (with --fail-on-anomaly).",
+)
+
+SOME_FAILED, AT_FAULT, ANOMALY_FOUND = 1, 3, 10
+
+out = Console()
+err = Console(stderr=True)
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
+Models = Annotated[
+    Path | None,
+    typer.Option(help="models.json. [default: MODELS_CONFIG_PATH, or this project's]"),
+]
+Seed = Annotated[int, typer.Option(help="The same seed gives the same result, bit for bit.")]
+GroupPattern = Annotated[
+    str | None,
+    typer.Option(
+        help="Regular expression on the file's name: recordings that agree in its first group"
+        " (takes of one machine, say) never stand on both sides of a split."
+    ),
+]
+FoldPattern = Annotated[
+    str | None,
+    typer.Option(help="Regular expression on the file's name that gives its fold: '^(\\d)-'."),
+]
+Anomalies = Annotated[
+    Path | None,
+    typer.Option(help="Anomalous recordings; they only evaluate a detector, never train it."),
+]
+FixedGain = Annotated[
+    bool,
+    typer.Option(
+        "--fixed-gain",
+        help="Loudness counts too. Only where every recording, now and later, comes from one"
+        " microphone at one place and gain.",
+    ),
+]
+Copies = Annotated[
+    int,
+    typer.Option(min=0, max=50, help="Augmented copies of each recording, for a classifier."),
+]
+SampleRate = Annotated[
+    int, typer.Option(min=2000, max=384000, help="Hz at which the model listens.")
+]
+WindowS = Annotated[
+    float | None,
+    typer.Option(min=0.1, help="Seconds that are judged at a time. [default: the median]"),
+]
+Threshold = Annotated[
+    float,
+    typer.Option(min=0, max=1, help="Anomaly score from which a detector calls an anomaly."),
+]
+
+
+@app.command()
+def predict(
+    recordings: Annotated[list[Path], typer.Argument(metavar="FILE|FOLDER...", show_default=False)],
+    model: Annotated[
+        str | None, typer.Option(help="Name of the model. [default: DEFAULT_MODEL_NAME]")
+    ] = None,
+    models: Models = None,
+    fail_on_anomaly: Annotated[
+        bool, typer.Option("--fail-on-anomaly", help="Exit with 10 where there is an anomaly.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Score recordings, or every recording below a folder."""
+    from audio_anomaly import pipeline, runtime
+
+    from workbench.recordings import expand
+
+    with _faults(as_json):
+        files = expand(recordings)
+        _configure(models)
+        loaded = runtime.registry().get(model)
+        limits = runtime.limits()
+    results: list[tuple[Path, Prediction | ErrorBody]] = []
+    with _bars(show=len(files) > 1 and not as_json) as progress:
+        advance = progress("Listening", len(files))
+        for file in files:
+            try:
+                results.append((file, pipeline.predict(file, loaded, limits)))
+            except (AudioAnomalyError, OSError) as error:
+                detail = error.strerror if isinstance(error, OSError) else None
+                body = ErrorBody(error=type(error).__name__, detail=detail or str(error))
+                results.append((file, body))
+            advance()
+    if as_json:
+        _print_json([{"file": str(file), **result.model_dump()} for file, result in results])
+    else:
+        _print_predictions(results)
+    if any(isinstance(result, ErrorBody) for _, result in results):
+        raise typer.Exit(SOME_FAILED)
+    if fail_on_anomaly and any(isinstance(r, Prediction) and r.is_anomaly for _, r in results):
+        raise typer.Exit(ANOMALY_FOUND)
+
+
+@app.command("models")
+def list_models(models: Models = None, as_json: Json = False) -> None:
+    """List the models."""
+    from audio_anomaly import runtime
+
+    with _faults(as_json):
+        _configure(models)
+        found = runtime.registry().describe()
+    if as_json:
+        return _print_json(found.model_dump())
+    table = Table("model", "version", "classes", "Hz", "threshold", "measured", "description")
+    for info in found.models:
+        default = " (default)" if info.name == found.default else ""
+        classes = ", ".join(info.classes) if info.classes else "normal, anomaly"
+        measured = "\n".join(
+            f"{key} {value:g}" for key, value in info.metrics.items() if isinstance(value, float)
+        )
+        threshold = "" if info.threshold is None else f"{info.threshold:g}"
+        table.add_row(
+            info.name + default,
+            *(info.version, classes, str(info.sample_rate), threshold, measured),
+            info.description,
+        )
+    out.print(table)
+    return None
+
+
+@app.command()
+def train(
+    folder: Annotated[
+        Path,
+        typer.Argument(
+            help="A subfolder per class trains a classifier; normal recordings alone, a detector.",
+            show_default=False,
+        ),
+    ],
+    name: Annotated[str, typer.Option(help="Name of the model.", show_default=False)],
+    anomalies: Anomalies = None,
+    models: Annotated[Path, typer.Option(help="models.json to add to.")] = Path(
+        "models/models.json"
+    ),
+    group_pattern: GroupPattern = None,
+    fold_pattern: FoldPattern = None,
+    sample_rate: SampleRate = 16000,
+    window_s: WindowS = None,
+    copies: Copies = 8,
+    threshold: Threshold = 0.9,
+    fixed_gain: FixedGain = False,
+    seed: Seed = 0,
+    description: Annotated[str, typer.Option(help="One line for people.")] = "",
+    version: Annotated[str | None, typer.Option(help="[default: today]")] = None,
+    as_json: Json = False,
+) -> None:
+    """Train a model: its artifacts, its entry in models.json and a report."""
+    with _faults(as_json), _bars(show=not as_json) as progress:
+        from workbench import training
+
+        plan = training.Plan(
+            folder=folder,
+            name=name,
+            models=models,
+            anomalies=anomalies,
+            group_pattern=group_pattern,
+            fold_pattern=fold_pattern,
+            sample_rate=sample_rate,
+            window_s=window_s,
+            copies=copies,
+            threshold=threshold,
+            fixed_gain=fixed_gain,
+            seed=seed,
+            description=description,
+            version=version,
+        )
+        trained = training.train(plan, progress)
+    if as_json:
+        entry = trained.entry.model_dump(mode="json", exclude_none=True)
+        return _print_json({"name": name, "entry": entry, "metrics": trained.result.metrics()})
+    out.print(trained.report, highlight=False, soft_wrap=True)
+    out.print(
+        f"The model is in {trained.folder}, its entry in {models}; the plots are in report.png."
+    )
+    out.print(f"Try it: audio-anomaly predict FILE --model {name} --models {models}")
+    return None
+
+
+@app.command()
+def evaluate(
+    folder: Annotated[
+        Path,
+        typer.Argument(
+            help="A subfolder per class, or normal recordings alone.", show_default=False
+        ),
+    ],
+    model: Annotated[
+        str | None,
+        typer.Option(help="Judge this model as it is, on recordings that are new to it."),
+    ] = None,
+    anomalies: Anomalies = None,
+    each_class_as_normal: Annotated[
+        bool,
+        typer.Option("--each-class-as-normal", help="A detector for each class in turn."),
+    ] = False,
+    models: Models = None,
+    group_pattern: GroupPattern = None,
+    fold_pattern: FoldPattern = None,
+    sample_rate: SampleRate = 16000,
+    window_s: WindowS = None,
+    copies: Copies = 8,
+    threshold: Threshold = 0.9,
+    fixed_gain: FixedGain = False,
+    seed: Seed = 0,
+    as_json: Json = False,
+) -> None:
+    """Measure the training recipe by cross-validation, or a finished model with --model."""
+    with _faults(as_json), _bars(show=not as_json) as progress:
+        from workbench import assessment, training
+
+        plan = training.Plan(
+            folder=folder,
+            name=model or "recipe",
+            models=_configure(models) if model else Path("models/models.json"),
+            anomalies=anomalies,
+            group_pattern=group_pattern,
+            fold_pattern=fold_pattern,
+            sample_rate=sample_rate,
+            window_s=window_s,
+            copies=copies,
+            threshold=threshold,
+            fixed_gain=fixed_gain,
+            seed=seed,
+        )
+        if model is not None:
+            found = assessment.of_model(plan, progress)
+        elif each_class_as_normal:
+            found = assessment.of_each_class(plan, progress)
+        else:
+            found = assessment.of_recipe(plan, progress)
+    if as_json:
+        return _print_json(found.metrics)
+    for warning in found.warnings:
+        err.print(f"[yellow]Beware:[/yellow] {warning}")
+    out.print(found.text, highlight=False, soft_wrap=True)
+    return None
+
+
+@app.command()
+def serve(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8000,
+    models: Models = None,
+    as_json: Json = False,
+) -> None:
+    """Run the HTTP service on this machine, until Ctrl-C."""
+    import uvicorn
+
+    with _faults(as_json):
+        _configure(models)
+        from functions.api.app import app as service
+
+    server = uvicorn.Server(uvicorn.Config(service, log_level="warning", lifespan="off"))
+    with _listening(host, port) as socket:
+        url = f"http://{host}:{socket.getsockname()[1]}"
+        if as_json:
+            _print_json({"url": url})
+        else:
+            out.print(f"Listening at {url}, described at {url}/docs. Stop with Ctrl-C.")
+            out.print(f"Try:  curl -F file=@recording.wav {url}/predict-anomaly", highlight=False)
+        server.run(sockets=[socket])
+
+
+@contextmanager
+def _listening(host: str, port: int) -> Iterator[Any]:
+    import socket
+
+    try:
+        listener = socket.create_server((host, port))
+    except OSError as error:
+        err.print(
+            f"[red]Cannot listen on {host}:{port}:[/red] {error.strerror};"
+            " --port 0 takes a free one"
+        )
+        raise typer.Exit(AT_FAULT) from None
+    with listener:
+        yield listener
+
+
+def _configure(models: Path | None) -> Path:
+    """Point the runtime at a models.json: the given one, the environment's, or the project's."""
+    from audio_anomaly import runtime
+    from audio_anomaly.settings import MODELS_CONFIG_PATH
+
+    if models is not None:
+        os.environ.pop("MODELS_CONFIG_JSON", None)
+        os.environ["MODELS_CONFIG_PATH"] = str(models)
+    else:
+        settings = runtime.settings()
+        chosen = (settings.models_config_path, settings.models_config_json, settings.model_path)
+        if not any(chosen) and not Path(MODELS_CONFIG_PATH).exists():
+            project = Path(__file__).parents[1] / MODELS_CONFIG_PATH
+            os.environ["MODELS_CONFIG_PATH"] = str(project)
+    runtime.clear()
+    return Path(runtime.settings().models_config_path or MODELS_CONFIG_PATH)
+
+
+@contextmanager
+def _faults(as_json: bool) -> Iterator[None]:
+    """What stops a whole command, said in one line."""
+    try:
+        yield
+    except (AudioAnomalyError, FolderError) as error:
+        if as_json:
+            _print_json(ErrorBody(error=type(error).__name__, detail=str(error)).model_dump())
+        else:
+            err.print("[red]Error:[/red]", str(error), highlight=False, markup=True)
+        raise typer.Exit(AT_FAULT) from None
+
+
+@contextmanager
+def _bars(*, show: bool) -> Iterator[Callable[[str, int], Callable[[], Any]]]:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=err, disable=not (show and err.is_terminal)) as progress:
+
+        def start(step: str, total: int) -> Callable[[], None]:
+            task = progress.add_task(step, total=total)
+            return lambda: progress.advance(task)
+
+        yield start
+
+
+def _print_json(value: Any) -> None:
+    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def _print_predictions(results: Sequence[tuple[Path, Prediction | ErrorBody]]) -> None:
+    table = Table(Column("recording", overflow="fold"), "verdict", "probability")
+    for heading in ("anomaly score", "duration", "took"):
+        table.add_column(heading, justify="right")
+    for file, result in results:
+        if isinstance(result, ErrorBody):
+            table.add_row(str(file), f"[red]{result.error}[/red]", "", "", "", "")
+            continue
+        colour = {None: "cyan", True: "red", False: "green"}[result.is_anomaly]
+        score = "" if result.anomaly_score is None else f"{result.anomaly_score:.3f}"
+        table.add_row(
+            str(file),
+            f"[{colour}]{result.prediction}[/{colour}]",
+            *(f"{result.probability:.3f}", score),
+            *(f"{result.duration_s:.1f} s", f"{result.latency_ms:.0f} ms"),
+        )
+    out.print(table)
+    for file, result in results:
+        if isinstance(result, ErrorBody):
+            err.print(f"{file}: {result.detail}", highlight=False, markup=False)
+    scored = [result for _, result in results if isinstance(result, Prediction)]
+    if len(results) > 1:
+        strange = sum(bool(result.is_anomaly) for result in scored)
+        out.print(f"{len(scored)} of {len(results)} scored, {strange} anomalies", highlight=False)
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,207 @@
+"""What is fitted, and how it is calibrated: one recipe for classifiers, one for detectors.
+
+Everything that ends in an artifact is a plain scikit-learn object.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from audio_anomaly.descriptors import Array
+from audio_anomaly.features import FeatureExtractor
+from audio_anomaly.model import PREDICTORS, Floats, Predictor, raw_score
+from audio_anomaly.schemas import Gamma, ModelEntry
+from numpy.typing import NDArray
+from scipy import stats
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.covariance import LedoitWolf
+from sklearn.decomposition import PCA
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.ensemble import VotingClassifier
+from sklearn.model_selection import (
+    GroupKFold,
+    LeaveOneGroupOut,
+    StratifiedGroupKFold,
+)
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import LabelEncoder, MinMaxScaler, StandardScaler
+from sklearn.svm import SVC
+
+from workbench.dataset import Rows
+from workbench.recordings import FolderError
+
+COPIES = 8
+COMPONENTS = 80
+CLASSIFIER_FAMILY_EXPONENT = 0.25
+SVC_C = 10.0
+DEVIATION_FLOOR = 0.3
+CLIP = 8.0
+"""Deviations beyond which a feature counts no further: none may outvote all others."""
+
+TOP_CUT_FROM, TOP_CUT_WIDENING = 8, 1.6
+LEAVE_ONE_OUT_UP_TO = 40
+FEWEST_GROUPS = 3
+FEWEST_NORMALS = 4
+"""Recordings of normal sound; with fewer there is nothing to calibrate on."""
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A fitted model, before it is written down.
+
+    fields : of its models.json entry that the fit decides
+    """
+
+    predictor_name: str
+    scaler: Any
+    estimator: Any
+    label_encoder: LabelEncoder | None = None
+    fields: dict[str, Any] = field(default_factory=dict)
+
+    def predictor(self) -> Predictor:
+        """The strategy that will serve this model, as the registry would build it."""
+        entry = ModelEntry(model_path="the fitted model", **self.fields)
+        return PREDICTORS[self.predictor_name](self.estimator, self.label_encoder, entry)
+
+
+@dataclass(frozen=True)
+class FeatureChoice:
+    """Which features a model uses: all but the level, unless the gain is fixed.
+
+    kept : indices into the extractor's vector; sizes : of the families among them
+    """
+
+    kept: NDArray[np.intp]
+    sizes: tuple[int, ...]
+    dropped: tuple[str, ...]
+
+    @classmethod
+    def of(cls, extract: FeatureExtractor, *, fixed_gain: bool) -> "FeatureChoice":
+        dropped = () if fixed_gain else extract.families["level"]
+        sizes = [len(set(names) - set(dropped)) for names in extract.families.values()]
+        kept = [i for i, name in enumerate(extract.names) if name not in dropped]
+        return cls(np.array(kept), tuple(size for size in sizes if size), tuple(dropped))
+
+
+def fit_classifier(rows: Rows, choice: FeatureChoice, seed: int) -> Fitted:
+    """The mean vote of an RBF SVC and a shrinkage LDA, under one temperature.
+
+    rows : with their augmented copies. Copies of one group never calibrate what it trained.
+    """
+    values, groups = rows.values[:, choice.kept], rows.groups
+    encoder = LabelEncoder()
+    classes = encoder.fit_transform(rows.labels)
+    scaler = _fit_projection(values, choice.sizes)
+    splits, fewest = _calibration_splits(classes, groups, seed)
+    # The inner temperatures only bring the two voters to a like sharpness; the outer one is
+    # fitted to recordings that the vote has not seen, and makes its probabilities honest.
+    inner = min(3, fewest)
+    svc = _calibrated(SVC(C=SVC_C, gamma="scale"), inner)
+    lda = _calibrated(LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto"), inner)
+    vote = VotingClassifier([("svc", svc), ("lda", lda)], voting="soft")
+    estimator = _calibrated(vote, splits).fit(scaler.transform(values), classes)
+    names = [str(label) for label in encoder.classes_]
+    return Fitted("sklearn_proba", scaler, estimator, encoder, {"classes": names})
+
+
+def fit_detector(rows: Rows, choice: FeatureChoice, threshold: float) -> Fitted:
+    """Mahalanobis distance under Ledoit-Wolf shrinkage, on families of equal weight.
+
+    Its score is calibrated by a gamma fitted to scores of recordings left out of the fit.
+    """
+    values = rows.values[:, choice.kept].astype(np.float64)
+    scaler, estimator = _fit_distance(values, choice.sizes)
+    gamma = _gamma(_unseen_scores(values, rows.groups, choice.sizes), threshold)
+    return Fitted(
+        "sklearn_outlier", scaler, estimator, None, {"calibration": gamma, "threshold": threshold}
+    )
+
+
+def _fit_projection(values: Array, sizes: tuple[int, ...]) -> Pipeline:
+    """z-scores, each family divided by its size to an exponent lest it drown the others, PCA."""
+    standard = StandardScaler().fit(values.astype(np.float64))
+    standard.scale_ *= np.repeat(np.array(sizes) ** CLASSIFIER_FAMILY_EXPONENT, sizes)
+    pca = PCA(min(COMPONENTS, *values.shape), svd_solver="full").fit(standard.transform(values))
+    return Pipeline([("standard", standard), ("pca", pca)])
+
+
+def _calibrated(estimator: Any, cv: Any) -> CalibratedClassifierCV:
+    return CalibratedClassifierCV(estimator, method="temperature", ensemble=False, cv=cv)
+
+
+def _calibration_splits(
+    classes: NDArray[np.intp], groups: NDArray[np.str_], seed: int
+) -> tuple[list[tuple[NDArray[np.intp], NDArray[np.intp]]], int]:
+    """Splits that keep groups together, and the groups of the class that has the fewest."""
+    fewest = min(len(set(groups[classes == c])) for c in set(classes))
+    if fewest < FEWEST_GROUPS:
+        raise FolderError(
+            f"a class has recordings of {fewest} group(s); {FEWEST_GROUPS} or more are needed, so"
+            " that calibration and test can leave some out"
+        )
+    folds = StratifiedGroupKFold(min(5, fewest), shuffle=True, random_state=seed)
+    return list(folds.split(classes, classes, groups)), fewest
+
+
+def _fit_distance(values: Floats, sizes: tuple[int, ...]) -> tuple[Pipeline, LedoitWolf]:
+    scaler = _fit_balance(values, sizes)
+    return scaler, LedoitWolf().fit(scaler.transform(values))
+
+
+def _fit_balance(values: Floats, sizes: tuple[int, ...]) -> Pipeline:
+    """z-scores, clipped, each family divided by the root of its size.
+
+    Plain scikit-learn scalers with their fitted numbers replaced, so that any scikit-learn
+    can load them.
+    """
+    deviation = values.std(axis=0)
+    start = 0
+    for size in sizes:
+        # With few recordings some features hardly vary by chance; they must not decide alone.
+        family = deviation[start : start + size]
+        floor = max(DEVIATION_FLOOR * float(np.median(family)), 1e-6)
+        deviation[start : start + size] = np.maximum(family, floor)
+        start += size
+    clip = MinMaxScaler(feature_range=(-CLIP, CLIP), clip=True).fit(values)
+    clip.scale_ = 1 / deviation
+    clip.min_ = -values.mean(axis=0) / deviation
+    balance = StandardScaler(with_mean=False).fit(values)
+    balance.scale_ = np.repeat(np.sqrt(sizes), sizes)
+    return Pipeline([("clip", clip), ("balance", balance)])
+
+
+def _unseen_scores(
+    values: Floats, groups: NDArray[np.str_], sizes: tuple[int, ...]
+) -> NDArray[np.float64]:
+    """Every row's score by a detector that saw nothing of its group."""
+    count = len(set(groups))
+    if count < FEWEST_NORMALS:
+        raise FolderError(
+            f"a detector needs {FEWEST_NORMALS} or more normal recordings, found {count}"
+        )
+    few = count <= LEAVE_ONE_OUT_UP_TO
+    folds = LeaveOneGroupOut() if few else GroupKFold(5, shuffle=True, random_state=0)
+    scores = np.empty(len(values))
+    for train, test in folds.split(values, groups=groups):
+        scaler, estimator = _fit_distance(values[train], sizes)
+        scores[test] = raw_score(estimator)(scaler.transform(values[test]))
+    return scores
+
+
+def _gamma(scores: Floats, threshold: float) -> Gamma:
+    """A gamma distribution by the moments of scores of unseen normal recordings.
+
+    The highest of eight or more counts no more than the second: one odd recording among a
+    few would otherwise lift the threshold over most anomalies. The variance is widened by
+    what that takes away (measured on gammas of shape 2 to 4), and, having been estimated
+    from few scores, as much as Student's t is wider than the normal distribution.
+    """
+    share = min(max(threshold, 0.6), 0.99)
+    wider = stats.t.ppf(share, len(scores) - 1) / stats.norm.ppf(share)
+    widening = float(wider**2 * (1 + 1 / len(scores)))
+    if len(scores) >= TOP_CUT_FROM:
+        scores = np.minimum(scores, np.sort(scores)[-2])
+        widening *= TOP_CUT_WIDENING
+    mean = float(scores.mean())
+    variance = max(float(scores.var(ddof=1)) * widening, (0.05 * mean) ** 2)
+    return Gamma(shape=mean**2 / variance, scale=variance / mean)

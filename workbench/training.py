@@ -1,0 +1,265 @@
+"""Folder of recordings -> artifacts, an entry in models.json, and a report."""
+
+import io
+import json
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import joblib
+import sklearn
+from audio_anomaly import registry
+from audio_anomaly.artifacts import digest
+from audio_anomaly.errors import ModelsConfigError
+from audio_anomaly.features import extractor
+from audio_anomaly.model import ANOMALY, DETECTOR_THRESHOLD, NORMAL
+from audio_anomaly.schemas import ModelEntry
+
+from workbench import dataset, evaluation, recipes, report
+from workbench.dataset import Listening, Rows
+from workbench.evaluation import ClassifierResult, DetectorResult
+from workbench.recipes import FeatureChoice, Fitted
+from workbench.recordings import (
+    FolderError,
+    Labelled,
+    class_folders,
+    content_sha256,
+    labelled,
+    unlabelled,
+)
+
+METRICS_IN_ENTRY = ("accuracy", "auc", "pauc", "log_loss", "false_alarm_rate", "detection_rate")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to train, on what, and how.
+
+    folder : a subfolder per class for a classifier; normal recordings alone for a detector
+    anomalies : recordings that only evaluate a detector
+    fixed_gain : whether every recording, now and later, is made at the same gain
+    window_s : None for the median duration of the recordings
+    """
+
+    folder: Path
+    name: str
+    models: Path
+    anomalies: Path | None = None
+    group_pattern: str | None = None
+    fold_pattern: str | None = None
+    sample_rate: int = 16000
+    window_s: float | None = None
+    copies: int = recipes.COPIES
+    threshold: float = DETECTOR_THRESHOLD
+    fixed_gain: bool = False
+    seed: int = 0
+    description: str = ""
+    version: str | None = None
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What training left behind."""
+
+    entry: ModelEntry
+    folder: Path
+    result: ClassifierResult | DetectorResult
+    report: str
+
+
+type Progress = Callable[[str, int], Callable[[], Any]]
+"""Given a step's name and its length, gives what to call after each unit of it."""
+
+
+def _silent(_step: str, _total: int) -> Callable[[], None]:
+    return lambda: None
+
+
+@dataclass(frozen=True)
+class Material:
+    """What there is to train on and to test with.
+
+    anomaly : for a detector, the recordings that only evaluate it
+    window_s : that the model will judge at a time
+    """
+
+    is_classifier: bool
+    rows: Rows
+    anomaly: Rows | None
+    choice: FeatureChoice
+    window_s: float
+
+
+def train(plan: Plan, progress: Progress = _silent) -> Trained:
+    """Train, measure, and write the model. models.json is replaced last, in one step.
+
+    The same recordings and seed give the same bytes, on the same machine and versions.
+    Raises FolderError where the recordings do not suffice.
+    """
+    _check_name(plan.name)
+    _current_entries(plan.models)
+    material = listen(plan, progress)
+    done = progress("Fitting the model", 1)
+    fitted = fit(plan, material)
+    done()
+    result = cross_validate(plan, material, progress)
+    folder = plan.models.parent / plan.name
+    folder.mkdir(parents=True, exist_ok=True)
+    text = report.write(folder, f"Model {plan.name}", result)
+    entry = _write(plan, folder, fitted, material, result)
+    return Trained(entry, folder, result, text)
+
+
+def listen(plan: Plan, progress: Progress = _silent) -> Material:
+    """Read the recordings of a plan. Raises FolderError where they do not suffice."""
+    choice = FeatureChoice.of(extractor("default", plan.sample_rate), fixed_gain=plan.fixed_gain)
+    folders = class_folders(plan.folder)
+    if folders and plan.anomalies is not None:
+        raise FolderError(
+            f"{plan.folder} holds a folder per class, which makes a classifier; --anomalies"
+            f" belongs to a folder of normal recordings, such as {folders[0]}"
+        )
+    if folders:
+        recordings = labelled(plan.folder, plan.group_pattern, plan.fold_pattern)
+        strange: list[Labelled] = []
+    else:
+        recordings = unlabelled(plan.folder, NORMAL, plan.group_pattern)
+        strange = unlabelled(plan.anomalies, ANOMALY) if plan.anomalies else []
+    window_s = plan.window_s or dataset.median_duration_s(recordings)
+    copies = plan.copies if folders else 0
+    listening = Listening(plan.sample_rate, window_s, copies=copies, seed=plan.seed)
+    advance = progress("Listening to the recordings", len(recordings) + len(strange))
+    rows = dataset.rows_of(recordings, listening, advance)
+    anomaly = dataset.rows_of(strange, listening, advance) if strange else None
+    return Material(bool(folders), rows, anomaly, choice, window_s)
+
+
+def fit(plan: Plan, material: Material) -> Fitted:
+    """The model of a plan, fitted to all that there is to train on."""
+    if not material.is_classifier:
+        return recipes.fit_detector(material.rows, material.choice, plan.threshold)
+    fitted = recipes.fit_classifier(material.rows, material.choice, plan.seed)
+    if NORMAL in fitted.fields["classes"]:
+        fitted.fields["normal_label"] = NORMAL
+    return fitted
+
+
+def cross_validate(
+    plan: Plan, material: Material, progress: Progress = _silent
+) -> ClassifierResult | DetectorResult:
+    """How well the recipe does on recordings that are left out of the fit."""
+    step = "Testing on unseen recordings"
+    rows = material.rows
+    if not material.is_classifier:
+        advance = progress(step, evaluation.detector_splits(len(rows.recordings)))
+        return evaluation.cross_validate_detector(
+            rows, material.anomaly, material.choice, plan.threshold, plan.seed, advance
+        )
+    folds = {recording.fold for recording in rows.recordings}
+    advance = progress(step, evaluation.FOLDS if None in folds else len(folds))
+    return evaluation.cross_validate_classifier(rows, material.choice, plan.seed, advance)
+
+
+def _write(
+    plan: Plan,
+    folder: Path,
+    fitted: Fitted,
+    material: Material,
+    result: ClassifierResult | DetectorResult,
+) -> ModelEntry:
+    artifacts = {
+        "model": fitted.estimator,
+        "scaler": fitted.scaler,
+        "label_encoder": fitted.label_encoder,
+        "dropped_features": list(material.choice.dropped) or None,
+    }
+    paths, checksums = {}, {}
+    for kind, artifact in artifacts.items():
+        if artifact is None:
+            continue
+        data = _dumped(artifact)
+        replace_file(folder / f"{kind}.joblib", data)
+        paths[f"{kind}_path"] = f"{plan.name}/{kind}.joblib"
+        checksums[f"{kind}_path"] = digest(data)
+    metrics = {k: round(v, 4) for k, v in result.metrics().items() if k in METRICS_IN_ENTRY}
+    entry = ModelEntry(
+        **paths,
+        feature_extractor="default",
+        predictor=fitted.predictor_name,
+        sha256=checksums,
+        sample_rate=plan.sample_rate,
+        window_s=material.window_s,
+        version=plan.version or date.today().isoformat(),
+        sklearn_version=sklearn.__version__,
+        description=plan.description,
+        metrics=metrics,
+        **fitted.fields,
+    )
+    heard = {
+        str(recording.path.relative_to(plan.folder)): content_sha256(recording.path)[:16]
+        for recording in material.rows.recordings
+    }
+    details = {"seed": plan.seed, "metrics": result.metrics(), "recordings": heard}
+    replace_file(folder / "training.json", _json(details))
+    entries = {**_current_entries(plan.models), plan.name: _entry_json(entry)}
+    replace_file(plan.models, _json(dict(sorted(entries.items()))))
+    return entry
+
+
+def heard_in_training(models: Path, name: str, recordings: Sequence[Labelled]) -> int:
+    """How many of the recordings the model called `name` was trained on, by content."""
+    details = models.parent / name / "training.json"
+    if not details.exists():
+        return 0
+    heard = set(json.loads(details.read_text(encoding="utf-8"))["recordings"].values())
+    return sum(content_sha256(recording.path)[:16] in heard for recording in recordings)
+
+
+def _dumped(artifact: Any) -> bytes:
+    file = io.BytesIO()
+    joblib.dump(artifact, file, compress=3)
+    return file.getvalue()
+
+
+def _entry_json(entry: ModelEntry) -> Any:
+    return entry.model_dump(mode="json", exclude_none=True)
+
+
+def _json(value: Any) -> bytes:
+    return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()
+
+
+def replace_file(path: Path, data: bytes) -> None:
+    """Write a file in one step: a reader sees the old one or the new one, whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+        file.write(data)
+    Path(file.name).chmod(0o644)
+    Path(file.name).replace(path)
+
+
+def _check_name(name: str) -> None:
+    if (
+        not name
+        or not all(c.isascii() and (c.isalnum() or c in "-_.") for c in name)
+        or name[0] == "."
+    ):
+        raise FolderError(
+            f"{name!r} cannot name a model: letters, digits, '-', '_' and '.' can, not '.' first"
+        )
+
+
+def _current_entries(models: Path) -> dict[str, Any]:
+    """The entries of models.json as they stand; a broken file is not overwritten."""
+    if not models.exists():
+        return {}
+    text = models.read_text(encoding="utf-8")
+    try:
+        registry.parse(text, str(models))
+    except ModelsConfigError as error:
+        raise FolderError(f"{error}; mend or remove it first") from None
+    entries: dict[str, Any] = json.loads(text)
+    return entries
