@@ -4,7 +4,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +12,7 @@ import typer
 from audio_anomaly.errors import AudioAnomalyError
 from audio_anomaly.schemas import ErrorBody, Prediction
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Column, Table
 
@@ -203,9 +204,11 @@ def train(
         return _print_json({"name": name, "entry": entry, "metrics": trained.result.metrics()})
     out.print(trained.report, highlight=False, soft_wrap=True)
     out.print(
-        f"The model is in {trained.folder}, its entry in {models}; the plots are in report.png."
+        f"The model is in {trained.folder}, its entry in {models}; the plots are in report.png.\n"
+        f"Try it: audio-anomaly predict FILE --model {name} --models {models}",
+        highlight=False,
+        soft_wrap=True,
     )
-    out.print(f"Try it: audio-anomaly predict FILE --model {name} --models {models}")
     return None
 
 
@@ -287,11 +290,13 @@ def serve(
     with _listening(host, port) as socket:
         url = f"http://{host}:{socket.getsockname()[1]}"
         if as_json:
-            _print_json({"url": url})
+            _print_json({"url": url}, indent=None)
         else:
             out.print(f"Listening at {url}, described at {url}/docs. Stop with Ctrl-C.")
             out.print(f"Try:  curl -F file=@recording.wav {url}/predict-anomaly", highlight=False)
-        server.run(sockets=[socket])
+        # Uvicorn has shut down in order by then, and passes Ctrl-C on.
+        with suppress(KeyboardInterrupt):
+            server.run(sockets=[socket])
 
 
 @contextmanager
@@ -337,7 +342,7 @@ def _faults(as_json: bool) -> Iterator[None]:
         if as_json:
             _print_json(ErrorBody(error=type(error).__name__, detail=str(error)).model_dump())
         else:
-            err.print("[red]Error:[/red]", str(error), highlight=False, markup=True)
+            err.print("[red]Error:[/red]", escape(str(error)), highlight=False, soft_wrap=True)
         raise typer.Exit(AT_FAULT) from None
 
 
@@ -358,8 +363,9 @@ def _bars(*, show: bool) -> Iterator[Callable[[str, int], Callable[[], Any]]]:
         yield start
 
 
-def _print_json(value: Any) -> None:
-    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+def _print_json(value: Any, indent: int | None = 2) -> None:
+    sys.stdout.write(json.dumps(value, indent=indent, ensure_ascii=False) + "\n")
+    sys.stdout.flush()
 
 
 def _print_predictions(results: Sequence[tuple[Path, Prediction | ErrorBody]]) -> None:
@@ -381,7 +387,7 @@ def _print_predictions(results: Sequence[tuple[Path, Prediction | ErrorBody]]) -
     out.print(table)
     for file, result in results:
         if isinstance(result, ErrorBody):
-            err.print(f"{file}: {result.detail}", highlight=False, markup=False)
+            err.print(f"{file}: {result.detail}", highlight=False, markup=False, soft_wrap=True)
     scored = [result for _, result in results if isinstance(result, Prediction)]
     if len(results) > 1:
         strange = sum(bool(result.is_anomaly) for result in scored)

@@ -19,7 +19,7 @@ PAUC_MAX_FALSE_POSITIVE_RATE = 0.1
 """The p of DCASE's pAUC: the area up to this share of false alarms, standardised to 0.5..1."""
 
 FOLDS = 5
-REPEATS = 6
+REPEATS = 4
 
 type Advance = Callable[[], Any]
 

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from audio_anomaly.descriptors import Array
 from audio_anomaly.features import FeatureExtractor
-from audio_anomaly.model import PREDICTORS, Floats, Predictor, raw_score
+from audio_anomaly.model import PREDICTORS, Floats, Predictor
 from audio_anomaly.schemas import Gamma, ModelEntry
 from numpy.typing import NDArray
 from scipy import stats
 from sklearn.calibration import CalibratedClassifierCV
-from sklearn.covariance import LedoitWolf
+from sklearn.covariance import LedoitWolf, ledoit_wolf_shrinkage
 from sklearn.decomposition import PCA
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.ensemble import VotingClassifier
@@ -183,9 +183,27 @@ def _unseen_scores(
     folds = LeaveOneGroupOut() if few else GroupKFold(5, shuffle=True, random_state=0)
     scores = np.empty(len(values))
     for train, test in folds.split(values, groups=groups):
-        scaler, estimator = _fit_distance(values[train], sizes)
-        scores[test] = raw_score(estimator)(scaler.transform(values[test]))
+        scaler = _fit_balance(values[train], sizes)
+        scores[test] = _distances(scaler.transform(values[train]), scaler.transform(values[test]))
     return scores
+
+
+def _distances(train: Floats, test: Floats) -> Floats:
+    """What LedoitWolf().fit(train).mahalanobis(test) gives, without a matrix of all features.
+
+    The covariance of a few recordings has few directions; all others have one variance, the
+    shrinkage's. Leaving out one recording after another takes a tenth of the time so.
+    """
+    mean = train.mean(axis=0)
+    centred, offset = train - mean, test - mean
+    shrinkage = ledoit_wolf_shrinkage(centred, assume_centered=True)
+    _, singular, directions = np.linalg.svd(centred, full_matrices=False)
+    variances = singular**2 / len(train)
+    isotropic = shrinkage * variances.sum() / train.shape[1]
+    along = np.square(offset @ directions.T)
+    across = np.maximum(np.square(offset).sum(axis=1) - along.sum(axis=1), 0)
+    distances: Floats = along @ (1 / ((1 - shrinkage) * variances + isotropic)) + across / isotropic
+    return distances
 
 
 def _gamma(scores: Floats, threshold: float) -> Gamma:

@@ -1,0 +1,231 @@
+"""The command line as a person and as a script use it."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+import soundfile
+from typer.testing import CliRunner, Result
+
+from workbench.cli import app
+from workbench.synthesis import write_fan
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def read(result: Result, code: int = 0) -> Any:
+    assert result.exit_code == code, result.output
+    return json.loads(result.stdout)
+
+
+@pytest.fixture
+def mixed(tmp_path: Path) -> Path:
+    """A folder with a recording in order, one of a fault, and a broken one."""
+    write_fan(tmp_path / "a-normal.wav", 600, faulty=False, duration_s=2)
+    write_fan(tmp_path / "b" / "faulty.wav", 601, faulty=True, duration_s=2)
+    (tmp_path / "c-broken.wav").write_bytes(b"RIFF")
+    (tmp_path / "notes.txt").write_text("no recording")
+    return tmp_path
+
+
+def test_predict_prints_one_array_in_the_order_given(configured: Path, mixed: Path) -> None:
+    files = [mixed / "c-broken.wav", mixed / "a-normal.wav", mixed / "b" / "faulty.wav"]
+    found = read(run("predict", *files, "--json"), code=1)
+    assert [entry["file"] for entry in found] == [str(file) for file in files]
+    assert set(found[0]) == {"file", "error", "detail"}
+    assert found[0]["error"] == "InvalidAudioError"
+    assert [entry["prediction"] for entry in found[1:]] == ["normal", "anomaly"]
+    assert {"probability", "all_probabilities", "latency_ms", "is_anomaly"} <= set(found[1])
+
+
+def test_predict_takes_every_recording_below_a_folder(configured: Path, mixed: Path) -> None:
+    found = read(run("predict", mixed, "--json"), code=1)
+    names = [Path(entry["file"]).name for entry in found]
+    assert names == ["a-normal.wav", "faulty.wav", "c-broken.wav"]
+
+
+def test_predict_prints_a_table_and_the_reason_of_each_failure(
+    configured: Path, mixed: Path
+) -> None:
+    result = run("predict", mixed)
+    assert result.exit_code == 1
+    assert "2 of 3 scored, 1 anomalies" in result.stdout
+    assert "c-broken.wav: the file begins like WAV but cannot be decoded" in result.stderr
+
+
+def test_predict_with_another_model_and_models_file(trained: Path, mixed: Path) -> None:
+    arguments = ("--model", "bearing", "--models", trained, "--json")
+    (found,) = read(run("predict", mixed / "b" / "faulty.wav", *arguments))
+    assert (found["model_name"], found["prediction"]) == ("bearing", "faulty")
+
+
+def test_an_anomaly_can_fail_a_script(configured: Path, mixed: Path) -> None:
+    assert run("predict", mixed / "a-normal.wav", "--fail-on-anomaly").exit_code == 0
+    assert run("predict", mixed / "b", "--fail-on-anomaly").exit_code == 10
+    assert run("predict", mixed / "b").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["predict", "nowhere.wav"], "nowhere.wav does not exist"),
+        (["predict", "--model", "pump", "."], "holds no recordings"),
+        (["models", "--models", "nowhere.json"], "nowhere.json: No such file"),
+        (["train", "nowhere", "--name", "x"], "nowhere is not a folder"),
+        (["train", ".", "--name", "../x"], "cannot name a model"),
+        (["evaluate", ".", "--model", "pump", "--models", "nowhere.json"], "nowhere.json"),
+    ],
+)
+def test_faults_are_one_line(
+    arguments: list[str], words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = run(*arguments)
+    assert result.exit_code == 3
+    assert words in result.stderr.replace("\n", " ")
+    assert "Traceback" not in result.output
+    body = read(run(*arguments, "--json"), code=3)
+    assert set(body) == {"error", "detail"}
+    assert words in body["detail"]
+
+
+def test_an_unknown_model_lists_the_known(configured: Path, mixed: Path) -> None:
+    body = read(run("predict", mixed, "--model", "pump", "--json"), code=3)
+    assert body["error"] == "UnknownModelError"
+    assert "bearing, fan" in body["detail"]
+
+
+def test_wrong_usage_exits_with_2() -> None:
+    assert run("predict").exit_code == 2
+    assert run("train", ".").exit_code == 2
+
+
+def test_models_are_listed(configured: Path) -> None:
+    found = read(run("models", "--json"))
+    assert found["default"] == "fan"
+    assert [info["name"] for info in found["models"]] == ["bearing", "fan"]
+    table = run("models").stdout
+    assert "bearing" in table
+    assert "(default)" in table
+
+
+def test_the_projects_own_models_serve_from_any_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = read(run("models", "--json"))
+    assert {"esc10", "fan"} <= {info["name"] for info in found["models"]}
+
+
+def test_train_then_predict(recordings: Path, tmp_path: Path) -> None:
+    models = tmp_path / "models.json"
+    options = ("--name", "fan", "--models", models, "--anomalies", recordings / "faulty", "--json")
+    trained = read(run("train", recordings / "normal", *options))
+    assert trained["metrics"]["auc"] > 0.9
+    assert trained["entry"]["predictor"] == "sklearn_outlier"
+    found = read(run("predict", recordings / "faulty", "--models", models, "--json"))
+    assert all(entry["is_anomaly"] for entry in found)
+
+
+def test_evaluate_says_where_a_model_was_trained_on_the_recordings(
+    trained: Path, recordings: Path
+) -> None:
+    options = ("--model", "bearing", "--models", trained)
+    result = run("evaluate", recordings, *options)
+    assert result.exit_code == 0
+    assert "32 of the 32 recordings were trained on" in result.stderr.replace("\n", " ")
+    assert "Confusion" in result.stdout
+    assert read(run("evaluate", recordings, *options, "--json"))["accuracy"] == 1
+
+
+def test_evaluate_a_detector_on_new_recordings(trained: Path, tmp_path: Path) -> None:
+    for seed in range(4):
+        write_fan(tmp_path / "normal" / f"{seed}.wav", 700 + seed, faulty=False, duration_s=2)
+        write_fan(tmp_path / "abnormal" / f"{seed}.wav", 800 + seed, faulty=True, duration_s=2)
+    result = run("evaluate", tmp_path, "--model", "fan", "--models", trained, "--json")
+    found = read(result)
+    assert found["auc"] == 1
+    assert found["detection_rate"] == 1
+    assert found["normal_recordings"] == found["anomaly_recordings"] == 4
+
+
+def test_evaluate_the_recipe_for_each_machine(recordings: Path, tmp_path: Path) -> None:
+    for machine in ("fan_1", "fan_2"):
+        shutil.copytree(recordings / "normal", tmp_path / machine / "normal")
+        shutil.copytree(recordings / "faulty", tmp_path / machine / "abnormal")
+    found = read(run("evaluate", tmp_path, "--json"))
+    assert set(found["each"]) == {"fan_1", "fan_2"}
+    assert found["auc"] > 0.9
+    assert found["worst"] in found["each"]
+
+
+def test_evaluate_each_class_as_the_normal_one(recordings: Path) -> None:
+    found = read(run("evaluate", recordings, "--each-class-as-normal", "--json"))
+    assert set(found["each"]) == {"normal", "faulty"}
+    assert found["auc"] > 0.9
+
+
+@pytest.mark.parametrize("arguments", [["--json"], []])
+def test_serve_answers_and_stops_at_ctrl_c(
+    trained: Path, recordings: Path, arguments: list[str]
+) -> None:
+    command = [sys.executable, "-m", "workbench.cli", "serve", "--port", "0"]
+    with subprocess.Popen(
+        [*command, "--models", str(trained), *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONUNBUFFERED": "1"},
+    ) as process:
+        line = process.stdout.readline()
+        url = json.loads(line)["url"] if arguments else line.split()[2].rstrip(",")
+        wav = recordings / "faulty" / "00.wav"
+        answer = httpx2.post(f"{url}/predict-anomaly", files={"file": wav.read_bytes()}, timeout=60)
+        assert answer.json()["prediction"] == "anomaly"
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert "Traceback" not in errors
+
+
+def test_a_port_that_is_taken_is_said(trained: Path) -> None:
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        result = run("serve", "--port", port, "--models", trained)
+    assert result.exit_code == 3
+    assert "Address already in use" in result.stderr
+
+
+def test_help_starts_without_the_heavy_libraries() -> None:
+    code = (
+        "import sys; from workbench.cli import app\n"
+        "heavy = {'numpy', 'librosa', 'sklearn', 'matplotlib'} & set(sys.modules)\n"
+        "sys.exit(f'imported at start: {heavy}' if heavy else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_stereo_recording_at_another_rate_is_scored(configured: Path, tmp_path: Path) -> None:
+    import numpy as np
+    import soxr
+
+    from workbench.synthesis import fan
+
+    mono = soxr.resample(fan(650, faulty=True, duration_s=2), 16000, 44100)
+    path = tmp_path / "stereo.flac"
+    soundfile.write(path, np.column_stack([mono, mono]), 44100)
+    (found,) = read(run("predict", path, "--json"))
+    assert found["is_anomaly"] is True
+    assert found["sample_rate"] == 44100

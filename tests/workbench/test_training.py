@@ -1,0 +1,197 @@
+"""What training leaves behind, and that it is honest about recordings it has not seen."""
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+import joblib
+import numpy as np
+import pytest
+import sklearn
+from audio_anomaly import pipeline, runtime
+from audio_anomaly.features import extractor
+from audio_anomaly.schemas import ModelEntry
+from sklearn.covariance import LedoitWolf
+
+from workbench import dataset, evaluation, recipes, training
+from workbench.dataset import Listening
+from workbench.recipes import FeatureChoice
+from workbench.recordings import FolderError, labelled, unlabelled
+from workbench.training import Plan
+
+
+def entry_of(models: Path, name: str) -> ModelEntry:
+    return ModelEntry.model_validate(json.loads(models.read_text())[name])
+
+
+@pytest.mark.parametrize("name", ["fan", "bearing"])
+def test_every_artifact_is_there_and_has_its_checksum(trained: Path, name: str) -> None:
+    entry = entry_of(trained, name)
+    assert "model_path" in entry.sha256
+    for key, checksum in entry.sha256.items():
+        data = (trained.parent / getattr(entry, key)).read_bytes()
+        assert hashlib.sha256(data).hexdigest() == checksum
+    assert entry.sklearn_version == sklearn.__version__
+    assert entry.sample_rate == 16000
+    assert entry.window_s == 2.0
+    report = trained.parent / name / "report.png"
+    assert report.read_bytes().startswith(b"\x89PNG")
+    assert f"Model {name}" in (trained.parent / name / "report.txt").read_text()
+
+
+def test_the_artifacts_hold_nothing_but_scikit_learn(trained: Path) -> None:
+    for path in trained.parent.glob("*/*.joblib"):
+        artifact = joblib.load(path)
+        module = type(artifact).__module__.split(".")[0]
+        assert module in {"sklearn", "builtins", "numpy"}, f"{path}: {type(artifact)}"
+
+
+def test_level_features_are_dropped_unless_the_gain_is_fixed(trained: Path) -> None:
+    dropped = joblib.load(trained.parent / "fan" / "dropped_features.joblib")
+    assert dropped == ["level_rms_dbfs", "level_max_dbfs"]
+    extract = extractor("default", 16000)
+    assert FeatureChoice.of(extract, fixed_gain=True).dropped == ()
+
+
+def test_a_louder_recording_gets_the_same_verdict(
+    configured: Path, recordings: Path, tmp_path: Path
+) -> None:
+    import soundfile
+
+    waveform, rate = soundfile.read(recordings / "faulty" / "00.wav", dtype="float32")
+    verdicts = []
+    for gain_db in (0, -20):
+        path = tmp_path / f"{gain_db}.wav"
+        soundfile.write(path, waveform * 10 ** (gain_db / 20), rate, "FLOAT")
+        model = runtime.registry().get("bearing")
+        verdicts.append(pipeline.predict(path, model, runtime.limits()).all_probabilities)
+    for name, probability in verdicts[0].items():
+        assert verdicts[1][name] == pytest.approx(probability, abs=1e-3)
+
+
+def test_the_same_seed_gives_the_same_bytes(recordings: Path, tmp_path: Path) -> None:
+    digests = []
+    for number in (1, 2):
+        models = tmp_path / str(number) / "models.json"
+        training.train(Plan(recordings, "bearing", models, copies=2, seed=5, version="1"))
+        files = sorted(models.parent.rglob("*.*"))
+        digests.append([(f.name, hashlib.sha256(f.read_bytes()).hexdigest()) for f in files])
+        shutil.rmtree(tmp_path / "cache", ignore_errors=True)
+    assert len(digests[0]) == 8
+    assert digests[0] == digests[1]
+
+
+def test_another_seed_gives_other_copies(recordings: Path) -> None:
+    found = labelled(recordings)[:2]
+    rows = [dataset.rows_of(found, Listening(16000, 2.0, copies=1, seed=s)) for s in (1, 2)]
+    same = (rows[0].values == rows[1].values).all(axis=1)
+    np.testing.assert_array_equal(same, ~rows[0].copy)
+
+
+def test_other_models_stay_in_models_json(recordings: Path, tmp_path: Path, trained: Path) -> None:
+    models = tmp_path / "models.json"
+    shutil.copytree(trained.parent, tmp_path, dirs_exist_ok=True)
+    before = json.loads(models.read_text())
+    training.train(Plan(recordings / "normal", "second", models))
+    after = json.loads(models.read_text())
+    assert after.pop("second")["predictor"] == "sklearn_outlier"
+    assert after == before
+
+
+def test_a_broken_models_json_is_not_overwritten(recordings: Path, tmp_path: Path) -> None:
+    models = tmp_path / "models.json"
+    models.write_text('{"fan": ')
+    with pytest.raises(FolderError, match="is not JSON"):
+        training.train(Plan(recordings / "normal", "fan", models))
+    assert models.read_text() == '{"fan": '
+
+
+def test_recordings_of_one_group_never_stand_on_both_sides(recordings: Path) -> None:
+    """Groups hold the label: a model that saw its own group would know, one that did not cannot.
+
+    Each recording appears twice under different names with different random labels per pair;
+    if copies of a pair stood on both sides, accuracy would be far over chance.
+    """
+    found = unlabelled(recordings / "normal", "normal")
+    rng = np.random.default_rng(0)
+    labels = rng.integers(2, size=len(found))
+    pairs = [
+        dataset.Labelled(r.path, f"class {label}", r.group)
+        for r, label in zip(found, labels, strict=True)
+        for _ in range(2)
+    ]
+    rows = dataset.rows_of(pairs, Listening(16000, 2.0, copies=1))
+    choice = FeatureChoice.of(extractor("default", 16000), fixed_gain=False)
+    result = evaluation.cross_validate_classifier(rows, choice, seed=0)
+    assert result.metrics()["accuracy"] < 0.8
+    for fold in set(result.folds.tolist()):
+        inside = {r.group for r, f in zip(pairs, result.folds, strict=True) if f == fold}
+        outside = {r.group for r, f in zip(pairs, result.folds, strict=True) if f != fold}
+        assert not inside & outside
+
+
+def test_folds_and_groups_come_from_the_names(tmp_path: Path, recordings: Path) -> None:
+    for label in ("normal", "faulty"):
+        for number, path in enumerate(sorted((recordings / label).glob("*.wav"))[:6]):
+            (tmp_path / label).mkdir(exist_ok=True)
+            shutil.copy(path, tmp_path / label / f"{1 + number % 3}-machine{number // 2}-take.wav")
+    found = labelled(tmp_path, r"machine(\d)", r"^(\d)-")
+    assert {r.fold for r in found} == {"1", "2", "3"}
+    assert {r.group for r in found} == {"0", "1", "2"}
+    with pytest.raises(FolderError, match="'pump' is not found in the name"):
+        labelled(tmp_path, "pump")
+    with pytest.raises(FolderError, match="no regular expression"):
+        labelled(tmp_path, "(")
+
+
+def test_a_detector_needs_enough_normal_recordings(recordings: Path, tmp_path: Path) -> None:
+    for name in ("00.wav", "01.wav", "02.wav"):
+        shutil.copy(recordings / "normal" / name, tmp_path / name)
+    with pytest.raises(FolderError, match="4 or more normal recordings, found 3"):
+        training.train(Plan(tmp_path, "fan", tmp_path / "models" / "models.json"))
+
+
+def test_a_recording_that_cannot_be_read_is_named(recordings: Path, tmp_path: Path) -> None:
+    shutil.copytree(recordings / "normal", tmp_path, dirs_exist_ok=True)
+    (tmp_path / "broken.wav").write_bytes(b"RIFF")
+    with pytest.raises(FolderError, match=r"broken\.wav"):
+        training.train(Plan(tmp_path, "fan", tmp_path / "models" / "models.json"))
+
+
+def test_one_odd_normal_recording_does_not_hide_the_anomalies(recordings: Path) -> None:
+    choice = FeatureChoice.of(extractor("default", 16000), fixed_gain=False)
+    normal = dataset.rows_of(unlabelled(recordings / "normal", "normal"), Listening(16000, 2.0))
+    faulty = dataset.rows_of(unlabelled(recordings / "faulty", "anomaly"), Listening(16000, 2.0))
+    spoilt = normal.values.copy()
+    spoilt[0] = faulty.values[0]
+    rows = dataset.Rows(spoilt, normal.owner, normal.copy, normal.recordings)
+    fitted = recipes.fit_detector(rows, choice, threshold=0.9)
+    scores = evaluation.predicted(fitted, faulty, choice)[1][1:, 1]
+    assert (scores >= 0.9).mean() >= 0.8
+
+
+@pytest.mark.parametrize("recordings_count", [5, 24, 300])
+def test_the_fast_distance_is_that_of_ledoit_wolf(recordings_count: int) -> None:
+    rng = np.random.default_rng(0)
+    mixing = rng.normal(size=(60, 60))
+    train, test = (rng.normal(size=(n, 60)) @ mixing + 3 for n in (recordings_count, 40))
+    expected = LedoitWolf().fit(train).mahalanobis(test)
+    np.testing.assert_allclose(recipes._distances(train, test), expected, rtol=1e-8)
+
+
+def test_pauc_and_auc_of_scores_that_can_be_counted_by_hand() -> None:
+    normal = np.arange(10) / 10
+    assert evaluation.aucs(normal, normal + 10) == (1, 1)
+    auc, _ = evaluation.aucs(normal, np.array([0.45]))
+    assert auc == pytest.approx(0.5)
+    # Of ten normals one scores higher: everything up to a false-alarm rate of 0.1 is lost.
+    auc, pauc = evaluation.aucs(normal, np.array([0.85]))
+    assert auc == pytest.approx(0.9)
+    assert pauc == pytest.approx(0.5 * (1 + (0 - 0.005) / (0.1 - 0.005)))
+
+
+def test_calibration_error_of_an_overconfident_model() -> None:
+    right = np.array([True, False] * 50)
+    assert evaluation.calibration_error(np.full(100, 0.5), right) == pytest.approx(0)
+    assert evaluation.calibration_error(np.full(100, 0.95), right) == pytest.approx(0.45)
