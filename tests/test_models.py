@@ -1,0 +1,65 @@
+"""The shipped models: they load as they are, and do on real recordings what their pages say."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from audio_anomaly import pipeline, runtime
+from audio_anomaly.descriptors import Array
+from typer.testing import CliRunner
+
+from tests.conftest import noise, sine
+from workbench.cli import app
+from workbench.synthesis import write_fan
+
+MODELS = Path(__file__).parents[1] / "models" / "models.json"
+
+
+@pytest.fixture(autouse=True)
+def shipped(cold_start: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MODELS_CONFIG_PATH", str(MODELS))
+
+
+@pytest.mark.parametrize(("name", "classes"), [("esc10", 10), ("fan", 2)])
+def test_they_load_verified_and_answer(name: str, classes: int, tmp_path: Path) -> None:
+    model = runtime.registry().get(name)
+    path = write_fan(tmp_path / "fan.wav", 1, faulty=False, duration_s=10)
+    prediction = pipeline.predict(path, model, runtime.limits())
+    assert len(prediction.all_probabilities) == classes
+    assert sum(prediction.all_probabilities.values()) == pytest.approx(1, abs=1e-9)
+
+
+def test_the_default_is_the_fan() -> None:
+    assert runtime.registry().get().name == "fan"
+
+
+@pytest.mark.parametrize("waveform", [noise(1, 10), sine(1000, 10), np.zeros(160_000, np.float32)])
+def test_what_is_no_fan_is_an_anomaly_to_the_fan_model(waveform: Array, tmp_path: Path) -> None:
+    path = tmp_path / "other.wav"
+    soundfile.write(path, waveform, 16000, "FLOAT")
+    prediction = pipeline.predict(path, runtime.registry().get("fan"), runtime.limits())
+    assert prediction.is_anomaly is True
+
+
+@pytest.mark.parametrize(("kind", "anomalies"), [("normal", 0), ("abnormal", 10)])
+def test_the_real_fan(real_data: Path, kind: str, anomalies: int) -> None:
+    result = CliRunner().invoke(app, ["predict", str(real_data / "mimii_fan" / kind), "--json"])
+    found = json.loads(result.stdout)
+    assert len(found) == 10
+    assert sum(entry["is_anomaly"] for entry in found) == anomalies
+
+
+@pytest.mark.parametrize("gain_db", [-20, 6])
+def test_loudness_does_not_make_an_anomaly(real_data: Path, gain_db: float) -> None:
+    from audio_anomaly import audio
+
+    model = runtime.registry().get("fan")
+    path = real_data / "mimii_fan" / "abnormal" / "00000000.wav"
+    waveform = audio.load(path, 16000, runtime.limits()).waveform
+    scores = [
+        model.probabilities([waveform * np.float32(gain)])[0, 1]
+        for gain in (1, 10 ** (gain_db / 20))
+    ]
+    assert scores[1] == pytest.approx(scores[0], abs=1e-3)
