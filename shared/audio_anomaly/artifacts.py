@@ -6,7 +6,6 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from audio_anomaly.errors import ModelArtifactError, StorageError
 
@@ -72,11 +71,12 @@ class Artifacts:
     def _get_s3(self, location: str, condition: dict[str, str] | None = None) -> tuple[bytes, str]:
         from botocore.exceptions import BotoCoreError, ClientError
 
-        url = urlsplit(location)
+        # Not urlsplit, which would end the key at a "?" or "#".
+        bucket, _, key = location.removeprefix("s3://").partition("/")
+        if not bucket or not key:
+            raise ModelArtifactError(f"{location} names no object; s3://bucket/key does")
         try:
-            answer = self._s3_client().get_object(
-                Bucket=url.netloc, Key=url.path.lstrip("/"), **(condition or {})
-            )
+            answer = self._s3_client().get_object(Bucket=bucket, Key=key, **(condition or {}))
             return answer["Body"].read(), answer["ETag"]
         except ClientError as error:
             code = error.response["Error"]["Code"]
@@ -84,7 +84,8 @@ class Artifacts:
                 raise _NotModifiedError from None
             if code in ("NoSuchKey", "NoSuchBucket", "404"):
                 raise ModelArtifactError(f"{location}: no such object") from None
-            raise StorageError(f"{location}: {code}") from error
+            reason = error.response["Error"].get("Message", "no reason given")
+            raise StorageError(f"{location}: {code}: {reason}") from error
         except BotoCoreError as error:
             raise StorageError(f"{location}: {error}") from error
 
@@ -130,7 +131,13 @@ def _keep(data: bytes, copy: Path) -> None:
     try:
         copy.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=copy.parent, delete=False) as file:
-            file.write(data)
-        Path(file.name).replace(copy)
+            half = Path(file.name)
+            try:
+                file.write(data)
+                file.flush()
+                half.replace(copy)
+            except OSError:
+                half.unlink()
+                raise
     except OSError as error:
         logger.warning("%s cannot be kept for the next start: %s", copy, error)

@@ -21,7 +21,8 @@ def s3_client() -> Any:
     import boto3
     from botocore.config import Config
 
-    return boto3.client("s3", config=Config(connect_timeout=5, read_timeout=30))
+    # A session of its own: the default one that boto3.client() makes is not safe in threads.
+    return boto3.Session().client("s3", config=Config(connect_timeout=5, read_timeout=30))
 
 
 @cache
