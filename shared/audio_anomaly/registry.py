@@ -136,16 +136,19 @@ class Registry:
 
     def _refreshed(self) -> dict[str, ModelEntry]:
         """The entries, after a look at models.json if one is due."""
-        due = self._checked_at is None or (
-            time.monotonic() - self._checked_at >= self._settings.models_refresh_s
-        )
-        # While one thread looks, the others go on with what there is.
-        if due and self._refreshing.acquire(blocking=self._checked_at is None):
+        # While one thread looks, the others go on with what there is, if there is something.
+        if self._due() and self._refreshing.acquire(blocking=self._checked_at is None):
             try:
-                self._refresh()
+                # Another thread may have looked while this one waited.
+                if self._due():
+                    self._refresh()
             finally:
                 self._refreshing.release()
         return self._entries
+
+    def _due(self) -> bool:
+        at = self._checked_at
+        return at is None or time.monotonic() - at >= self._settings.models_refresh_s
 
     def _refresh(self) -> None:
         try:
@@ -185,7 +188,7 @@ def parse(text: str | bytes, origin: str) -> dict[str, ModelEntry]:
     """The entries of a models.json. Raises ModelsConfigError naming the faulty key."""
     try:
         raw = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ModelsConfigError(f"{origin} is not JSON: {error}") from None
     if not isinstance(raw, dict) or not raw:
         raise ModelsConfigError(f"{origin} must be an object with an entry for each model")
