@@ -4,7 +4,7 @@ import io
 import pickle
 import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -59,7 +59,7 @@ class SklearnProba:
             )
         labels = estimator.classes_
         if label_encoder is not None:
-            labels = label_encoder.inverse_transform(labels)
+            labels = _decoded(label_encoder, labels, entry)
         self.classes = tuple(str(label) for label in labels)
         self.normal_label = entry.normal_label
         if self.normal_label is not None and self.normal_label not in self.classes:
@@ -179,7 +179,8 @@ class Model:
         estimator, scaler = load("model_path"), load("scaler_path")
         label_encoder, dropped = load("label_encoder_path"), load("dropped_features_path")
         kept = kept_features(extract.names, () if dropped is None else dropped)
-        _check_width(scaler if scaler is not None else estimator, len(kept))
+        _check_window(entry.window_s, extract.min_samples / rate)
+        _check_widths(scaler, estimator, len(kept), entry)
         return cls(
             name=name,
             version=entry.version,
@@ -234,10 +235,18 @@ def kept_features(names: tuple[str, ...], dropped: Any) -> NDArray[np.intp]:
     """
     places = {name: index for index, name in enumerate(names)}
     gone = set()
+    if isinstance(dropped, str) or not isinstance(dropped, Iterable):
+        raise ModelArtifactError(
+            f"dropped features are {dropped!r}; a list of names or indices is needed"
+        )
     for item in dropped:
         if isinstance(item, str) and item in places:
             gone.add(places[item])
-        elif isinstance(item, (int, np.integer)) and 0 <= item < len(names):
+        elif (
+            isinstance(item, (int, np.integer))
+            and not isinstance(item, bool)
+            and 0 <= item < len(names)
+        ):
             gone.add(int(item))
         else:
             raise ModelArtifactError(
@@ -247,10 +256,43 @@ def kept_features(names: tuple[str, ...], dropped: Any) -> NDArray[np.intp]:
     return np.array([index for index in range(len(names)) if index not in gone], dtype=np.intp)
 
 
-def _check_width(first: Any, given: int) -> None:
+def _decoded(label_encoder: Any, labels: Any, entry: ModelEntry) -> Any:
+    """The names of an estimator's classes."""
+    try:
+        return label_encoder.inverse_transform(labels)
+    except (AttributeError, TypeError, ValueError) as error:
+        raise ModelArtifactError(
+            f"{entry.label_encoder_path} ({type(label_encoder).__name__}) does not know the"
+            f" classes of {entry.model_path}, {list(labels)}: {error}"
+        ) from None
+
+
+def _check_window(window_s: float | None, frame_s: float) -> None:
+    if window_s is not None and window_s < frame_s:
+        raise ModelsConfigError(
+            f"window_s is {window_s:g}; at least one analysis frame, {frame_s:g} s, is needed"
+        )
+
+
+def _check_widths(scaler: Any, estimator: Any, given: int, entry: ModelEntry) -> None:
+    """Features fit the scaler, and what it makes of them fits the estimator."""
+    if scaler is None:
+        _check_width(estimator, given, "the extractor gives")
+        return
+    _check_width(scaler, given, "the extractor gives")
+    try:
+        scaled = scaler.transform(np.zeros((1, given)))
+    except (AttributeError, TypeError, ValueError) as error:
+        raise ModelArtifactError(
+            f"{entry.scaler_path} ({type(scaler).__name__}) cannot scale {given} features: {error}"
+        ) from None
+    _check_width(estimator, scaled.shape[1], "the scaler gives")
+
+
+def _check_width(first: Any, given: int, giver: str) -> None:
     expected = getattr(first, "n_features_in_", given)
     if expected != given:
+        after = " after dropping" if giver == "the extractor gives" else ""
         raise ModelArtifactError(
-            f"{type(first).__name__} was trained on {expected} features; the extractor gives"
-            f" {given} after dropping"
+            f"{type(first).__name__} was trained on {expected} features; {giver} {given}{after}"
         )
