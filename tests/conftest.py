@@ -2,11 +2,15 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import boto3
 import numpy as np
 import pytest
 from audio_anomaly import runtime
 from audio_anomaly.descriptors import Array
+from botocore.config import Config
+from moto import mock_aws
 
 import workbench  # noqa: F401  sets the threads before NumPy starts them
 from workbench import training
@@ -68,6 +72,16 @@ def configured(trained: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The environment of a service with the two trained models."""
     monkeypatch.setenv("MODELS_CONFIG_PATH", str(trained))
     return trained
+
+
+@pytest.fixture
+def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """An S3 client, of moto's S3, with a bucket `models`. It does not retry."""
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    with mock_aws():
+        client = boto3.Session().client("s3", config=Config(retries={"total_max_attempts": 1}))
+        client.create_bucket(Bucket="models")
+        yield client
 
 
 def sine(hz: float, seconds: float = 1.0, rate: int = 16000) -> Array:

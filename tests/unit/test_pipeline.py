@@ -1,0 +1,186 @@
+"""A recording in, a verdict out."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from audio_anomaly import pipeline, runtime
+from audio_anomaly.audio import AudioLimits
+from audio_anomaly.descriptors import Array
+from audio_anomaly.errors import AudioTooLargeError, InvalidAudioError
+from audio_anomaly.model import Model, SklearnProba
+from audio_anomaly.pipeline import split, verdict
+from audio_anomaly.schemas import ModelEntry
+from sklearn.naive_bayes import GaussianNB
+
+from tests.conftest import noise
+from workbench.synthesis import fan
+
+RATE = 16000
+LIMITS = AudioLimits(max_bytes=10_000_000, max_duration_s=60)
+
+
+@pytest.fixture
+def detector(configured: Path) -> Model:
+    return runtime.registry().get("fan")
+
+
+@pytest.fixture
+def classifier(configured: Path) -> Model:
+    return runtime.registry().get("bearing")
+
+
+def wav(waveform: Array, rate: int = RATE) -> bytes:
+    file = io.BytesIO()
+    soundfile.write(file, waveform, rate, "FLOAT", format="WAV")
+    return file.getvalue()
+
+
+def predictor(*classes: str, normal: str | None = None, at: float | None = None) -> SklearnProba:
+    """A classifier of these classes, fitted to a number for each."""
+    rows = np.repeat(np.arange(len(classes)), 2)[:, None] + [[0.0]]
+    estimator = GaussianNB().fit(rows, np.repeat(classes, 2))
+    return SklearnProba(
+        estimator, None, ModelEntry(model_path="-", normal_label=normal, threshold=at)
+    )
+
+
+class TestSplit:
+    """Windows of a recording, in samples."""
+
+    @pytest.mark.parametrize(
+        ("samples", "window_s", "starts", "size"),
+        [
+            (100, None, [0], 100),
+            (1, 10.0, [0], 1),
+            (90, 10.0, [0], 90),
+            (100, 10.0, [0], 100),
+            (150, 10.0, [0], 150),
+            (151, 10.0, [0, 51], 100),
+            (200, 10.0, [0, 100], 100),
+            (201, 10.0, [0, 50, 101], 100),
+            (300, 10.0, [0, 100, 200], 100),
+            (1000, 10.0, list(range(0, 1000, 100)), 100),
+        ],
+    )
+    def test_by_hand(
+        self, samples: int, window_s: float | None, starts: list[int], size: int
+    ) -> None:
+        assert split(samples, window_s, 10) == (starts, size)
+
+    @pytest.mark.parametrize("samples", [151, 999, 16001, 57_600_000])
+    def test_every_sample_is_heard_and_no_window_leaves_the_recording(self, samples: int) -> None:
+        starts, size = split(samples, 10.0, 10)
+        assert starts[0] == 0
+        assert starts[-1] + size == samples
+        steps = np.diff(starts)
+        assert steps.min() > 0
+        assert steps.max() <= size
+        assert steps.max() - steps.min() <= 1
+        assert all(type(start) is int for start in starts)
+
+
+class TestVerdict:
+    """Threshold and class, from probabilities."""
+
+    @pytest.mark.parametrize(
+        ("score", "prediction", "is_anomaly"),
+        [(0.0, "ok", False), (0.29, "ok", False), (0.3, "bad", True), (1.0, "bad", True)],
+    )
+    def test_an_anomaly_begins_at_the_threshold(
+        self, score: float, prediction: str, is_anomaly: bool
+    ) -> None:
+        found = verdict(np.array([score, 1 - score]), predictor("bad", "ok", normal="ok", at=0.3))
+        assert found == (prediction, pytest.approx(score, abs=1e-12), is_anomaly)
+
+    def test_one_of_many_classes_is_the_likeliest(self) -> None:
+        many = predictor("bearing", "belt", "ok", normal="ok", at=0.7)
+        assert verdict(np.array([0.5, 0.3, 0.2]), many) == ("bearing", 0.8, True)
+        assert verdict(np.array([0.3, 0.3, 0.4]), many) == ("ok", 0.6, False)
+
+    def test_without_a_normal_class_nothing_is_an_anomaly(self) -> None:
+        assert verdict(np.array([0.2, 0.8]), predictor("cat", "dog")) == ("dog", None, None)
+
+    def test_rounding_leaves_no_score_outside_0_to_1(self) -> None:
+        near = predictor("bad", "ok", normal="ok", at=0.5)
+        assert verdict(np.array([0.0, 1 + 1e-15]), near) == ("ok", 0.0, False)
+
+
+class TestPredict:
+    """Real models on real recordings."""
+
+    def test_bytes_and_a_file_have_the_same_verdict(self, detector: Model, tmp_path: Path) -> None:
+        data = wav(fan(1, faulty=True, duration_s=2))
+        path = tmp_path / "fan.wav"
+        path.write_bytes(data)
+        from_bytes, from_file = (pipeline.predict(s, detector, LIMITS) for s in (data, path))
+        assert from_bytes.model_dump(exclude={"latency_ms"}) == from_file.model_dump(
+            exclude={"latency_ms"}
+        )
+        assert from_bytes.is_anomaly
+        assert from_bytes.latency_ms > 0
+
+    def test_a_short_recording_has_no_windows(self, detector: Model) -> None:
+        assert detector.window_s == 2
+        found = pipeline.predict(wav(fan(2, faulty=False, duration_s=3)), detector, LIMITS)
+        assert found.windows is None
+        assert found.duration_s == 3
+
+    def test_a_detector_judges_a_long_recording_by_its_strangest_window(
+        self, detector: Model
+    ) -> None:
+        sound = fan(503, faulty=False, duration_s=8)
+        sound[4 * RATE : 6 * RATE] = fan(504, faulty=True, duration_s=2)
+        found = pipeline.predict(wav(sound), detector, LIMITS)
+        windows = found.windows or []
+        assert [(w.start_s, w.end_s) for w in windows] == [(0, 2), (2, 4), (4, 6), (6, 8)]
+        alone = [
+            pipeline.predict(wav(sound[i * 2 * RATE : (i + 1) * 2 * RATE]), detector, LIMITS)
+            for i in range(4)
+        ]
+        scores = [window.anomaly_score for window in windows]
+        np.testing.assert_allclose(scores, [a.anomaly_score for a in alone], rtol=0, atol=1e-6)
+        assert found.anomaly_score == pytest.approx(max(s or 0 for s in scores) ** 4, abs=1e-12)
+        assert np.argmax([score or 0 for score in scores]) == 2
+        assert windows[2].prediction == found.prediction == "anomaly"
+        assert sum(found.all_probabilities.values()) == pytest.approx(1, abs=1e-12)
+
+    def test_a_classifier_judges_a_long_recording_by_the_mean(self, classifier: Model) -> None:
+        parts = [fan(510, faulty=False, duration_s=4), fan(511, faulty=True, duration_s=2)]
+        found = pipeline.predict(wav(np.concatenate(parts)), classifier, LIMITS)
+        windows = found.windows or []
+        assert [window.prediction for window in windows] == ["normal", "normal", "faulty"]
+        mean = np.mean([window.anomaly_score or 0 for window in windows])
+        assert found.anomaly_score == pytest.approx(mean, abs=1e-12)
+        assert found.all_probabilities["faulty"] == pytest.approx(mean, abs=1e-12)
+        assert found.prediction == "normal"
+        assert sum(found.all_probabilities.values()) == pytest.approx(1, abs=1e-12)
+
+    def test_the_rate_of_the_upload_is_told(self, detector: Model) -> None:
+        found = pipeline.predict(wav(noise(1, 2, 44100), 44100), detector, LIMITS)
+        assert (found.sample_rate, found.duration_s) == (44100, 2)
+
+    @pytest.mark.parametrize("name", ["fan", "bearing"])
+    @pytest.mark.parametrize("seconds", [0.064, 2, 7])
+    def test_silence_is_scored_without_warnings(
+        self, configured: Path, name: str, seconds: float
+    ) -> None:
+        silence = wav(np.zeros(round(seconds * RATE), np.float32))
+        found = pipeline.predict(silence, runtime.registry().get(name), LIMITS)
+        assert sum(found.all_probabilities.values()) == pytest.approx(1, abs=1e-9)
+        assert found.is_anomaly is not None
+
+    @pytest.mark.parametrize("samples", [1, 500, 1023])
+    def test_a_recording_shorter_than_one_frame_is_refused(
+        self, detector: Model, samples: int
+    ) -> None:
+        with pytest.raises(InvalidAudioError, match=rf"lasts {samples / RATE:.3f} s; .* 0\.064 s"):
+            pipeline.predict(wav(noise(1)[:samples]), detector, LIMITS)
+        found = pipeline.predict(wav(noise(1)[:1024]), detector, LIMITS)
+        assert found.duration_s == 0.064
+
+    def test_limits_hold(self, detector: Model) -> None:
+        with pytest.raises(AudioTooLargeError, match=r"lasts 2\.0 s; at most 1 s are read"):
+            pipeline.predict(wav(noise(1, 2)), detector, AudioLimits(10_000_000, 1))

@@ -1,0 +1,463 @@
+"""models.json, wherever it is, and the models behind it: lazy, cached, refreshed, verified."""
+
+import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from audio_anomaly import runtime
+from audio_anomaly.artifacts import digest
+from audio_anomaly.errors import (
+    ModelArtifactError,
+    ModelsConfigError,
+    StorageError,
+    UnknownModelError,
+)
+from audio_anomaly.model import Model
+from audio_anomaly.registry import Registry
+from audio_anomaly.settings import Settings
+
+from tests.making import (
+    Watched,
+    bayes,
+    classifier,
+    configured,
+    dumped,
+    encoded,
+    saved,
+    saved_classifier,
+)
+from tests.unit.test_artifacts import slow_down
+from tests.unit.test_schemas import MINIMAL
+from workbench.synthesis import fan
+
+FAULTY = fan(51, faulty=True, duration_s=1)
+
+
+def registry_of(config: Path | str, store: Watched | None = None, **settings: Any) -> Registry:
+    """A registry that looks at models.json at every call, unless told otherwise."""
+    settings = {"models_refresh_s": 0, "models_config_path": str(config), **settings}
+    return Registry(Settings(**settings), store or Watched())
+
+
+def verdict(model: Model) -> str:
+    [row] = model.probabilities([FAULTY])
+    return model.predictor.classes[int(row.argmax())]
+
+
+def loaded(registry: Registry) -> list[str]:
+    return [info.name for info in registry.describe().models if info.loaded]
+
+
+class TestOriginal:
+    """The files and variables of the original service."""
+
+    @pytest.fixture
+    def original(self, tmp_path: Path) -> Path:
+        scaler, model, encoder = encoded()
+        saved(
+            tmp_path, "fan", model=model, scaler=scaler, label_encoder=encoder, dropped_features=[]
+        )
+        return configured(tmp_path, fan=MINIMAL)
+
+    def test_models_json_of_the_original_works_unchanged(self, original: Path) -> None:
+        model = registry_of(original, allow_unverified_models=True).get()
+        assert (model.name, model.version, model.window_s) == ("fan", "unversioned", None)
+        assert model.sample_rate == 16000
+        assert verdict(model) == "faulty"
+
+    def test_unverified_files_are_refused_unless_allowed(self, original: Path) -> None:
+        store = Watched()
+        with pytest.raises(ModelArtifactError) as caught:
+            registry_of(original, store).get()
+        assert "fan/model.joblib has no sha256 in models.json; add it, or set" in str(caught.value)
+        assert "ALLOW_UNVERIFIED_MODELS=true" in str(caught.value)
+        assert store.fetched == []
+
+    def test_one_artifact_without_sha256_is_enough_to_refuse(self, tmp_path: Path) -> None:
+        entry = saved_classifier(tmp_path, "fan")
+        del entry["sha256"]["scaler_path"]
+        config = configured(tmp_path, fan=entry)
+        with pytest.raises(ModelArtifactError, match=r"fan/scaler\.joblib has no sha256"):
+            registry_of(config).get()
+        assert verdict(registry_of(config, allow_unverified_models=True).get()) == "faulty"
+
+    def test_sample_rate_is_that_of_entries_without_one(self, tmp_path: Path) -> None:
+        entry = saved_classifier(tmp_path, "fan")
+        config = configured(tmp_path, fan=entry, pump={**entry, "sample_rate": 16000})
+        registry = registry_of(config, sample_rate=22050)
+        assert [info.sample_rate for info in registry.describe().models] == [22050, 16000]
+        assert registry.get("fan").sample_rate == 22050
+        assert registry.get("pump").sample_rate == 16000
+
+    def test_default_model_name(self, tmp_path: Path) -> None:
+        config = configured(tmp_path, pump=saved_classifier(tmp_path, "pump"))
+        registry = registry_of(config, default_model_name="pump")
+        assert registry.get().name == registry.get("").name == "pump"
+        assert registry.describe().default == "pump"
+        with pytest.raises(UnknownModelError, match="no model is called 'fan'; known are: pump"):
+            registry_of(config).get()
+
+    def test_the_single_model_of_the_environment(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        scaler, model, encoder = encoded()
+        saved(tmp_path, "old", model=model, scaler=scaler, label_encoder=encoder)
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setenv("MODEL_PATH", "old/model.joblib")
+        monkeypatch.setenv("SCALER_PATH", str(tmp_path / "old/scaler.joblib"))
+        monkeypatch.setenv("LABEL_ENCODER_PATH", "old/label_encoder.joblib")
+        with pytest.raises(ModelArtifactError, match="has no sha256"):
+            runtime.registry().get()
+        monkeypatch.setenv("ALLOW_UNVERIFIED_MODELS", "true")
+        runtime.clear()
+        assert runtime.registry().get().name == "default"
+        assert verdict(runtime.registry().get()) == "faulty"
+        monkeypatch.setenv("DEFAULT_MODEL_NAME", "pump")
+        runtime.clear()
+        assert runtime.registry().get().name == "pump"
+
+    def test_models_json_goes_before_the_single_model(self, tmp_path: Path) -> None:
+        config = configured(tmp_path, fan=saved_classifier(tmp_path, "fan"))
+        assert registry_of(config, model_path="nowhere.joblib").get().name == "fan"
+
+    def test_inline_json_goes_before_the_file(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        entry = saved_classifier(tmp_path, "fan")
+        monkeypatch.chdir(tmp_path)
+        store = Watched()
+        registry = registry_of("nowhere.json", store, models_config_json=json.dumps({"fan": entry}))
+        assert verdict(registry.get()) == "faulty"
+        assert store.looks == 0
+
+    def test_faulty_inline_json_is_named(self) -> None:
+        with pytest.raises(ModelsConfigError, match=r"^MODELS_CONFIG_JSON is not JSON"):
+            registry_of("-", models_config_json="{").get()
+
+    def test_dotenv_configures_the_service(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        config = configured(tmp_path, pump=saved_classifier(tmp_path, "pump"))
+        (tmp_path / ".env").write_text(f"MODELS_CONFIG_PATH={config}\nDEFAULT_MODEL_NAME=pump\n")
+        monkeypatch.chdir(tmp_path)
+        assert verdict(runtime.registry().get()) == "faulty"
+
+    def test_a_missing_models_json_tells_what_to_set(self, tmp_path: Path) -> None:
+        with pytest.raises(ModelsConfigError) as caught:
+            registry_of(tmp_path / "gone.json").get()
+        for word in ("gone.json: No such file", "MODELS_CONFIG_PATH", "MODEL_PATH"):
+            assert word in str(caught.value)
+
+
+class TestVerified:
+    """Nothing is unpickled before its checksum is right."""
+
+    class Bomb:
+        """Runs code when it is unpickled: it makes a file."""
+
+        def __init__(self, path: Path) -> None:
+            self.path = path
+
+        def __reduce__(self) -> tuple[Any, ...]:
+            return Path.touch, (self.path,)
+
+    def test_a_wrong_checksum_never_runs(self, tmp_path: Path) -> None:
+        ran = tmp_path / "ran"
+        bomb = dumped(self.Bomb(ran))
+        entry = saved(tmp_path, "fan", model=bomb)
+        right = entry["sha256"]["model_path"]
+        entry["sha256"]["model_path"] = digest(dumped(bayes()))
+        config = configured(tmp_path, fan=entry)
+        with pytest.raises(ModelArtifactError, match=f"its sha256 is {right}, expected"):
+            registry_of(config, allow_unverified_models=True).get()
+        assert not ran.exists()
+        # With the right one it does: the checksum is what held it back.
+        entry["sha256"]["model_path"] = right
+        with pytest.raises(ModelArtifactError, match="NoneType"):
+            registry_of(configured(tmp_path, fan=entry)).get()
+        assert ran.exists()
+
+    def test_the_last_artifact_is_verified_too(self, tmp_path: Path) -> None:
+        ran = tmp_path / "ran"
+        scaler, model = classifier()
+        entry = saved(tmp_path, "fan", model=model, scaler=scaler, dropped_features=[])
+        (tmp_path / "fan/dropped_features.joblib").write_bytes(dumped(self.Bomb(ran)))
+        with pytest.raises(ModelArtifactError, match=r"model 'fan': .*dropped_features\.joblib is"):
+            registry_of(configured(tmp_path, fan=entry)).get()
+        assert not ran.exists()
+
+    def test_a_missing_artifact(self, tmp_path: Path) -> None:
+        entry = saved_classifier(tmp_path, "fan")
+        (tmp_path / "fan/scaler.joblib").unlink()
+        with pytest.raises(
+            ModelArtifactError, match=r"model 'fan': .*scaler\.joblib: No such file"
+        ):
+            registry_of(configured(tmp_path, fan=entry)).get()
+
+    def test_a_damaged_pickle_with_the_right_checksum(self, tmp_path: Path) -> None:
+        entry = saved(tmp_path, "fan", model=dumped(bayes())[:-100])
+        with pytest.raises(ModelArtifactError, match=r"fan/model\.joblib cannot be loaded: "):
+            registry_of(configured(tmp_path, fan=entry)).get()
+
+    def test_a_mended_artifact_is_loaded_without_a_restart(self, tmp_path: Path) -> None:
+        entry = saved_classifier(tmp_path, "fan")
+        path = tmp_path / "fan/model.joblib"
+        right = path.read_bytes()
+        path.write_bytes(right[:-1])
+        registry = registry_of(configured(tmp_path, fan=entry))
+        with pytest.raises(ModelArtifactError, match="its sha256 is"):
+            registry.get()
+        path.write_bytes(right)
+        assert verdict(registry.get()) == "faulty"
+
+
+class TestLoading:
+    """Lazily, once, and within MODEL_CACHE_MB."""
+
+    def test_a_model_is_loaded_when_it_is_first_asked_for(self, tmp_path: Path) -> None:
+        entries = {name: saved_classifier(tmp_path, name) for name in ("fan", "pump")}
+        store = Watched()
+        registry = registry_of(configured(tmp_path, **entries), store)
+        assert loaded(registry) == store.fetched == []
+        first = registry.get("pump")
+        assert registry.get("pump") is first
+        assert [Path(path).parent.name for path in store.fetched] == ["pump", "pump"]
+        assert loaded(registry) == ["pump"]
+
+    def test_classes_and_threshold_are_known_once_loaded(self, tmp_path: Path) -> None:
+        entry = saved_classifier(tmp_path, "fan", normal_label="normal")
+        registry = registry_of(configured(tmp_path, fan=entry))
+        [before] = registry.describe().models
+        assert (before.classes, before.threshold) == (None, None)
+        registry.get()
+        [after] = registry.describe().models
+        assert (after.classes, after.threshold) == (["faulty", "normal"], 0.5)
+
+    def test_an_unknown_model_lists_the_known(self, tmp_path: Path) -> None:
+        entry = saved_classifier(tmp_path, "fan")
+        registry = registry_of(configured(tmp_path, pump=entry, fan=entry))
+        with pytest.raises(UnknownModelError, match="no model is called 'x'; known are: fan, pump"):
+            registry.get("x")
+
+    def test_sixteen_threads_load_once(self, tmp_path: Path) -> None:
+        names = [f"fan{number}" for number in range(4)]
+        entries = {name: saved_classifier(tmp_path, name) for name in names}
+        store = Watched()
+        registry = registry_of(configured(tmp_path, **entries), store, models_refresh_s=60)
+        together = threading.Barrier(16)
+
+        def get(number: int) -> Model:
+            together.wait()
+            return registry.get(names[number % 4])
+
+        with ThreadPoolExecutor(16) as pool:
+            models = list(pool.map(get, range(16)))
+        assert sorted({Path(path).parent.name for path in store.fetched}) == names
+        assert len(store.fetched) == 2 * 4
+        assert len({id(model) for model in models}) == 4
+        assert store.looks == 1
+
+    def test_the_least_recently_used_model_leaves_first(self, tmp_path: Path) -> None:
+        names = ("a", "b", "c")
+        config = configured(tmp_path, **{name: saved_classifier(tmp_path, name) for name in names})
+        one_mb = registry_of(config).get("a").size_bytes / 1e6
+        store = Watched()
+        registry = registry_of(config, store, model_cache_mb=2.5 * one_mb)
+        for name in ("a", "b", "a", "c"):
+            registry.get(name)
+        assert loaded(registry) == ["a", "c"]
+        assert len(store.fetched) == 2 * 3
+        registry.get("b")
+        assert loaded(registry) == ["b", "c"]
+        assert len(store.fetched) == 2 * 4
+
+    def test_a_model_over_the_limit_serves_alone(self, tmp_path: Path) -> None:
+        names = ("a", "b")
+        config = configured(tmp_path, **{name: saved_classifier(tmp_path, name) for name in names})
+        registry = registry_of(config, model_cache_mb=1e-6)
+        assert verdict(registry.get("a")) == verdict(registry.get("b")) == "faulty"
+        assert loaded(registry) == ["b"]
+        assert registry.get("b") is registry.get("b")
+
+
+class TestRefresh:
+    """A new models.json is live without a restart; a broken one harms nobody."""
+
+    def test_a_new_model_is_live(self, tmp_path: Path) -> None:
+        entry = saved_classifier(tmp_path, "fan")
+        registry = registry_of(configured(tmp_path, fan=entry))
+        kept = registry.get("fan")
+        configured(tmp_path, fan=entry, pump=saved_classifier(tmp_path, "pump"))
+        assert registry.get("pump").name == "pump"
+        assert registry.get("fan") is kept
+        configured(tmp_path, pump=entry)
+        with pytest.raises(UnknownModelError, match="known are: pump"):
+            registry.get("fan")
+
+    def test_a_changed_entry_replaces_the_loaded_model(self, tmp_path: Path) -> None:
+        entry = saved_classifier(tmp_path, "fan", version="1")
+        registry = registry_of(configured(tmp_path, fan=entry))
+        first = registry.get()
+        scaler, model = classifier(labels=["sound"] * 6 + ["pitted"] * 6)
+        entry = {**saved(tmp_path, "fan", model=model, scaler=scaler), "version": "2"}
+        configured(tmp_path, fan=entry)
+        assert loaded(registry) == []
+        second = registry.get()
+        assert (verdict(first), verdict(second)) == ("faulty", "pitted")
+        assert second.version == "2"
+        assert loaded(registry) == ["fan"]
+
+    def test_models_json_is_looked_at_no_oftener_than_told(self, tmp_path: Path) -> None:
+        entry = saved_classifier(tmp_path, "fan")
+        store = Watched()
+        registry = registry_of(configured(tmp_path, fan=entry), store, models_refresh_s=3600)
+        for _ in range(5):
+            registry.get()
+        configured(tmp_path, pump=entry)
+        assert [info.name for info in registry.describe().models] == ["fan"]
+        assert store.looks == 1
+
+    @pytest.mark.parametrize(
+        ("text", "words"),
+        [
+            ("{", "is not JSON"),
+            ('{"fan": {"model_path": 1}}', "fan.model_path: Input should be a valid string"),
+            (None, "models.json cannot be read"),
+        ],
+        ids=["not JSON", "faulty entry", "gone"],
+    )
+    def test_a_broken_models_json_leaves_the_old_one_serving(
+        self, tmp_path: Path, caplog: pytest.LogCaptureFixture, text: str | None, words: str
+    ) -> None:
+        entry = saved_classifier(tmp_path, "fan")
+        config = configured(tmp_path, fan=entry)
+        registry = registry_of(config)
+        kept = registry.get()
+        config.unlink()
+        if text is not None:
+            config.write_text(text)
+        assert registry.get() is kept
+        found = registry.describe()
+        assert [info.name for info in found.models] == ["fan"]
+        assert words in (found.config_error or "")
+        assert "the new models.json is not used, the one before it serves" in caplog.text
+        configured(tmp_path, fan=entry, pump=entry)
+        found = registry.describe()
+        assert [info.name for info in found.models] == ["fan", "pump"]
+        assert found.config_error is None
+
+    def test_a_service_that_began_with_a_broken_models_json_recovers(self, tmp_path: Path) -> None:
+        config = configured(tmp_path)
+        registry = registry_of(config, models_refresh_s=3600)
+        for call in (registry.get, registry.describe):
+            with pytest.raises(ModelsConfigError, match="must be an object with an entry"):
+                call()
+        configured(tmp_path, fan=saved_classifier(tmp_path, "fan"))
+        assert verdict(registry.get()) == "faulty"
+
+    def test_a_slow_look_holds_nobody_up(self, tmp_path: Path) -> None:
+        looking, go_on = threading.Event(), threading.Event()
+
+        class Slow(Watched):
+            def read_if_changed(self, location: str, tag: str | None) -> Any:
+                if tag is not None:
+                    looking.set()
+                    assert go_on.wait(10)
+                return super().read_if_changed(location, tag)
+
+        registry = registry_of(configured(tmp_path, fan=saved_classifier(tmp_path, "fan")), Slow())
+        model = registry.get()
+        with ThreadPoolExecutor(1) as pool:
+            slow = pool.submit(registry.get)
+            assert looking.wait(10)
+            assert registry.get() is model
+            assert not slow.done()
+            go_on.set()
+            assert slow.result(10) is model
+
+
+class TestS3:
+    """models.json and its artifacts in a bucket."""
+
+    @pytest.fixture
+    def store(self, s3: Any, tmp_path: Path) -> Watched:
+        return Watched(s3, tmp_path / "cache")
+
+    @pytest.fixture
+    def local(self, tmp_path: Path) -> Path:
+        return tmp_path / "local"
+
+    def push(self, s3: Any, local: Path, **entries: dict[str, Any]) -> None:
+        configured(local, **entries)
+        for path in local.rglob("*.*"):
+            key = f"live/{path.relative_to(local)}"
+            s3.put_object(Bucket="models", Key=key, Body=path.read_bytes())
+
+    URL = "s3://models/live/models.json"
+
+    def test_models_from_a_bucket(self, s3: Any, local: Path, store: Watched) -> None:
+        self.push(s3, local, fan=saved_classifier(local, "fan"))
+        registry = registry_of(self.URL, store)
+        assert verdict(registry.get()) == "faulty"
+        assert store.fetched[0] == "s3://models/live/fan/model.joblib"
+        # The next process needs only models.json.
+        s3.delete_object(Bucket="models", Key="live/fan/model.joblib")
+        assert verdict(registry_of(self.URL, store).get()) == "faulty"
+
+    def test_the_runtime_reads_from_s3(
+        self, s3: Any, local: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        self.push(s3, local, fan=saved_classifier(local, "fan"))
+        monkeypatch.setenv("MODELS_CONFIG_PATH", self.URL)
+        assert verdict(runtime.registry().get()) == "faulty"
+        kept = {path.name for path in runtime.settings().model_cache_dir.iterdir()}
+        assert len(kept) == 2
+
+    def test_a_new_model_is_live(self, s3: Any, local: Path, store: Watched) -> None:
+        entry = saved_classifier(local, "fan")
+        self.push(s3, local, fan=entry)
+        registry = registry_of(self.URL, store)
+        first = registry.get()
+        assert registry.get() is first
+        self.push(s3, local, fan=entry, pump=saved_classifier(local, "pump"))
+        assert registry.get("pump").name == "pump"
+        assert registry.get() is first
+
+    def test_changed_bytes_are_refused(self, s3: Any, local: Path, store: Watched) -> None:
+        self.push(s3, local, fan=saved_classifier(local, "fan"))
+        s3.put_object(Bucket="models", Key="live/fan/scaler.joblib", Body=b"another")
+        with pytest.raises(ModelArtifactError, match=r"s3://models/live/fan/scaler\.joblib is not"):
+            registry_of(self.URL, store).get()
+
+    def test_a_missing_bucket_or_models_json(self, store: Watched) -> None:
+        for url in ("s3://models/gone.json", "s3://no-such-bucket/models.json"):
+            with pytest.raises(ModelsConfigError, match=f"cannot be read: {url}: no such object"):
+                registry_of(url, store).get()
+
+    def test_throttling_leaves_the_old_models_serving(
+        self, s3: Any, local: Path, store: Watched
+    ) -> None:
+        self.push(s3, local, fan=saved_classifier(local, "fan"))
+        registry = registry_of(self.URL, store)
+        s3.meta.events.register_first("before-send.s3.GetObject", slow_down)
+        with pytest.raises(StorageError, match="SlowDown"):
+            registry.get()
+        s3.meta.events.unregister("before-send.s3.GetObject", slow_down)
+        model = registry.get()
+        s3.meta.events.register_first("before-send.s3.GetObject", slow_down)
+        assert registry.get() is model
+        assert "SlowDown" in (registry.describe().config_error or "")
+        s3.meta.events.unregister("before-send.s3.GetObject", slow_down)
+        assert registry.describe().config_error is None
+
+    def test_the_single_model_may_lie_on_s3(self, s3: Any, local: Path, store: Watched) -> None:
+        self.push(s3, local, fan=saved_classifier(local, "fan"))
+        settings = Settings(
+            model_path="s3://models/live/fan/model.joblib",
+            scaler_path="s3://models/live/fan/scaler.joblib",
+            allow_unverified_models=True,
+        )
+        assert verdict(Registry(settings, store).get()) == "faulty"

@@ -1,0 +1,91 @@
+"""What models.json may say, and in which words it is refused."""
+
+import json
+
+import pytest
+from audio_anomaly.errors import ModelsConfigError
+from audio_anomaly.registry import parse
+from audio_anomaly.schemas import ModelEntry
+
+MINIMAL = {
+    "model_path": "fan/model.joblib",
+    "scaler_path": "fan/scaler.joblib",
+    "label_encoder_path": "fan/label_encoder.joblib",
+    "dropped_features_path": "fan/dropped_features.joblib",
+    "feature_extractor": "default",
+    "predictor": "sklearn_proba",
+}
+"""All the keys that the original service knew."""
+
+
+def test_an_entry_of_the_original_is_complete() -> None:
+    entry = parse(json.dumps({"fan": MINIMAL}), "models.json")["fan"]
+    assert entry.model_dump(include=set(MINIMAL)) == MINIMAL
+    assert entry.version == "unversioned"
+    assert entry.sample_rate is entry.threshold is entry.window_s is None
+
+
+def test_an_entry_survives_being_written_and_read() -> None:
+    full = {
+        **MINIMAL,
+        "sha256": {"model_path": "0" * 64},
+        "sample_rate": 16000,
+        "window_s": 10.0,
+        "threshold": 0.9,
+        "normal_label": "normal",
+        "calibration": {"shape": 2.0, "scale": 3.0},
+        "classes": ["normal", "faulty"],
+        "version": "2026-11-23",
+        "sklearn_version": "1.9.1",
+        "description": "Für Elise",
+        "metrics": {"auc": 0.93},
+    }
+    assert ModelEntry.model_validate(full).model_dump() == full
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"model_path": None}, "fan.model_path: Input should be a valid string, found None"),
+        ({"sha256": {"model_path": "abc"}}, "fan.sha256.model_path: String should match"),
+        ({"sha256": {"model": "0" * 64}}, "sha256 names ['model']; allowed are ['model_path'"),
+        ({"sample_rate": 100}, "fan.sample_rate: Input should be greater than or equal to 2000"),
+        ({"window_s": 0}, "fan.window_s: Input should be greater than 0, found 0"),
+        ({"threshold": 1.1}, "fan.threshold: Input should be less than or equal to 1, found 1.1"),
+        ({"calibration": {"shape": 1}}, "fan.calibration.scale: Field required"),
+    ],
+)
+def test_a_faulty_entry_is_refused_by_the_name_of_its_key(
+    fields: dict[str, object], words: str
+) -> None:
+    with pytest.raises(ModelsConfigError) as caught:
+        parse(json.dumps({"fan": {**MINIMAL, **fields}}), "models.json")
+    assert str(caught.value).startswith("models.json, fan")
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "models.json is not JSON: Expecting value"),
+        ("{'fan': 1}", "models.json is not JSON"),
+        (b"\xff\xfe{}", "models.json is not JSON"),
+        ("[" * 100_000, "models.json is not JSON"),
+        ("[]", "must be an object with an entry for each model"),
+        ("{}", "must be an object with an entry for each model"),
+        ("null", "must be an object with an entry for each model"),
+        ('{"fan": null}', "models.json, fan: "),
+        ('{"fan": "model.joblib"}', "models.json, fan: "),
+        ('{"fan": {}}', "models.json, fan.model_path: Field required"),
+    ],
+)
+def test_what_is_no_models_json_is_refused(text: str | bytes, words: str) -> None:
+    with pytest.raises(ModelsConfigError) as caught:
+        parse(text, "models.json")
+    assert words in str(caught.value)
+
+
+def test_an_unknown_key_is_warned_of_and_has_no_effect(caplog: pytest.LogCaptureFixture) -> None:
+    entry = parse(json.dumps({"fan": {**MINIMAL, "treshold": 0.5}}), "models.json")["fan"]
+    assert entry.threshold is None
+    assert "models.json, fan: the key 'treshold' is not known" in caplog.text

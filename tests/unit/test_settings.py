@@ -1,0 +1,97 @@
+"""The environment, and `.env`, as the service reads them."""
+
+import inspect
+from pathlib import Path
+
+import pytest
+from audio_anomaly import runtime
+from audio_anomaly.errors import ModelsConfigError
+from audio_anomaly.settings import Settings, read_settings
+from pydantic import ValidationError
+
+
+def test_every_setting_has_a_default_and_a_line_of_documentation() -> None:
+    text = inspect.getsource(Settings)
+    assert read_settings().sample_rate == 16000
+    assert read_settings().default_model_name == "fan"
+    for name in Settings.model_fields:
+        declaration = text.split(f"\n    {name}: ")[1]
+        assert declaration.split("\n")[1].startswith('    """'), name
+
+
+def test_the_original_variables_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    original = {
+        "API_TITLE": "Pumps",
+        "API_VERSION": "2.0",
+        "SAMPLE_RATE": "22050",
+        "DEFAULT_MODEL_NAME": "pump",
+        "MODELS_CONFIG_PATH": "s3://bucket/models.json",
+        "MODELS_CONFIG_JSON": '{"pump": {}}',
+        "MODEL_PATH": "model.joblib",
+        "SCALER_PATH": "scaler.joblib",
+        "LABEL_ENCODER_PATH": "label_encoder.joblib",
+        "DROPPED_FEATURES_PATH": "dropped.joblib",
+    }
+    for name, value in original.items():
+        monkeypatch.setenv(name, value)
+    found = read_settings()
+    for name, value in original.items():
+        assert str(getattr(found, name.lower())) == value
+
+
+def test_dotenv_is_read_and_the_environment_goes_before_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".env").write_text(
+        "SAMPLE_RATE=8000\nDEFAULT_MODEL_NAME=pump\nANOTHER_PROGRAM=1\nMODEL_PATH=\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SAMPLE_RATE", "22050")
+    found = read_settings()
+    assert (found.sample_rate, found.default_model_name) == (22050, "pump")
+    assert found.model_path is None
+
+
+def test_an_empty_variable_is_one_that_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MODELS_CONFIG_PATH", "")
+    monkeypatch.setenv("SAMPLE_RATE", "")
+    assert read_settings().models_config_path is None
+    assert read_settings().sample_rate == 16000
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("SAMPLE_RATE", "fast", "found 'fast'"),
+        ("SAMPLE_RATE", "100", "greater than or equal to 2000, found '100'"),
+        ("ALLOW_UNVERIFIED_MODELS", "perhaps", "found 'perhaps'"),
+        ("MODEL_CACHE_MB", "0", "greater than 0"),
+        ("MODELS_REFRESH_S", "-1", "greater than or equal to 0"),
+        ("MAX_DURATION_S", "nan", "greater than 0"),
+        ("LOG_LEVEL", "LOUD", "'DEBUG', 'INFO', 'WARNING' or 'ERROR'"),
+    ],
+)
+def test_a_faulty_variable_is_named_with_what_was_found(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, words: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ModelsConfigError, match=f"^the environment is faulty: {name}: ") as caught:
+        read_settings()
+    assert words in str(caught.value)
+
+
+def test_every_faulty_variable_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SAMPLE_RATE", "fast")
+    monkeypatch.setenv("MAX_UPLOAD_BYTES", "huge")
+    with pytest.raises(ModelsConfigError, match=r"SAMPLE_RATE: .*; MAX_UPLOAD_BYTES: "):
+        read_settings()
+
+
+def test_settings_are_read_once_and_do_not_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = runtime.settings()
+    monkeypatch.setenv("SAMPLE_RATE", "8000")
+    assert runtime.settings() is before
+    with pytest.raises(ValidationError):
+        before.sample_rate = 8000
+    runtime.clear()
+    assert runtime.settings().sample_rate == 8000
