@@ -2,6 +2,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 UV := VIRTUAL_ENV=.venv $(BIN)/uv
+# Which environment of samconfig.toml: make deploy ENV=prod
+ENV ?= dev
+STACK = $(BIN)/python -m workbench.stack
+SAM := SAM_CLI_TELEMETRY=0 .venv-sam/bin/sam
 
 help:  ## What can be done here
 	@grep -hE '^[a-z.-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -15,10 +19,10 @@ help:  ## What can be done here
 	$(UV) pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch .venv
 
-demo: .venv  ## The main job on this machine: a service, recordings, verdicts
+demo: .venv  ## The main job on this machine: the stack, recordings three ways in, verdicts
 	$(BIN)/python -m workbench.demo
 
-serve: .venv  ## The service on this machine: http://127.0.0.1:8000
+serve: .venv  ## The whole stack on this machine, HTTP at http://127.0.0.1:8000
 	$(BIN)/audio-anomaly serve
 
 test: .venv  ## Lint, types and all tests
@@ -31,13 +35,52 @@ format: .venv  ## Sort imports, lay out the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# sam's pins are tight, therefore it lives apart.
+.venv-sam: .venv requirements/sam.txt
+	test -x .venv-sam/bin/python || $(PYTHON) -m venv .venv-sam
+	VIRTUAL_ENV=.venv-sam $(BIN)/uv pip install --quiet --require-hashes --requirement requirements/sam.txt
+	@touch .venv-sam
+
+build: .venv .venv-sam  ## Build the functions and layers for Lambda
+	@find functions -name __pycache__ -prune -exec rm -rf {} +
+	ARCHITECTURE=$$($(STACK) architecture $(ENV)) $(SAM) build
+
+validate: .venv-sam  ## Check template.yaml: sam, cfn-lint, checkov
+	$(SAM) validate --lint
+	.venv-sam/bin/cfn-lint template.yaml
+	.venv-sam/bin/checkov --config-file .checkov.yaml
+
+deploy: validate build  ## Deploy to AWS: make deploy ENV=prod
+	$(SAM) deploy --config-env $(ENV)
+
+destroy: .venv .venv-sam  ## Remove the stack with all its data, after asking
+	$(STACK) empty $(ENV)
+	$(SAM) delete --config-env $(ENV) --no-prompts
+
+push-models: .venv  ## Upload models/ to the stack's bucket; live without a deployment
+	AWS_DEFAULT_REGION=$$($(STACK) region $(ENV)) \
+	  $(BIN)/audio-anomaly push s3://$$($(STACK) output $(ENV) ModelsBucketName)
+
+logs: .venv .venv-sam  ## Follow the logs of all functions
+	$(SAM) logs --stack-name audio-anomaly-$(ENV) --region $$($(STACK) region $(ENV)) --tail
+
+redrive: .venv  ## Try again what ended in the failure queues
+	$(STACK) redrive $(ENV)
+
+events: .venv  ## Write the sample events of events/ anew
+	$(BIN)/python -m workbench.events
+
+invoke: build  ## Run every function with every sample event, in a container
+	$(BIN)/python -m workbench.invoke $$($(STACK) architecture $(ENV))
+
 requirements: .venv  ## Pin the newest versions of requirements/*.in, with hashes
-	cd requirements && for name in uv runtime dev; do \
+	cd requirements && for name in uv runtime dev sam; do \
 	  ../$(BIN)/uv pip compile --quiet --upgrade --python-version 3.13 --universal --generate-hashes \
 	    --no-emit-index-url --no-annotate --custom-compile-command "make requirements" \
 	    $$name.in --output-file $$name.txt || exit 1; done
 
 clean:  ## Remove everything that make made
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .venv-sam .aws-sam build .pytest_cache .mypy_cache .ruff_cache
 
-.PHONY: help demo serve test format requirements clean
+.PHONY: help demo serve test format build validate deploy destroy push-models logs redrive events \
+  invoke requirements clean

@@ -1,5 +1,7 @@
 """Real recordings, and a cold start for every test that touches the runtime."""
 
+import io
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ from audio_anomaly.descriptors import Array
 from botocore.config import Config
 from moto import mock_aws
 
-import workbench  # noqa: F401  sets the threads before NumPy starts them
+from tests.cloud import cloud, lines  # noqa: F401
 from workbench import training
 from workbench.synthesis import write_fan
 
@@ -20,8 +22,14 @@ REAL_DATA = Path(__file__).parents[2] / "shared" / "data"
 
 
 @pytest.fixture(autouse=True)
-def cold_start(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+def cold_start(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Iterator[None]:
     """No settings of the developer's own, no state of the test before."""
+    if "cloud" not in request.fixturenames:
+        # The triggers' logger, once imported, would write into what other tests read.
+        for handler in logging.getLogger("audio_anomaly").handlers:
+            monkeypatch.setattr(handler, "stream", io.StringIO(), raising=False)
     for name in runtime.Settings.model_fields:
         monkeypatch.delenv(name.upper(), raising=False)
     monkeypatch.setenv("MODEL_CACHE_DIR", str(tmp_path / "model-cache"))

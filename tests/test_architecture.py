@@ -13,7 +13,10 @@ LAYERS = [
     {"descriptors"},
     {"audio", "features", "model", "artifacts"},
     {"registry", "pipeline"},
+    {"aws"},
+    {"results", "uploads"},
     {"jobs"},
+    {"telemetry"},
     {"runtime"},
 ]
 """The library, from the bottom up: a module imports from the layers below its own."""

@@ -1,15 +1,18 @@
-"""`audio-anomaly`: predict, models, train, evaluate, serve."""
+"""`audio-anomaly`: predict, models, train, evaluate, serve, worker, push."""
 
+import dataclasses
 import json
 import os
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
-from audio_anomaly.errors import AudioAnomalyError
+from audio_anomaly.errors import AudioAnomalyError, StorageError
 from audio_anomaly.schemas import ErrorBody, Prediction
 from rich.console import Console
 from rich.markup import escape
@@ -19,7 +22,7 @@ from rich.table import Column, Table
 from workbench.recordings import FolderError
 
 if TYPE_CHECKING:
-    pass
+    from workbench.local_cloud import LocalCloud
 
 app = typer.Typer(
     help="Does this machine sound normal, and if not, what is it?",
@@ -31,6 +34,7 @@ app = typer.Typer(
     " 3 the models or folders are at fault, 10 an anomaly (with --fail-on-anomaly).",
 )
 
+PROJECT = Path(__file__).parents[1]
 SOME_FAILED, AT_FAULT, ANOMALY_FOUND = 1, 3, 10
 
 out = Console()
@@ -276,14 +280,99 @@ def evaluate(
 def serve(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8000,
+    http_only: Annotated[
+        bool, typer.Option("--http-only", help="The HTTP service alone, without S3 and SQS.")
+    ] = False,
     models: Models = None,
     as_json: Json = False,
 ) -> None:
-    """Run the HTTP service on this machine, until Ctrl-C."""
+    """Run the whole stack on this machine, until Ctrl-C: HTTP, S3 uploads, SQS messages."""
+    with _faults(as_json):
+        chosen = _configure(models)
+    if http_only:
+        return _serve_http(host, port, as_json)
+    from workbench import local_cloud
+
+    with _stopped_by_signals() as stopped:
+        try:
+            with local_cloud.running(
+                PROJECT / "template.yaml",
+                chosen,
+                host,
+                port,
+                default_model=os.environ.get("DEFAULT_MODEL_NAME"),
+            ) as cloud:
+                _print_banner(cloud, as_json)
+                stopped.wait()
+                if not as_json:
+                    out.print("Stopping: what has begun comes to its end.")
+        except OSError as error:
+            _refuse_port(host, port, error)
+    return None
+
+
+@app.command()
+def worker(
+    queue_url: Annotated[str, typer.Option(help="URL of the jobs queue.", show_default=False)],
+    batch_size: Annotated[int, typer.Option(min=1, max=10, help="Messages at a time.")] = 10,
+    models: Models = None,
+) -> None:
+    """Score what a queue on AWS asks for, on this machine instead of Lambda, until Ctrl-C."""
+    import boto3
+
+    from workbench.worker import work
+
+    with _faults(as_json=False), _stopped_by_signals() as stopped:
+        _configure(models)
+        err.print(f"Waiting for messages of {queue_url}. Stop with Ctrl-C.", soft_wrap=True)
+        work(boto3.client("sqs"), queue_url, batch_size, stopped)
+
+
+@app.command()
+def push(
+    target: Annotated[str, typer.Argument(metavar="s3://BUCKET[/PREFIX]", show_default=False)],
+    models: Models = None,
+    endpoint_url: Annotated[str | None, typer.Option(help="Of another S3 than AWS's.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Upload models to S3, models.json last; a running service uses them without a redeploy."""
+    import boto3
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    from workbench.push import push as push_models
+
+    with _faults(as_json):
+        chosen = _configure(models)
+        try:
+            uploaded = push_models(chosen, target, boto3.client("s3", endpoint_url=endpoint_url))
+        except (BotoCoreError, ClientError) as error:
+            raise StorageError(f"{target}: {error}") from error
+    if as_json:
+        return _print_json({"target": target, "uploaded": uploaded})
+    out.print(f"Uploaded to {target}: {', '.join(uploaded)}", highlight=False, soft_wrap=True)
+    return None
+
+
+def _print_banner(cloud: "LocalCloud", as_json: bool) -> None:
+    from workbench.local_cloud import ways_in
+
+    if as_json:
+        _print_json({"url": cloud.api_url, **dataclasses.asdict(cloud)}, indent=None)
+        return
+    out.print(f"[bold]{cloud.api_url}[/bold], described at {cloud.api_url}/docs")
+    out.print(f"input bucket    {cloud.input_bucket}", highlight=False)
+    out.print(f"results bucket  {cloud.results_bucket}", highlight=False)
+    out.print(f"jobs queue      {cloud.jobs_queue_url}", highlight=False, soft_wrap=True)
+    out.print("\nThree ways in, and the result of the last two:\n")
+    for line in ways_in(cloud).values():
+        out.print(line + "\n", highlight=False, markup=False, soft_wrap=True)
+    out.print("Stop with Ctrl-C.")
+
+
+def _serve_http(host: str, port: int, as_json: bool) -> None:
     import uvicorn
 
     with _faults(as_json):
-        _configure(models)
         from functions.api.app import app as service
 
     server = uvicorn.Server(uvicorn.Config(service, log_level="warning", lifespan="off"))
@@ -300,19 +389,36 @@ def serve(
 
 
 @contextmanager
+def _stopped_by_signals() -> Iterator["threading.Event"]:
+    """An event that Ctrl-C or a SIGTERM sets, so that all can be stopped in order."""
+    stopped = threading.Event()
+    before = {
+        number: signal.signal(number, lambda *_: stopped.set())
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield stopped
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
 def _listening(host: str, port: int) -> Iterator[Any]:
     import socket
 
     try:
         listener = socket.create_server((host, port))
     except OSError as error:
-        err.print(
-            f"[red]Cannot listen on {host}:{port}:[/red] {error.strerror};"
-            " --port 0 takes a free one"
-        )
-        raise typer.Exit(AT_FAULT) from None
+        _refuse_port(host, port, error)
     with listener:
         yield listener
+
+
+def _refuse_port(host: str, port: int, error: OSError) -> NoReturn:
+    reason = f"{error.strerror or error}; --port 0 takes a free one"
+    err.print(f"[red]Cannot listen on {host}:{port}:[/red] {reason}", soft_wrap=True)
+    raise typer.Exit(AT_FAULT) from None
 
 
 def _configure(models: Path | None) -> Path:
@@ -327,7 +433,7 @@ def _configure(models: Path | None) -> Path:
         settings = runtime.settings()
         chosen = (settings.models_config_path, settings.models_config_json, settings.model_path)
         if not any(chosen) and not Path(MODELS_CONFIG_PATH).exists():
-            project = Path(__file__).parents[1] / MODELS_CONFIG_PATH
+            project = PROJECT / MODELS_CONFIG_PATH
             os.environ["MODELS_CONFIG_PATH"] = str(project)
     runtime.clear()
     return Path(runtime.settings().models_config_path or MODELS_CONFIG_PATH)

@@ -1,18 +1,20 @@
 """The main job, start to end: learn what is normal, serve, send recordings, print the answers.
 
 Nothing is faked: a detector is trained on synthesised recordings of a fan in order, the real
-service runs in a process of its own, and a real HTTP client talks to it.
+service runs in a process of its own with a local S3 and SQS, and real clients talk to it.
 """
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import boto3
 import httpx2
 from rich.console import Console
 from rich.table import Table
@@ -21,6 +23,7 @@ from workbench import training
 from workbench.synthesis import write_fan
 
 TRAINING_RECORDINGS = 24
+RESULT_WITHIN_S = 60
 console = Console()
 
 
@@ -30,21 +33,30 @@ def main() -> None:
         folder = Path(name)
         console.rule("1. Learn how the fan sounds when it is in order")
         models = _train(folder)
-        sent = _recordings(folder / "sent")
-        console.rule("2. Start the service")
-        with _service(models) as url, httpx2.Client(base_url=url, timeout=60) as client:
-            console.print(f"{url} answers: {client.get('/').json()}")
-            console.rule("3. Send recordings that it has not heard")
-            answers = [_post(client, path) for path, _ in sent]
-            _show(sent, answers)
-            console.rule("4. Send what is no recording")
+        in_order = write_fan(folder / "in-order.wav", 901, faulty=False)
+        faulty = write_fan(folder / "bearing-fault.wav", 902, faulty=True)
+        console.rule("2. Start the stack: the HTTP service, buckets, queues")
+        with _stack(models) as cloud, httpx2.Client(base_url=cloud["url"], timeout=60) as client:
+            console.print(f"{cloud['url']} answers: {client.get('/').json()}")
+            console.rule("3. Send recordings that it has not heard, by HTTP")
+            answers = [_post(client, path) for path in (in_order, faulty)]
+            console.print(answers[1])
+            console.rule("4. Upload one to the input bucket, ask for one by a message")
+            s3, sqs = (_client(service, cloud) for service in ("s3", "sqs"))
+            s3.upload_file(str(faulty), cloud["input_bucket"], "hall-3/fan.wav")
+            s3.upload_file(str(in_order), cloud["input_bucket"], "archive/fan.bin")
+            message = {"bucket": cloud["input_bucket"], "key": "archive/fan.bin"}
+            sqs.send_message(QueueUrl=cloud["jobs_queue_url"], MessageBody=json.dumps(message))
+            answers += [_result(client, key) for key in ("hall-3/fan.wav", "archive/fan.bin")]
+            _show(answers)
+            console.rule("5. Send what is no recording")
             refused = client.post("/predict-anomaly", files={"file": ("notes.txt", b"Dear fan,")})
             console.print(f"HTTP {refused.status_code}: {refused.json()}")
-    expected = ["anomaly" if faulty else "normal" for _, faulty in sent]
+    expected = ["normal", "anomaly", "anomaly", "normal"]
     if [answer["prediction"] for answer in answers] != expected or refused.status_code != 415:
         console.print("[red]These are not the answers that were expected.[/red]")
         raise SystemExit(1)
-    console.print("\nThe service is stopped. Your own turn: [bold]make serve[/bold], then")
+    console.print("\nAll is stopped. Your own turn: [bold]make serve[/bold], then in another shell")
     console.print("curl -F file=@recording.wav http://127.0.0.1:8000/predict-anomaly")
 
 
@@ -61,50 +73,68 @@ def _train(folder: Path) -> Path:
     return models
 
 
-def _recordings(folder: Path) -> list[tuple[Path, bool]]:
-    """Two of the fan in order and two with a bearing fault, of other seeds than the training's."""
-    made = []
-    for seed, faulty in [(901, False), (902, False), (903, True), (904, True)]:
-        kind = "bearing-fault" if faulty else "in-order"
-        made.append((write_fan(folder / f"{kind}-{seed}.wav", seed, faulty=faulty), faulty))
-    return made
-
-
 @contextmanager
-def _service(models: Path) -> Iterator[str]:
-    """`audio-anomaly serve` on a free port. Gives its URL."""
+def _stack(models: Path) -> Iterator[dict[str, Any]]:
+    """`audio-anomaly serve` on a free port. Gives what it says of itself."""
     command = [sys.executable, "-m", "workbench.cli", "serve", "--port", "0", "--json"]
     command += ["--models", str(models)]
-    # The demo's own settings, not those of the shell it was started from.
-    environment = {k: v for k, v in os.environ.items() if k != "DEFAULT_MODEL_NAME"}
-    environment["PYTHONUNBUFFERED"] = "1"
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+    with (
+        tempfile.TemporaryFile("w+") as log,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True) as process,
+    ):
         try:
-            yield json.loads(process.stdout.readline() if process.stdout else "")["url"]
+            line = process.stdout.readline() if process.stdout else ""
+            if not line:
+                process.wait()
+                log.seek(0)
+                raise SystemExit(f"the stack did not start:\n{log.read()}")
+            yield json.loads(line)
         finally:
             process.terminate()
 
 
-def _post(client: httpx2.Client, path: Path) -> dict[str, object]:
+def _client(service: str, cloud: dict[str, Any]) -> Any:
+    return boto3.client(
+        service,
+        endpoint_url=cloud["endpoint_url"],
+        region_name="eu-central-1",
+        aws_access_key_id="local",
+        aws_secret_access_key="local",  # noqa: S106  moto's server takes any
+    )
+
+
+def _post(client: httpx2.Client, path: Path) -> dict[str, Any]:
     with path.open("rb") as file:
         answer = client.post("/predict-anomaly", files={"file": (path.name, file)})
     answer.raise_for_status()
-    body: dict[str, object] = answer.json()
+    body: dict[str, Any] = answer.json()
     return body
 
 
-def _show(sent: list[tuple[Path, bool]], answers: list[dict[str, object]]) -> None:
-    table = Table("recording", "prediction", "anomaly score", "latency")
-    for (path, _), answer in zip(sent, answers, strict=True):
+def _result(client: httpx2.Client, key: str) -> dict[str, Any]:
+    """The prediction in the stored result of a key, waited for."""
+    until = time.monotonic() + RESULT_WITHIN_S
+    while (answer := client.get(f"/results/{key}")).status_code == 404:
+        if time.monotonic() > until:
+            raise SystemExit(f"no result of {key} within {RESULT_WITHIN_S} s: {answer.text}")
+        time.sleep(0.1)
+    answer.raise_for_status()
+    prediction: dict[str, Any] = answer.json()["prediction"]
+    return prediction
+
+
+def _show(answers: list[dict[str, Any]]) -> None:
+    ways = ("HTTP, in order", "HTTP, bearing fault", "upload, bearing fault", "message, in order")
+    table = Table("way in, recording", "prediction", "anomaly score", "latency")
+    for way, answer in zip(ways, answers, strict=True):
         colour = "red" if answer["is_anomaly"] else "green"
         table.add_row(
-            path.name,
+            way,
             f"[{colour}]{answer['prediction']}[/{colour}]",
             f"{answer['anomaly_score']:.4f}",
             f"{answer['latency_ms']:.0f} ms",
         )
     console.print(table)
-    console.print("The last answer, whole:", answers[-1])
 
 
 if __name__ == "__main__":

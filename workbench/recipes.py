@@ -32,6 +32,7 @@ from workbench.recordings import FolderError
 
 COPIES = 8
 COMPONENTS = 80
+ROWS_PER_COMPONENT = 4
 CLASSIFIER_FAMILY_EXPONENT = 0.25
 SVC_C = 10.0
 DEVIATION_FLOOR = 0.3
@@ -121,7 +122,9 @@ def _fit_projection(values: Array, sizes: tuple[int, ...]) -> Pipeline:
     """z-scores, each family divided by its size to an exponent lest it drown the others, PCA."""
     standard = StandardScaler().fit(values.astype(np.float64))
     standard.scale_ *= np.repeat(np.array(sizes) ** CLASSIFIER_FAMILY_EXPONENT, sizes)
-    pca = PCA(min(COMPONENTS, *values.shape), svd_solver="full").fit(standard.transform(values))
+    # As many directions as recordings would let the LDA learn each recording by heart.
+    components = max(1, min(COMPONENTS, len(values) // ROWS_PER_COMPONENT, values.shape[1]))
+    pca = PCA(components, svd_solver="full").fit(standard.transform(values))
     return Pipeline([("standard", standard), ("pca", pca)])
 
 

@@ -4,24 +4,42 @@ import logging
 import os
 from http import HTTPStatus
 from typing import Annotated, Any
+from urllib.parse import quote
 
 import anyio
-from audio_anomaly import pipeline, runtime
+from audio_anomaly import pipeline, runtime, uploads
 from audio_anomaly.errors import (
     AudioAnomalyError,
     AudioTooLargeError,
     InvalidAudioError,
+    InvalidJobError,
     ModelArtifactError,
     ModelsConfigError,
+    NotConfiguredError,
+    RecordingNotFoundError,
+    ResultNotFoundError,
     StorageError,
     UnknownModelError,
     UnsupportedAudioError,
 )
-from audio_anomaly.schemas import ErrorBody, ModelList, Prediction, Readiness, ServiceInfo
-from fastapi import FastAPI, File, Form, Query, Request, UploadFile
+from audio_anomaly.jobs import model_of_key
+from audio_anomaly.schemas import (
+    ErrorBody,
+    JobResult,
+    ModelList,
+    Prediction,
+    Readiness,
+    ServiceInfo,
+    Upload,
+    UploadRequest,
+)
+from fastapi import FastAPI, File, Form, Path, Query, Request, UploadFile
 from fastapi.exceptions import RequestValidationError
+from fastapi.params import Security
 from fastapi.responses import JSONResponse
+from fastapi.security import APIKeyHeader
 from mangum import Mangum
+from mangum.handlers import APIGateway
 from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -35,11 +53,18 @@ STATUS_OF: dict[type[AudioAnomalyError], HTTPStatus] = {
     UnknownModelError: HTTPStatus.NOT_FOUND,
     ModelsConfigError: HTTPStatus.INTERNAL_SERVER_ERROR,
     ModelArtifactError: HTTPStatus.INTERNAL_SERVER_ERROR,
+    InvalidJobError: HTTPStatus.BAD_REQUEST,
+    RecordingNotFoundError: HTTPStatus.NOT_FOUND,
+    ResultNotFoundError: HTTPStatus.NOT_FOUND,
+    NotConfiguredError: HTTPStatus.NOT_IMPLEMENTED,
     StorageError: HTTPStatus.SERVICE_UNAVAILABLE,
 }
 
 MULTIPART_OVERHEAD_BYTES = 64 * 1024
-HOW_TO_SEND = "send a recording as multipart/form-data, as `curl -F file=@fan.wav` does"
+HOW_TO_SEND = {
+    "/predict-anomaly": "send a recording as multipart/form-data, as `curl -F file=@fan.wav` does",
+    "/uploads": 'send JSON such as {"filename": "fan.wav", "model_name": "fan"}',
+}
 LARGER_GO_TO_S3 = "larger recordings are scored by uploading them to the input bucket on S3"
 
 
@@ -52,8 +77,16 @@ def _failure(error: AudioAnomalyError) -> JSONResponse:
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         logger.error("%s: %s", type(error).__name__, detail)
     if isinstance(error, AudioTooLargeError):
-        detail = f"{detail}; {LARGER_GO_TO_S3}"
+        detail = f"{detail}; {_where_larger_go()}"
     return _answer(status, type(error).__name__, detail)
+
+
+def _where_larger_go() -> str:
+    settings = runtime.settings()
+    if settings.input_bucket is None or settings.results_bucket is None:
+        return LARGER_GO_TO_S3
+    most = runtime.object_limits().max_bytes
+    return f"POST /uploads gives an address for recordings of up to {most:,} bytes"
 
 
 class UploadLimit:
@@ -97,18 +130,41 @@ class UploadLimit:
             await _failure(error)(scope, receive, send)
 
 
-ERRORS: dict[int | str, dict[str, Any]] = {
-    status.value: {"model": ErrorBody, "description": status.phrase}
-    for status in sorted({*STATUS_OF.values(), HTTPStatus.BAD_REQUEST})
-}
+def _errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The failures of a route, for the schema."""
+    return {
+        status: {"model": ErrorBody, "description": HTTPStatus(status).phrase}
+        for status in statuses
+    }
+
 
 app = FastAPI(
     title=runtime.settings().api_title,
     version=runtime.settings().api_version,
     description="Does this machine sound normal, and if not, what is it?",
+    # API Gateway asks for the key, the service does not; this gives /docs a field for it.
+    dependencies=[Security(APIKeyHeader(name="x-api-key", auto_error=False))],
 )
 app.add_middleware(UploadLimit)
-handler = Mangum(app, lifespan="off")
+
+
+class RestApi(APIGateway):
+    """API Gateway's event, with the stage (`/dev`) that clients see and its paths leave out.
+
+    Under a domain of one's own there is no stage in the URL, and none is added.
+    """
+
+    @property
+    def scope(self) -> Scope:
+        scope: Scope = super().scope
+        context = self.event["requestContext"]
+        stage = f"/{context.get('stage', '')}"
+        if f"{context.get('path', '')}/".startswith(f"{stage}/"):
+            scope["root_path"] = stage
+        return scope
+
+
+handler = Mangum(app, lifespan="off", custom_handlers=[RestApi])
 
 _predictions = anyio.CapacityLimiter(os.cpu_count() or 1)
 
@@ -120,13 +176,17 @@ async def service() -> ServiceInfo:
     return ServiceInfo(name=settings.api_title, version=settings.api_version, status="ok")
 
 
-@app.get("/models", responses={k: v for k, v in ERRORS.items() if k in (500, 503)})
+@app.get("/models", responses=_errors(500, 503))
 def models() -> ModelList:
     """Every model that a request may name, and the default one."""
     return runtime.registry().describe()
 
 
-@app.post("/predict-anomaly", responses=ERRORS, response_model_exclude_none=False)
+@app.post(
+    "/predict-anomaly",
+    responses=_errors(400, 404, 413, 415, 422, 500, 503),
+    response_model_exclude_none=False,
+)
 async def predict_anomaly(
     file: Annotated[UploadFile, File(description="WAV, FLAC, OGG, MP3, AIFF or AU")],
     model_name: Annotated[str | None, Query(description="from /models")] = None,
@@ -147,7 +207,51 @@ async def predict_anomaly(
     return await anyio.to_thread.run_sync(score, limiter=_predictions)
 
 
-@app.get("/health/ready", response_model=Readiness, responses={503: {"model": ErrorBody}})
+@app.post("/uploads", responses=_errors(400, 404, 415, 422, 500, 501, 503))
+def upload(request: Request, wanted: UploadRequest) -> Upload:
+    """Leave to send one recording straight to S3, for those too large for /predict-anomaly."""
+    bucket, limits, settings = runtime.input_bucket(), runtime.object_limits(), runtime.settings()
+    runtime.results()  # an upload whose result nobody could read helps nobody
+    model = wanted.model_name and runtime.registry().named(wanted.model_name)
+    key = uploads.upload_key(wanted.filename, model)
+    post = uploads.presign(
+        runtime.s3_client(),
+        bucket,
+        key,
+        max_bytes=limits.max_bytes,
+        expiry_s=settings.upload_expiry_s,
+    )
+    result_url = request.url_for("result", key=quote(key))
+    if model:
+        result_url = result_url.include_query_params(model_name=model)
+    return Upload(
+        url=post.url,
+        fields=post.fields,
+        key=key,
+        max_bytes=limits.max_bytes,
+        expires_at=post.expires_at,
+        result_url=str(result_url),
+    )
+
+
+@app.get("/results/{key:path}", responses=_errors(404, 422, 500, 501, 503))
+def result(
+    key: Annotated[str, Path(description="of the recording in the input bucket")],
+    model_name: Annotated[
+        str | None, Query(description="by default the one of the key's prefix, or the default one")
+    ] = None,
+) -> JobResult:
+    """What became of a recording on S3: its prediction, or why it could not be scored."""
+    stored = runtime.results()
+    model = model_name or model_of_key(key) or runtime.registry().default_name
+    try:
+        return stored.get(model, key)
+    except ResultNotFoundError:
+        runtime.registry().named(model)
+        raise
+
+
+@app.get("/health/ready", response_model=Readiness, responses=_errors(503))
 def ready() -> Any:
     """200 when the default model is loaded and verified, else 503."""
     try:
@@ -177,9 +281,10 @@ async def on_http_error(request: Request, error: HTTPException) -> JSONResponse:
 
 
 @app.exception_handler(RequestValidationError)
-async def on_invalid_request(_: Request, error: RequestValidationError) -> JSONResponse:
+async def on_invalid_request(request: Request, error: RequestValidationError) -> JSONResponse:
     faults = "; ".join(f"{fault['loc'][-1]}: {fault['msg']}" for fault in error.errors())
-    return _answer(422, "InvalidRequest", f"{faults}; {HOW_TO_SEND}")
+    hint = HOW_TO_SEND.get(request.scope["path"], "/docs shows what is expected")
+    return _answer(422, "InvalidRequest", f"{faults}; {hint}")
 
 
 @app.exception_handler(Exception)

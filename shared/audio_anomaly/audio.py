@@ -26,6 +26,9 @@ CONTAINERS = {
 """Formats that are read, as libsndfile calls them, and how their files begin."""
 
 FORMATS = "WAV, FLAC, OGG, MP3, AIFF and AU"
+SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".snd")
+"""How the names of such files end, in lower case."""
+
 SAMPLE_RATES_HZ = (2_000, 384_000)
 MAX_CHANNELS = 64
 MAX_AMPLITUDE = 2.0**31

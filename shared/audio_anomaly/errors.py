@@ -7,7 +7,11 @@ AudioAnomalyError
 ├── UnknownModelError        models.json has no such model; the text lists those it has
 ├── ModelsConfigError        models.json, or what stands in for it, cannot be used
 ├── ModelArtifactError       missing, or not the bytes that its checksum promises
-└── StorageError             storage refused or timed out; a retry may succeed
+├── InvalidJobError          this message names no recording, however often it is sent
+├── RecordingNotFoundError   the object was gone before it was read
+├── ResultNotFoundError      no result of this recording is stored, or not yet
+├── NotConfiguredError       a setting that this way in needs is missing; the text names it
+└── StorageError             AWS refused or timed out; a retry may succeed
 """
 
 
@@ -39,5 +43,21 @@ class ModelArtifactError(AudioAnomalyError):
     """A file of a model is missing, altered, or cannot serve in this environment."""
 
 
+class InvalidJobError(AudioAnomalyError):
+    """A message or event that names no recording, or not in the agreed words."""
+
+
+class RecordingNotFoundError(AudioAnomalyError):
+    """The object with the recording was deleted before it was read."""
+
+
+class ResultNotFoundError(AudioAnomalyError):
+    """No result of the recording is stored, or not yet."""
+
+
+class NotConfiguredError(AudioAnomalyError):
+    """A setting is missing without which this part of the service has nowhere to work."""
+
+
 class StorageError(AudioAnomalyError):
-    """Storage refused or timed out; the same call may succeed later."""
+    """AWS refused or timed out; the same call may succeed later."""

@@ -103,7 +103,7 @@ class SklearnOutlier:
 
     def probabilities(self, rows: Floats) -> Floats:
         gamma = self._calibration
-        score = gammainc(gamma.shape, np.maximum(self._score(rows), 0) / gamma.scale)
+        score = gammainc(gamma.shape, np.maximum(self._score(rows) - gamma.loc, 0) / gamma.scale)
         return np.column_stack([1 - score, score])
 
     def combine(self, windows: Floats) -> Floats:
@@ -116,7 +116,7 @@ class SklearnOutlier:
 
 
 def raw_score(estimator: Any) -> Callable[[Floats], Floats]:
-    """How far each row is from what the detector was fitted to; larger is stranger, >= 0."""
+    """How far each row is from what the detector was fitted to; larger is stranger."""
     if hasattr(estimator, "mahalanobis"):
         return lambda rows: np.asarray(estimator.mahalanobis(rows))
     if hasattr(estimator, "score_samples"):

@@ -11,6 +11,9 @@ from audio_anomaly.errors import InvalidAudioError
 from audio_anomaly.model import Floats, Model, Predictor
 from audio_anomaly.schemas import Prediction, Window
 
+DEFAULT_WINDOW_S = 60.0
+"""Of a model that names no window_s: an hour in one spectrum would take gigabytes."""
+
 LONG = 1.5
 """A recording longer than this many windows is scored window by window."""
 
@@ -29,7 +32,7 @@ def predict(source: bytes | Path, model: Model, limits: AudioLimits) -> Predicti
             f"the recording lasts {recording.duration_s:.3f} s; at least one analysis frame,"
             f" {least / model.sample_rate:.3f} s, is needed"
         )
-    starts, size = split(len(waveform), model.window_s, model.sample_rate)
+    starts, size = split(len(waveform), model.window_s or DEFAULT_WINDOW_S, model.sample_rate)
     rows = model.probabilities([waveform[start : start + size] for start in starts])
     predictor = model.predictor
     whole = predictor.combine(rows) if len(rows) > 1 else rows[0]

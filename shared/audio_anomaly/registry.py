@@ -48,22 +48,20 @@ class Registry:
     @property
     def default_name(self) -> str:
         """The model that is used where none is named."""
-        legacy = self._location is None and self._settings.models_config_json is None
-        if legacy and "default_model_name" not in self._settings.model_fields_set:
+        name = self._settings.default_model_name
+        if "default_model_name" in self._settings.model_fields_set or name in self._entries:
+            return name
+        if self._location is None and self._settings.models_config_json is None:
             return LEGACY_NAME
-        return self._settings.default_model_name
+        # A lone model need not be called `fan` to be meant.
+        return next(iter(self._entries)) if len(self._entries) == 1 else name
 
     def get(self, name: str | None = None) -> Model:
         """The model called `name`, or the default one, verified and ready to predict.
 
         Raises UnknownModelError, ModelsConfigError, ModelArtifactError or StorageError.
         """
-        entries = self._refreshed()
-        name = name or self.default_name
-        if name not in entries:
-            known = ", ".join(sorted(entries)) or "none"
-            raise UnknownModelError(f"no model is called {name!r}; known are: {known}")
-        entry = entries[name]
+        name, entry = self._entry(name)
         key = (name, entry.model_dump_json())
         if (model := self._cached(key)) is None:
             with self._cache_lock:
@@ -74,6 +72,18 @@ class Registry:
                     self._keep(key, model)
         return model
 
+    def named(self, name: str | None = None) -> str:
+        """`name`, or the default one, where there is such a model; loads none.
+
+        Raises UnknownModelError, ModelsConfigError or StorageError.
+        """
+        return self._entry(name)[0]
+
+    def refresh(self) -> None:
+        """Look at models.json now, whether or not that is due."""
+        with self._refreshing:
+            self._refresh()
+
     def describe(self) -> ModelList:
         """Every model as GET /models shows it; loads none.
 
@@ -82,6 +92,14 @@ class Registry:
         entries = self._refreshed()
         models = [self._info(name, entry) for name, entry in sorted(entries.items())]
         return ModelList(models=models, default=self.default_name, config_error=self._config_error)
+
+    def _entry(self, name: str | None) -> tuple[str, ModelEntry]:
+        entries = self._refreshed()
+        name = name or self.default_name
+        if name not in entries:
+            known = ", ".join(sorted(entries)) or "none"
+            raise UnknownModelError(f"no model is called {name!r}; known are: {known}")
+        return name, entries[name]
 
     def _info(self, name: str, entry: ModelEntry) -> ModelInfo:
         with self._cache_lock:

@@ -1,12 +1,18 @@
 """The only module with state: what is made once and kept. Clear the caches for a cold start."""
 
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from audio_anomaly.artifacts import Artifacts
 from audio_anomaly.audio import AudioLimits
+from audio_anomaly.errors import NotConfiguredError
+from audio_anomaly.jobs import Alerts, Jobs
 from audio_anomaly.registry import Registry
+from audio_anomaly.results import Results
 from audio_anomaly.settings import Settings, read_settings
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools import Logger, Metrics
 
 
 @cache
@@ -21,8 +27,25 @@ def s3_client() -> Any:
     import boto3
     from botocore.config import Config
 
+    # A form that is signed for the bucket's own address, in its region, is never redirected;
+    # one signed the old way is refused by every newer region and by KMS.
+    config = Config(
+        connect_timeout=5,
+        read_timeout=30,
+        signature_version="s3v4",
+        s3={"addressing_style": "auto" if settings().aws_endpoint_url else "virtual"},
+    )
     # A session of its own: the default one that boto3.client() makes is not safe in threads.
-    return boto3.Session().client("s3", config=Config(connect_timeout=5, read_timeout=30))
+    return boto3.Session().client("s3", config=config)
+
+
+@cache
+def sns_client() -> Any:
+    """The boto3 client for SNS."""
+    import boto3
+    from botocore.config import Config
+
+    return boto3.Session().client("sns", config=Config(connect_timeout=5, read_timeout=10))
 
 
 @cache
@@ -36,7 +59,70 @@ def limits() -> AudioLimits:
     return AudioLimits(settings().max_upload_bytes, settings().max_duration_s)
 
 
+def object_limits() -> AudioLimits:
+    """What this environment refuses unread of what lies on S3."""
+    most = settings().max_object_bytes or settings().max_upload_bytes
+    return AudioLimits(most, settings().max_duration_s)
+
+
+@cache
+def results() -> Results:
+    """The results bucket. Raises NotConfiguredError where there is none."""
+    bucket = settings().results_bucket
+    if bucket is None:
+        raise NotConfiguredError("RESULTS_BUCKET is not set; results are stored nowhere")
+    return Results(s3_client(), bucket)
+
+
+def input_bucket() -> str:
+    """The bucket that recordings are uploaded to. Raises NotConfiguredError where there is none."""
+    bucket = settings().input_bucket
+    if bucket is None:
+        raise NotConfiguredError("INPUT_BUCKET is not set; there is nowhere to upload to")
+    return bucket
+
+
+@cache
+def jobs() -> Jobs:
+    """What the triggers process jobs with. Raises NotConfiguredError without RESULTS_BUCKET."""
+    from audio_anomaly.telemetry import emf
+
+    names = settings().powertools_metrics_namespace, settings().powertools_service_name
+    topic = settings().anomaly_topic_arn
+    return Jobs(
+        s3_client(),
+        registry(),
+        results(),
+        object_limits(),
+        Alerts(sns_client(), topic) if topic else None,
+        emf(*names),
+    )
+
+
+@cache
+def logger() -> "Logger":
+    """Everything that this library logs, as lines of JSON on stdout."""
+    from aws_lambda_powertools import Logger
+
+    # By its name it is the parent of the library's own loggers, which write through it.
+    made = Logger(service=__package__, level=settings().log_level, serialize_stacktrace=False)
+    made.append_keys(service=settings().powertools_service_name)
+    return made
+
+
+@cache
+def metrics() -> "Metrics":
+    """What is counted by call and not by result."""
+    from aws_lambda_powertools import Metrics
+
+    return Metrics(
+        namespace=settings().powertools_metrics_namespace,
+        service=settings().powertools_service_name,
+    )
+
+
 def clear() -> None:
     """Forget everything, as a new process would."""
-    for made in (settings, s3_client, registry):
-        made.cache_clear()
+    made = (settings, s3_client, sns_client, registry, results, jobs, logger, metrics)
+    for function in made:
+        function.cache_clear()

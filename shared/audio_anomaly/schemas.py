@@ -1,6 +1,7 @@
-"""What crosses a border: the entry of a model, its description, a prediction, an error."""
+"""What crosses a border: a model's entry and description, a prediction, a job, an error."""
 
-from typing import Annotated, Any
+from datetime import datetime
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -17,10 +18,11 @@ class Schema(BaseModel):
 
 
 class Gamma(Schema):
-    """A gamma distribution, by shape and scale; its mean is shape x scale."""
+    """A gamma distribution that begins at loc; its mean is loc + shape x scale."""
 
     shape: float = Field(gt=0)
     scale: float = Field(gt=0)
+    loc: float = 0
 
 
 class ModelEntry(Schema):
@@ -125,3 +127,55 @@ class ErrorBody(Schema):
 
     error: str
     detail: str
+
+
+class Job(Schema):
+    """A recording on S3 that is to be scored; the body of a message on the jobs queue."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    bucket: str = Field(min_length=1, max_length=255)
+    key: str = Field(min_length=1, max_length=1024, description="as it is on S3, not encoded")
+    model_name: str | None = Field(
+        default=None, min_length=1, description="goes before the object's own choice of a model"
+    )
+    etag: str | None = Field(default=None, description="of the content that was announced")
+    version_id: str | None = None
+
+    @property
+    def url(self) -> str:
+        return f"s3://{self.bucket}/{self.key}"
+
+
+class JobResult(Schema):
+    """What became of one recording on S3."""
+
+    status: Literal["succeeded", "failed"]
+    prediction: Prediction | None = Field(description="null where it failed")
+    error: ErrorBody | None = Field(description="null where it succeeded")
+    bucket: str
+    key: str
+    etag: str | None = Field(description="of the content that was scored")
+    version_id: str | None = Field(description="null where the bucket is not versioned")
+    model: str
+    finished_at: datetime
+
+
+class UploadRequest(Schema):
+    """What POST /uploads is sent."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    filename: str = Field(min_length=1, max_length=1024, examples=["fan.wav"])
+    model_name: str | None = Field(default=None, min_length=1, description="from /models")
+
+
+class Upload(Schema):
+    """Leave to send one recording to S3, as a form with `fields` and, last, the file."""
+
+    url: str = Field(description="where the form is posted")
+    fields: dict[str, str] = Field(description="every one goes into the form, before the file")
+    key: str
+    max_bytes: int
+    expires_at: datetime
+    result_url: str = Field(description="404 until the recording is scored")

@@ -59,6 +59,9 @@ class Settings(BaseSettings):
     max_upload_bytes: int = Field(default=100_000_000, gt=0)
     """Largest recording that is read, in bytes."""
 
+    max_object_bytes: int | None = Field(default=None, gt=0)
+    """Largest recording that is read from S3, in bytes; MAX_UPLOAD_BYTES where it is not set."""
+
     max_duration_s: float = Field(default=3600, gt=0)
     """Longest recording that is decoded, in seconds; longer ones are refused unread."""
 
@@ -70,6 +73,30 @@ class Settings(BaseSettings):
 
     models_refresh_s: float = Field(default=30, ge=0)
     """Seconds between looks at models.json for changes."""
+
+    input_bucket: str | None = None
+    """Bucket whose recordings are scored; POST /uploads gives leave to write there."""
+
+    results_bucket: str | None = None
+    """Bucket for the results of recordings that came by S3 or SQS."""
+
+    anomaly_topic_arn: str | None = None
+    """SNS topic that is told of every anomaly; nobody is told where it is not set."""
+
+    upload_expiry_s: int = Field(default=900, ge=1, le=604800)
+    """Seconds for which the answer of POST /uploads may be used."""
+
+    batch_reserve_s: float = Field(default=15, ge=0)
+    """Seconds of a Lambda call that must remain for another message to be begun."""
+
+    powertools_service_name: str = "audio-anomaly"
+    """Name of the service in its logs and metrics."""
+
+    powertools_metrics_namespace: str = "AudioAnomaly"
+    """CloudWatch namespace of the metrics."""
+
+    aws_endpoint_url: str | None = None
+    """Another endpoint than AWS's own, such as a local cloud's; boto3 reads it too."""
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     """Least severe message that is logged."""

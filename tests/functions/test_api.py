@@ -213,7 +213,14 @@ def test_every_error_has_a_status() -> None:
 
 def test_the_schema_names_what_a_client_sends_and_gets(client: TestClient) -> None:
     schema = client.get("/openapi.json").json()
-    assert set(schema["paths"]) == {"/", "/models", "/predict-anomaly", "/health/ready"}
+    assert set(schema["paths"]) == {
+        "/",
+        "/models",
+        "/predict-anomaly",
+        "/uploads",
+        "/results/{key}",
+        "/health/ready",
+    }
     operation = schema["paths"]["/predict-anomaly"]["post"]
     assert "multipart/form-data" in operation["requestBody"]["content"]
     assert {"200", "400", "404", "413", "415", "422", "500", "503"} <= set(operation["responses"])

@@ -97,8 +97,13 @@ class TestOriginal:
         registry = registry_of(config, default_model_name="pump")
         assert registry.get().name == registry.get("").name == "pump"
         assert registry.describe().default == "pump"
-        with pytest.raises(UnknownModelError, match="no model is called 'fan'; known are: pump"):
-            registry_of(config).get()
+
+    def test_a_lone_model_is_meant_where_none_is_named(self, tmp_path: Path) -> None:
+        entry = saved_classifier(tmp_path, "pump")
+        assert registry_of(configured(tmp_path, pump=entry)).get().name == "pump"
+        two = configured(tmp_path, pump=entry, press=entry)
+        with pytest.raises(UnknownModelError, match="called 'fan'; known are: press, pump"):
+            registry_of(two).get()
 
     def test_the_single_model_of_the_environment(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -178,7 +178,7 @@ def test_evaluate_each_class_as_the_normal_one(recordings: Path) -> None:
 def test_serve_answers_and_stops_at_ctrl_c(
     trained: Path, recordings: Path, arguments: list[str]
 ) -> None:
-    command = [sys.executable, "-m", "workbench.cli", "serve", "--port", "0"]
+    command = [sys.executable, "-m", "workbench.cli", "serve", "--http-only", "--port", "0"]
     with subprocess.Popen(
         [*command, "--models", str(trained), *arguments],
         stdout=subprocess.PIPE,
@@ -197,12 +197,13 @@ def test_serve_answers_and_stops_at_ctrl_c(
     assert "Traceback" not in errors
 
 
-def test_a_port_that_is_taken_is_said(trained: Path) -> None:
+@pytest.mark.parametrize("mode", [[], ["--http-only"]])
+def test_a_port_that_is_taken_is_said(trained: Path, mode: list[str]) -> None:
     import socket
 
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        result = run("serve", "--port", port, "--models", trained)
+        result = run("serve", *mode, "--port", port, "--models", trained)
     assert result.exit_code == 3
     assert "Address already in use" in result.stderr
 

@@ -1,0 +1,43 @@
+"""SQS: every recording that a message names is scored; only failed messages go back."""
+
+import logging
+from typing import Any
+
+from audio_anomaly import jobs, runtime
+from aws_lambda_powertools.metrics import MetricUnit
+from aws_lambda_powertools.utilities.batch import (
+    BatchProcessor,
+    EventType,
+    process_partial_response,
+)
+from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
+from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+logger = runtime.logger()
+metrics = runtime.metrics()
+
+
+@logger.inject_lambda_context
+@metrics.log_metrics(capture_cold_start_metric=True)
+def handler(event: dict[str, Any], context: LambdaContext) -> PartialItemFailureResponse:
+    """The ids of the messages that are to come again, and in the end to the dead-letter queue."""
+    processor = BatchProcessor(
+        EventType.SQS,
+        raise_on_entire_batch_failure=False,
+        logger=logging.getLogger("audio_anomaly.sqs_trigger"),
+    )
+    reserve_ms = 1000 * runtime.settings().batch_reserve_s
+
+    def take(record: SQSRecord) -> None:
+        logger.set_correlation_id(record.message_id)
+        remaining_ms = context.get_remaining_time_in_millis()
+        # The first is always begun: a reserve that is too large must not park every message.
+        if remaining_ms < reserve_ms and (processor.success_messages or processor.fail_messages):
+            raise TimeoutError(f"not begun: {remaining_ms} ms remain, {reserve_ms:g} are reserved")
+        runtime.jobs().process_all(jobs.of_message(record.body))
+
+    metrics.add_metric("Received", MetricUnit.Count, len(event["Records"]))
+    return process_partial_response(
+        event=event, record_handler=take, processor=processor, context=context
+    )

@@ -1,0 +1,125 @@
+"""The sample events: what the generator makes, put through the real handlers."""
+
+import importlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from audio_anomaly import runtime
+from moto import mock_aws
+
+from functions.api import app as api
+from workbench import events
+
+
+class LambdaContext:
+    function_name = "audio-anomaly-dev"
+    memory_limit_in_mb = 1769
+    invoked_function_arn = f"arn:aws:lambda:{events.REGION}:{events.ACCOUNT}:function:any"
+    aws_request_id = events.REQUEST_ID
+
+    def get_remaining_time_in_millis(self) -> int:
+        return 60_000
+
+
+def sample(name: str) -> Any:
+    return json.loads((events.EVENTS / f"{name}.json").read_text())
+
+
+@pytest.fixture
+def s3(trained: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """The buckets that the events name, with the models and the recording in them."""
+    monkeypatch.setenv("AWS_DEFAULT_REGION", events.REGION)
+    monkeypatch.setenv("MODELS_CONFIG_PATH", f"s3://{events.MODELS_BUCKET}/models.json")
+    monkeypatch.setenv("INPUT_BUCKET", events.INPUT_BUCKET)
+    monkeypatch.setenv("RESULTS_BUCKET", events.RESULTS_BUCKET)
+    with mock_aws():
+        client = boto3.client("s3")
+        for bucket in (events.INPUT_BUCKET, events.RESULTS_BUCKET, events.MODELS_BUCKET):
+            client.create_bucket(
+                Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": events.REGION}
+            )
+        for path in trained.parent.rglob("*"):
+            if path.is_file():
+                key = path.relative_to(trained.parent).as_posix()
+                client.put_object(Bucket=events.MODELS_BUCKET, Key=key, Body=path.read_bytes())
+        client.put_object(Bucket=events.INPUT_BUCKET, Key=events.KEY, Body=events.recording())
+        runtime.clear()
+        yield client
+
+
+def stored(s3: Any, model: str) -> Any:
+    key = f"results/{model}/{events.KEY}.json"
+    return json.loads(s3.get_object(Bucket=events.RESULTS_BUCKET, Key=key)["Body"].read())
+
+
+def test_the_files_are_what_make_events_writes(tmp_path: Path) -> None:
+    written = {path.name: path.read_bytes() for path in events.write(tmp_path)}
+    assert written == {path.name: path.read_bytes() for path in events.EVENTS.iterdir()}
+
+
+def test_the_key_in_an_event_is_encoded() -> None:
+    assert events.KEY_IN_EVENT != events.KEY
+    assert sample("s3_put")["Records"][0]["s3"]["object"]["key"] == events.KEY_IN_EVENT
+
+
+def test_api_get_models(s3: Any) -> None:
+    answer = api.handler(sample("api_get_models"), LambdaContext())
+    assert answer["statusCode"] == 200
+    assert answer["isBase64Encoded"] is False
+    assert json.loads(answer["body"])["default"] == "fan"
+
+
+def test_api_predict(s3: Any) -> None:
+    answer = api.handler(sample("api_predict"), LambdaContext())
+    assert answer["statusCode"] == 200, answer["body"]
+    body = json.loads(answer["body"])
+    assert body["prediction"] == "normal"
+    assert body["duration_s"] == 2
+
+
+def test_s3_put(s3: Any) -> None:
+    trigger = importlib.import_module("functions.s3_trigger.app")
+    assert trigger.handler(sample("s3_put"), LambdaContext()) is None
+    assert stored(s3, "fan")["prediction"]["prediction"] == "normal"
+
+
+def test_sqs_batch(s3: Any) -> None:
+    trigger = importlib.import_module("functions.sqs_trigger.app")
+    answer = trigger.handler(sample("sqs_batch"), LambdaContext())
+    assert answer == {"batchItemFailures": [{"itemIdentifier": "malformed"}]}
+    assert stored(s3, "fan")["status"] == "succeeded"
+    assert stored(s3, "no-such-model")["error"]["error"] == "UnknownModelError"
+
+
+@pytest.mark.parametrize(
+    ("stage", "path", "expected"),
+    [
+        ("dev", "/dev/docs", "/dev/openapi.json"),
+        ("dev", "/docs", "/openapi.json"),  # under a domain of one's own
+        ("d", "/docs", "/openapi.json"),
+        ("$default", "/docs", "/openapi.json"),
+    ],
+)
+def test_docs_know_the_stage(configured: Path, stage: str, path: str, expected: str) -> None:
+    event = events.through_api("GET", "/docs", {})
+    event["requestContext"] |= {"stage": stage, "path": path}
+    answer = api.handler(event, LambdaContext())
+    assert answer["statusCode"] == 200
+    assert f"url: '{expected}'" in answer["body"]
+
+
+def test_the_schema_names_the_stage_and_the_key(configured: Path) -> None:
+    answer = api.handler(events.through_api("GET", "/openapi.json", {}), LambdaContext())
+    schema = json.loads(answer["body"])
+    assert {"url": "/dev"} in schema["servers"]
+    assert schema["components"]["securitySchemes"]["APIKeyHeader"]["name"] == "x-api-key"
+
+
+def test_a_path_that_begins_like_the_stage_is_found(configured: Path) -> None:
+    event = events.through_api("GET", "/models", {})
+    event["requestContext"] |= {"stage": "mod", "path": "/mod/models"}
+    assert api.handler(event, LambdaContext())["statusCode"] == 200

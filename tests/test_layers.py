@@ -1,0 +1,112 @@
+"""What makes the dependency layer: the stand-in for numba, and the slimming."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from audio_anomaly.features import extractor
+
+LAYER = Path(__file__).parents[1] / "layers" / "dependencies"
+
+CALLED = """
+import numpy as np, librosa, numba
+assert numba.__version__ == "0+stand-in"
+from audio_anomaly.features import extractor
+print(len(extractor("default", 16000)(np.ones(16000, np.float32))))
+try:
+    librosa.sequence.dtw(np.ones((3, 4)), np.ones((3, 4)))
+except numba.CompilerMissingError as error:
+    print(error)
+"""
+
+
+@pytest.fixture(scope="module")
+def slim() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("slim", LAYER / "slim.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_librosa_works_without_numba_and_says_what_does_not() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", CALLED],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"PYTHONPATH": str(LAYER / "stand_in")},
+    )
+    assert done.returncode == 0, done.stderr
+    features, refusal = done.stdout.splitlines()
+    assert int(features) == len(extractor("default", 16000).names)
+    assert "librosa.sequence.__dtw_calc_accu_cost is compiled by numba" in refusal
+
+
+def make(folder: Path, *paths: str, size: int = 10) -> Path:
+    for path in paths:
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes(b"#" * size)
+    return folder
+
+
+def test_what_is_never_read_goes_and_the_rest_stays(slim: ModuleType, tmp_path: Path) -> None:
+    kept = (
+        "numpy/__init__.py",
+        "numpy/_core/tests/_natype.py",
+        "numpy.libs/libscipy_openblas64.so",
+        "librosa/__init__.pyi",
+        "scipy-1.0.dist-info/METADATA",
+        "scipy-1.0.dist-info/LICENSE.txt",
+    )
+    gone = (
+        "bin/f2py",
+        "numpy/_core/tests/test_dtype.py",
+        "numpy/_core/include/numpy/arrayobject.h",
+        "numpy/_core/lib/libnpymath.a",
+        "numpy/__init__.pyi",
+        "scipy/io/tests/data/large.mat",
+        "scipy-1.0.dist-info/RECORD",
+        "scipy-1.0.dist-info/sboms/scipy.cdx.json",
+        "sklearn/datasets/data/digits.csv.gz",
+        "sklearn/_loss/_loss.pyx.tp",
+    )
+    folder = make(tmp_path, *kept, *gone)
+    slim.slim(folder)
+    found = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    sources = {path for path in found if not path.endswith(".pyc")}
+    assert sources == {*kept, "numba/__init__.py"}
+    assert not (folder / "bin").exists()
+    assert not (folder / "scipy").exists()
+
+
+def test_bytecode_is_not_checked_and_every_file_is_equally_old(
+    slim: ModuleType, tmp_path: Path
+) -> None:
+    folder = make(tmp_path / "python", "numpy/__init__.py")
+    slim.slim(folder)
+    (compiled,) = (folder / "numpy" / "__pycache__").iterdir()
+    flags = int.from_bytes(compiled.read_bytes()[4:8], "little")
+    assert flags == 0b01  # based on a hash, and not checked
+    assert {path.stat().st_mtime for path in folder.rglob("*")} == {slim.EPOCH_S}
+
+
+def test_a_layer_over_the_limit_names_its_largest_packages(
+    slim: ModuleType, tmp_path: Path
+) -> None:
+    make(tmp_path, "scipy/a.so", size=3000)
+    make(tmp_path, "numpy/b.so", size=1000)
+    assert slim.report(tmp_path, limit_bytes=4000) == "The layer has 4,000 bytes; 0 more are free."
+    with pytest.raises(SystemExit, match=r"(?s)4,000 bytes; at most 3,999 .*3,000  scipy\n.*numpy"):
+        slim.report(tmp_path, limit_bytes=3999)
+
+
+def test_a_file_that_does_not_compile_is_an_error(slim: ModuleType, tmp_path: Path) -> None:
+    (tmp_path / "broken.py").write_text("def\n")
+    with pytest.raises(SystemExit, match="cannot compile"):
+        slim.byte_compile(tmp_path)

@@ -1,0 +1,273 @@
+"""template.yaml, read as data: what a deployment would find out too late."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+import yaml
+from audio_anomaly.settings import Settings
+from moto import mock_aws
+
+from workbench import events
+
+ROOT = Path(__file__).parents[1]
+
+NOT_OURS = {"OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "JOBLIB_MULTIPROCESSING"}
+"""Variables that libraries read."""
+
+
+class CloudFormation(yaml.SafeLoader):
+    """Reads `!Sub x` as {"Sub": x}, and so on."""
+
+
+def _tagged(loader: yaml.SafeLoader, name: str, node: yaml.Node) -> dict[str, Any]:
+    if isinstance(node, yaml.ScalarNode):
+        return {name: loader.construct_scalar(node)}
+    if isinstance(node, yaml.SequenceNode):
+        return {name: loader.construct_sequence(node, deep=True)}
+    assert isinstance(node, yaml.MappingNode)
+    return {name: loader.construct_mapping(node, deep=True)}
+
+
+CloudFormation.add_multi_constructor("!", _tagged)
+
+TEMPLATE = yaml.load((ROOT / "template.yaml").read_text(), CloudFormation)  # noqa: S506
+GLOBALS = TEMPLATE["Globals"]["Function"]
+
+
+def of_type(kind: str) -> dict[str, dict[str, Any]]:
+    return {
+        name: resource.get("Properties", {})
+        for name, resource in TEMPLATE["Resources"].items()
+        if resource["Type"] == kind
+    }
+
+
+FUNCTIONS = of_type("AWS::Serverless::Function")
+BUCKETS = of_type("AWS::S3::Bucket")
+
+
+def statements() -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every statement of every identity policy, with the name of its role or policy."""
+    for name, role in of_type("AWS::IAM::Role").items():
+        for policy in role["Policies"]:
+            for statement in policy["PolicyDocument"]["Statement"]:
+                yield name, statement
+    for name, policy in of_type("AWS::IAM::ManagedPolicy").items():
+        for statement in policy["PolicyDocument"]["Statement"]:
+            yield name, statement
+
+
+def as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def environment(function: str) -> dict[str, Any]:
+    own = FUNCTIONS[function].get("Environment", {}).get("Variables", {})
+    return GLOBALS["Environment"]["Variables"] | own
+
+
+def test_no_alias_of_yaml_is_used_because_cloudformation_knows_none() -> None:
+    assert not [
+        event
+        for event in yaml.parse((ROOT / "template.yaml").read_text())
+        if isinstance(event, yaml.AliasEvent)
+    ]
+
+
+def test_there_are_three_functions_with_both_layers() -> None:
+    assert set(FUNCTIONS) == {"ApiFunction", "S3TriggerFunction", "SqsTriggerFunction"}
+    assert GLOBALS["Layers"] == [{"Ref": "DependenciesLayer"}, {"Ref": "SharedLayer"}]
+    assert GLOBALS["Runtime"] == "python3.13"
+    assert GLOBALS["Handler"] == "app.handler"
+    for function in FUNCTIONS.values():
+        assert not {"Layers", "Runtime", "Handler", "Architectures"} & set(function)
+
+
+def test_the_alias_follows_the_code_the_layers_and_the_snapshot() -> None:
+    assert GLOBALS["AutoPublishAlias"] == "live"
+    assert GLOBALS["SnapStart"] == {"ApplyOn": {"Ref": "SnapStart"}}
+    for function in FUNCTIONS.values():
+        assert function["AutoPublishAliasAllProperties"] is True
+    layers = of_type("AWS::Serverless::LayerVersion")
+    assert len(layers) == 2
+    for name, layer in layers.items():
+        assert layer["PublishLambdaVersion"] is True, name
+        makefile = (ROOT / layer["ContentUri"] / "Makefile").read_text()
+        assert f"\nbuild-{name}:" in makefile
+
+
+def test_every_function_has_a_role_and_a_log_group_of_its_own() -> None:
+    roles = [function["Role"]["GetAtt"] for function in FUNCTIONS.values()]
+    groups = [function["LoggingConfig"]["LogGroup"]["Ref"] for function in FUNCTIONS.values()]
+    assert len(set(roles)) == len(set(groups)) == 3
+    for group in groups:
+        assert TEMPLATE["Resources"][group]["Properties"]["RetentionInDays"] == {
+            "Ref": "LogRetentionDays"
+        }
+
+
+def test_no_permission_is_for_everything() -> None:
+    found = list(statements())
+    assert len(found) > 10
+    for name, statement in found:
+        assert statement["Effect"] == "Allow"
+        for action in as_list(statement["Action"]):
+            assert "*" not in action, name
+        for resource in as_list(statement["Resource"]):
+            assert isinstance(resource, dict), f"{name}: {resource}"
+            assert "*" not in json.dumps(resource).removesuffix('/*"}'), f"{name}: {resource}"
+    assert "ManagedPolicyArns" not in GLOBALS
+    for role in of_type("AWS::IAM::Role").values():
+        for policy in role["ManagedPolicyArns"]:
+            assert policy["Ref"] in TEMPLATE["Resources"]
+
+
+def test_the_role_of_a_bucket_s_function_does_not_refer_to_the_bucket() -> None:
+    for name in ("S3TriggerRole", "ScoreRecordings", "S3TriggerFunction"):
+        text = json.dumps(TEMPLATE["Resources"][name]["Properties"] | {"Events": None})
+        assert not re.search(r"InputBucket(\.|\"|\})", text), name
+    assert "InputBucket" not in json.dumps(GLOBALS)
+
+
+def test_a_message_stays_hidden_for_six_timeouts() -> None:
+    seconds = TEMPLATE["Mappings"]["JobsVisibility"]
+    allowed = TEMPLATE["Parameters"]["WorkerTimeoutSeconds"]["AllowedValues"]
+    assert set(seconds) == set(allowed)
+    for timeout in allowed:
+        assert seconds[timeout]["Seconds"] >= 6 * int(timeout)
+    queue = of_type("AWS::SQS::Queue")["JobsQueue"]
+    assert queue["VisibilityTimeout"] == {
+        "FindInMap": ["JobsVisibility", {"Ref": "WorkerTimeoutSeconds"}, "Seconds"]
+    }
+    assert FUNCTIONS["SqsTriggerFunction"]["Timeout"] == {"Ref": "WorkerTimeoutSeconds"}
+    assert queue["RedrivePolicy"] == {
+        "deadLetterTargetArn": {"GetAtt": "JobsDeadLetterQueue.Arn"},
+        "maxReceiveCount": 5,
+    }
+    jobs = FUNCTIONS["SqsTriggerFunction"]["Events"]["Jobs"]["Properties"]
+    assert jobs["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+    assert jobs["ScalingConfig"] == {"MaximumConcurrency": {"Ref": "JobsMaxConcurrency"}}
+
+
+def test_what_fails_is_kept_as_long_as_a_queue_can() -> None:
+    queues = of_type("AWS::SQS::Queue")
+    for name, queue in queues.items():
+        assert queue["SqsManagedSseEnabled"] is True, name
+    for name in ("JobsDeadLetterQueue", "FailureQueue"):
+        assert queues[name]["MessageRetentionPeriod"] == 14 * 24 * 3600
+    failure = FUNCTIONS["S3TriggerFunction"]["EventInvokeConfig"]["DestinationConfig"]["OnFailure"]
+    assert failure == {"Type": "SQS", "Destination": {"GetAtt": "FailureQueue.Arn"}}
+
+
+@pytest.mark.parametrize("name", sorted(BUCKETS))
+def test_a_bucket_is_private_encrypted_and_kept_tidy(name: str) -> None:
+    bucket = BUCKETS[name]
+    assert bucket["PublicAccessBlockConfiguration"] == {
+        "BlockPublicAcls": True,
+        "BlockPublicPolicy": True,
+        "IgnorePublicAcls": True,
+        "RestrictPublicBuckets": True,
+    }
+    assert bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+    assert len(bucket["LifecycleConfiguration"]["Rules"]) == 2
+    versioned = bucket.get("VersioningConfiguration") == {"Status": "Enabled"}
+    assert versioned is (name in ("ResultsBucket", "ModelsBucket"))
+    (statement,) = TEMPLATE["Resources"][f"{name}Policy"]["Properties"]["PolicyDocument"][
+        "Statement"
+    ]
+    assert statement["Effect"] == "Deny"
+    assert statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+    assert len(statement["Resource"]) == 2
+
+
+def test_names_of_buckets_are_the_same_everywhere() -> None:
+    for name, variable in (("InputBucket", "INPUT_BUCKET"), ("ResultsBucket", "RESULTS_BUCKET")):
+        assert GLOBALS["Environment"]["Variables"][variable] == BUCKETS[name]["BucketName"]
+    models = BUCKETS["ModelsBucket"]["BucketName"]["Sub"]
+    config = GLOBALS["Environment"]["Variables"]["MODELS_CONFIG_PATH"]
+    assert config == {"Sub": f"s3://{models}/models.json"}
+    longest = "${AWS::StackName}-results-${AWS::AccountId}-${AWS::Region}"
+    assert BUCKETS["ResultsBucket"]["BucketName"] == {"Sub": longest}
+    spelled = longest.replace("${AWS::AccountId}", "1" * 12).replace(
+        "${AWS::Region}", "ap-southeast-1"
+    )
+    assert len(spelled.replace("${AWS::StackName}", "audio-anomaly-prod")) <= 63
+
+
+@pytest.mark.parametrize("function", sorted(FUNCTIONS))
+def test_every_variable_is_a_setting(function: str) -> None:
+    found = set(environment(function)) - NOT_OURS
+    known = {name.upper() for name in Settings.model_fields}
+    assert found <= known
+    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        assert environment(function)[variable] == "1"
+
+
+def test_an_upload_fits_a_synchronous_call() -> None:
+    limit = environment("ApiFunction")["MAX_UPLOAD_BYTES"]
+    overhead = 64 * 1024
+    assert (limit + overhead) * 4 / 3 < 6 * 1024 * 1024 - overhead
+    detail = TEMPLATE["Resources"]["Api"]["Properties"]["GatewayResponses"]["REQUEST_TOO_LARGE"]
+    answer = json.loads(detail["ResponseTemplates"]["application/json"])
+    assert f"{limit:,}" in answer["detail"]
+
+
+def test_only_the_front_door_is_open_without_a_key() -> None:
+    api = TEMPLATE["Resources"]["Api"]["Properties"]
+    assert api["Auth"]["ApiKeyRequired"] is True
+    assert api["BinaryMediaTypes"] == ["multipart~1form-data"]
+    routes = [event["Properties"] for event in FUNCTIONS["ApiFunction"]["Events"].values()]
+    keyless = {route["Path"] for route in routes if "Auth" in route}
+    assert keyless == {"/", "/docs", "/openapi.json"}
+    assert {route["Path"] for route in routes} - keyless == {"/{proxy+}"}
+
+
+def test_every_alarm_is_heard() -> None:
+    alarms = of_type("AWS::CloudWatch::Alarm")
+    for name, alarm in alarms.items():
+        assert alarm["AlarmActions"] == alarm["OKActions"] == [{"Ref": "AlarmTopic"}], name
+    watched = {alarm["MetricName"] for alarm in alarms.values()}
+    assert {"Errors", "Throttles", "Latency", "ApproximateNumberOfMessagesVisible"} <= watched
+    assert "KmsMasterKeyId" not in of_type("AWS::SNS::Topic")["AlarmTopic"]
+
+
+def test_the_dashboard_is_json() -> None:
+    body = of_type("AWS::CloudWatch::Dashboard")["Dashboard"]["DashboardBody"]["Sub"]
+    widgets = json.loads(body)["widgets"]
+    assert len(widgets) == 8
+    for name in re.findall(r"\$\{(\w+)[.}]", body):
+        assert name in TEMPLATE["Resources"] | TEMPLATE["Parameters"]
+
+
+def test_moto_takes_the_resources_that_need_no_transform() -> None:
+    """Not a deployment; but a misspelt bucket, queue or topic does not get through it."""
+    kinds = ("AWS::S3::Bucket", "AWS::SQS::Queue", "AWS::SNS::Topic")
+    plain = {
+        name: resource
+        for name, resource in TEMPLATE["Resources"].items()
+        if resource["Type"] in kinds
+    }
+    long_form = re.sub(r'"(Sub|GetAtt|FindInMap|If)":', r'"Fn::\1":', json.dumps(plain))
+    body = {
+        "Parameters": {
+            name: {"Type": "String", "Default": str(parameter["Default"])}
+            for name, parameter in TEMPLATE["Parameters"].items()
+        },
+        "Mappings": TEMPLATE["Mappings"],
+        "Resources": json.loads(re.sub(r'"Fn::GetAtt": "(\w+)\.(\w+)"', _get_att, long_form)),
+    }
+    with mock_aws():
+        formation: Any = boto3.client("cloudformation", region_name=events.REGION)  # type: ignore[call-overload]
+        formation.create_stack(StackName="audio-anomaly-dev", TemplateBody=json.dumps(body))
+        s3 = boto3.client("s3", region_name=events.REGION)
+        names = {bucket["Name"] for bucket in s3.list_buckets()["Buckets"]}
+    assert names == {events.INPUT_BUCKET, events.RESULTS_BUCKET, events.MODELS_BUCKET}
+
+
+def _get_att(found: re.Match[str]) -> str:
+    return f'"Fn::GetAtt": ["{found[1]}", "{found[2]}"]'

@@ -1,0 +1,488 @@
+"""One recording on S3 after another, through everything that can happen to it."""
+
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from audio_anomaly import audio, jobs, runtime
+from audio_anomaly.errors import (
+    InvalidJobError,
+    ModelArtifactError,
+    NotConfiguredError,
+    StorageError,
+)
+from audio_anomaly.results import result_key
+from audio_anomaly.schemas import Job, JobResult
+
+from tests.cloud import (
+    FAULTY,
+    INPUT,
+    MODELS,
+    NORMAL,
+    OTHER_NORMAL,
+    RESULTS,
+    TEST_EVENT,
+    Cloud,
+    notification,
+    one_at_a_time,
+    push,
+    refuse,
+)
+from workbench import recordings
+
+
+def process(job: Job) -> JobResult:
+    return runtime.jobs().process(job)
+
+
+def test_a_recording_becomes_a_result(cloud: Cloud) -> None:
+    job = cloud.put("hall 3/fan.wav", NORMAL)
+    result = process(job)
+    assert cloud.result("hall 3/fan.wav") == result
+    assert (result.status, result.error) == ("succeeded", None)
+    assert (result.bucket, result.key, result.etag) == (INPUT, "hall 3/fan.wav", job.etag)
+    assert (result.model, result.version_id) == ("fan", None)
+    assert result.prediction is not None
+    assert result.prediction.prediction == "normal"
+    assert result.finished_at.tzinfo is not None
+    assert cloud.alerts() == []
+
+
+def test_an_anomaly_is_announced(cloud: Cloud) -> None:
+    key = "hall/Lüfter 7.wav"
+    result = process(cloud.put(key, FAULTY))
+    (alert,) = cloud.alerts()
+    assert alert["Subject"] == "Anomaly: hall/L?fter 7.wav"
+    assert alert["MessageAttributes"]["model"]["Value"] == "fan"
+    told = json.loads(alert["Message"])
+    assert "windows" not in told["prediction"]
+    assert JobResult.model_validate(told) == result
+    assert told["prediction"]["is_anomaly"] is True
+
+
+def test_the_subject_of_an_alert_is_what_sns_takes(cloud: Cloud) -> None:
+    process(cloud.put(f"{'a' * 200}\n.wav", FAULTY))
+    (alert,) = cloud.alerts()
+    assert len(alert["Subject"]) == 100
+
+
+def test_an_alert_that_fails_keeps_the_result_back(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = cloud.put("fan.wav", FAULTY)
+    monkeypatch.setenv("ANOMALY_TOPIC_ARN", f"{cloud.topic_arn}-gone")
+    runtime.clear()
+    with pytest.raises(StorageError, match="anomalies-gone: no such topic"):
+        process(job)
+    assert cloud.results() == []
+    monkeypatch.setenv("ANOMALY_TOPIC_ARN", cloud.topic_arn)
+    runtime.clear()
+    process(job)
+    assert len(cloud.alerts()) == 1
+
+
+def test_without_a_topic_nobody_is_told(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ANOMALY_TOPIC_ARN")
+    runtime.clear()
+    assert process(cloud.put("fan.wav", FAULTY)).status == "succeeded"
+
+
+def test_without_a_results_bucket_nothing_is_begun(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("RESULTS_BUCKET")
+    runtime.clear()
+    with pytest.raises(NotConfiguredError, match="RESULTS_BUCKET"):
+        runtime.jobs()
+
+
+@pytest.mark.parametrize(
+    ("key", "message", "metadata", "model"),
+    [
+        ("fan.wav", None, None, "fan"),
+        ("models/bearing/fan.wav", None, None, "bearing"),
+        ("models/fan.wav", None, None, "fan"),
+        ("models/fan/fan.wav", None, "bearing", "bearing"),
+        ("models/fan/fan.wav", "bearing", "fan", "bearing"),
+    ],
+)
+def test_the_model_is_that_of_the_message_the_metadata_the_prefix_or_the_default(
+    cloud: Cloud, key: str, message: str | None, metadata: str | None, model: str
+) -> None:
+    job = cloud.put(key, NORMAL, **({"model_name": metadata} if metadata else {}))
+    result = process(job.model_copy(update={"model_name": message}))
+    assert result.model == model
+    assert result.prediction is not None
+    assert result.prediction.model_name == model
+    assert cloud.results() == [f"results/{model}/{key}.json"]
+
+
+def test_the_same_job_twice_is_one_result_and_one_alert(cloud: Cloud) -> None:
+    job = cloud.put("fan.wav", FAULTY)
+    assert process(job) == process(job)
+    assert len(cloud.results()) == len(cloud.alerts()) == 1
+
+
+def test_new_content_replaces_the_result(cloud: Cloud) -> None:
+    first = process(cloud.put("fan.wav", FAULTY))
+    second = process(cloud.put("fan.wav", NORMAL))
+    assert first.etag != second.etag
+    assert cloud.result("fan.wav") == second
+    assert len(cloud.results()) == 2
+    late = process(Job(bucket=INPUT, key="fan.wav", etag=first.etag))
+    assert late == second
+
+
+def test_a_new_version_of_the_same_bytes_is_new_content(cloud: Cloud) -> None:
+    cloud.s3.put_bucket_versioning(Bucket=INPUT, VersioningConfiguration={"Status": "Enabled"})
+    versions = {process(cloud.put("fan.wav", FAULTY)).version_id for _ in range(2)}
+    assert len(versions) == 2
+    assert None not in versions
+    assert len(cloud.alerts()) == 2
+
+
+def test_two_at_once_store_one_result(cloud: Cloud) -> None:
+    job = cloud.put("fan.wav", FAULTY)
+    both = threading.Barrier(2)
+    one_at_a_time(runtime.s3_client(), lambda: both.wait(timeout=30))
+    found: list[JobResult] = []
+    service = runtime.jobs()
+    threads = [threading.Thread(target=lambda: found.append(service.process(job))) for _ in "12"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found[0] == found[1] == cloud.result("fan.wav")
+    assert len(cloud.results()) == 1
+
+
+def test_the_verdict_on_old_content_never_replaces_that_on_new(cloud: Cloud) -> None:
+    old = cloud.put("fan.wav", FAULTY)
+    client = runtime.s3_client()
+    write = client.put_object
+    newer: list[JobResult] = []
+
+    def put_object(**arguments: Any) -> Any:
+        client.put_object = write
+        newer.append(process(cloud.put("fan.wav", NORMAL)))
+        return write(**arguments)
+
+    client.put_object = put_object
+    assert process(old) == cloud.result("fan.wav") == newer[0]
+    assert len(cloud.results()) == 1
+
+
+def test_a_verdict_that_waited_is_not_stored_over_a_newer_one(cloud: Cloud) -> None:
+    old = cloud.put("fan.wav", FAULTY)
+    client = runtime.s3_client()
+    refuse(client, "PutObject", 409, "ConditionalRequestConflict", times=1)
+    read, newer = client.get_object, []
+
+    def get_object(**arguments: Any) -> Any:
+        asked.append(arguments["Bucket"])
+        if asked == [RESULTS, INPUT, RESULTS]:
+            client.get_object = read
+            newer.append(process(cloud.put("fan.wav", NORMAL)))
+        return read(**arguments)
+
+    asked: list[str] = []
+    client.get_object = get_object
+    runtime.registry().get()
+    asked.clear()
+    assert process(old) == cloud.result("fan.wav") == newer[0]
+    assert len(cloud.results()) == 1
+
+
+def test_a_conflict_is_tried_again_without_a_second_alert(cloud: Cloud) -> None:
+    job = cloud.put("fan.wav", FAULTY)
+    refuse(runtime.s3_client(), "PutObject", 409, "ConditionalRequestConflict", times=2)
+    result = process(job)
+    assert cloud.result("fan.wav") == result
+    assert len(cloud.alerts()) == 1
+
+
+def test_conflicts_without_end_are_raised(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    refuse(runtime.s3_client(), "PutObject", 412, "PreconditionFailed")
+    with pytest.raises(StorageError, match="each of 5 attempts"):
+        process(cloud.put("fan.wav", NORMAL))
+
+
+def test_content_that_changes_before_it_is_read_is_scored_as_it_then_is(cloud: Cloud) -> None:
+    job = cloud.put("fan.wav", FAULTY)
+    refuse(runtime.s3_client(), "GetObject", 404, "NoSuchKey", times=1)  # no result yet
+    changed: list[Job] = []
+
+    def change(**_: Any) -> None:
+        if not changed:
+            changed.append(cloud.put("fan.wav", NORMAL))
+
+    runtime.s3_client().meta.events.register("after-call.s3.HeadObject", change)
+    result = process(job)
+    assert result.etag == changed[0].etag != job.etag
+    assert cloud.alerts() == []
+
+
+def test_an_object_deleted_before_it_is_read_is_a_failed_result(cloud: Cloud) -> None:
+    job = cloud.put("models/bearing/fan.wav", NORMAL)
+    cloud.s3.delete_object(Bucket=INPUT, Key=job.key)
+    assert process(job) == process(job)
+    result = cloud.result(job.key, "bearing")
+    assert result.status == "failed"
+    assert result.error is not None
+    assert result.error.error == "RecordingNotFoundError"
+    assert job.url in result.error.detail
+    assert (result.etag, result.prediction) == (job.etag, None)
+    assert len(cloud.results()) == 1
+    cloud.put(job.key, NORMAL)
+    assert process(job).status == "succeeded"
+
+
+def test_a_result_outlives_its_recording(cloud: Cloud) -> None:
+    job = cloud.put("fan.wav", NORMAL)
+    result = process(job)
+    cloud.s3.delete_object(Bucket=INPUT, Key=job.key)
+    assert process(job) == process(Job(bucket=INPUT, key="fan.wav")) == result
+
+
+@pytest.mark.parametrize(
+    ("data", "error", "words"),
+    [
+        (b"", "InvalidAudioError", "0 bytes"),
+        (b"just a text", "UnsupportedAudioError", "WAV, FLAC, OGG, MP3, AIFF and AU"),
+        (NORMAL[:44], "InvalidAudioError", "0 frames"),
+    ],
+)
+def test_what_cannot_be_scored_is_a_failed_result(
+    cloud: Cloud, data: bytes, error: str, words: str
+) -> None:
+    job = cloud.put("fan.wav", data)
+    assert process(job) == process(job)
+    result = cloud.result("fan.wav")
+    assert (result.status, result.prediction) == ("failed", None)
+    assert result.error is not None
+    assert result.error.error == error
+    assert words in result.error.detail
+    assert len(cloud.results()) == 1
+
+
+def test_an_object_over_the_limit_is_refused_unread(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MAX_OBJECT_BYTES", "64000")
+    runtime.clear()
+    job = cloud.put("fan.wav", NORMAL)
+
+    def unread(*_: object) -> Iterator[bytes]:
+        raise AssertionError("the object is read")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("botocore.response.StreamingBody.iter_chunks", unread)
+        result = process(job)
+    assert result.error is not None
+    assert result.error.error == "AudioTooLargeError"
+    assert "64,044 bytes; at most 64,000" in result.error.detail
+    monkeypatch.setenv("MAX_OBJECT_BYTES", "65000")
+    runtime.clear()
+    assert process(job).status == "succeeded"
+
+
+def test_the_limit_for_uploads_holds_for_objects_too(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MAX_UPLOAD_BYTES", "64000")
+    runtime.clear()
+    assert process(cloud.put("fan.wav", NORMAL)).status == "failed"
+
+
+def test_an_unknown_model_is_a_failed_result_until_there_is_one(cloud: Cloud) -> None:
+    job = cloud.put("models/pump/fan.wav", NORMAL)
+    assert process(job) == process(job)
+    result = cloud.result(job.key, "pump")
+    assert result.error is not None
+    assert result.error.error == "UnknownModelError"
+    assert "bearing, fan" in result.error.detail
+    assert len(cloud.results()) == 1
+    config = json.loads(cloud.s3.get_object(Bucket=MODELS, Key="models.json")["Body"].read())
+    config["pump"] = config["fan"]
+    cloud.s3.put_object(Bucket=MODELS, Key="models.json", Body=json.dumps(config))
+    # It is live at once, before MODELS_REFRESH_S have passed.
+    assert process(job).status == "succeeded"
+
+
+@pytest.mark.parametrize("operation", ["HeadObject", "GetObject", "PutObject"])
+def test_a_throttled_s3_is_raised(cloud: Cloud, operation: str) -> None:
+    job = cloud.put("fan.wav", FAULTY)
+    runtime.registry().get()
+    refuse(runtime.s3_client(), operation, 503, "SlowDown", times=1)
+    with pytest.raises(StorageError, match=r"s3://.*fan\.wav.*: SlowDown"):
+        process(job)
+    assert cloud.results() == []
+    assert process(job).status == "succeeded"
+
+
+def test_what_may_not_be_read_says_what_is_missing(cloud: Cloud) -> None:
+    refuse(runtime.s3_client(), "HeadObject", 403, "AccessDenied")
+    with pytest.raises(StorageError, match="s3:ListBucket"):
+        process(cloud.put("fan.wav", NORMAL))
+
+
+def test_a_download_that_breaks_off_is_raised(cloud: Cloud) -> None:
+    job = cloud.put("fan.wav", NORMAL)
+    runtime.registry().get()
+
+    def cut(parsed: dict[str, Any], **_: Any) -> None:
+        if "ContentLength" in parsed and parsed["ContentLength"] == len(NORMAL):
+            parsed["Body"]._content_length = len(NORMAL) + 1
+
+    runtime.s3_client().meta.events.register("after-call.s3.GetObject", cut)
+    with pytest.raises(StorageError, match="64044 read"):
+        process(job)
+    assert cloud.results() == []
+
+
+def test_a_broken_models_json_leaves_the_old_one_serving(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("MODELS_REFRESH_S", "0")
+    runtime.clear()
+    process(cloud.put("1.wav", NORMAL))
+    cloud.s3.put_object(Bucket=MODELS, Key="models.json", Body=b'{"fan": ')
+    assert process(cloud.put("2.wav", OTHER_NORMAL)).status == "succeeded"
+    assert "the one before it serves" in caplog.text
+
+
+def test_a_broken_models_json_at_the_start_is_raised_until_it_is_mended(
+    cloud: Cloud, trained: Path
+) -> None:
+    cloud.s3.put_object(Bucket=MODELS, Key="models.json", Body=b'{"fan": ')
+    job = cloud.put("fan.wav", NORMAL)
+    with pytest.raises(Exception, match=r"models\.json is not JSON"):
+        process(job)
+    push(cloud.s3, trained)
+    assert process(job).status == "succeeded"
+
+
+def test_an_artifact_whose_bytes_changed_is_raised_until_it_is_mended(
+    cloud: Cloud, trained: Path
+) -> None:
+    cloud.s3.put_object(Bucket=MODELS, Key="fan/model.joblib", Body=b"other bytes")
+    job = cloud.put("fan.wav", NORMAL)
+    with pytest.raises(ModelArtifactError, match=r"fan/model\.joblib is not the file"):
+        process(job)
+    assert cloud.results() == []
+    assert process(cloud.put("models/bearing/fan.wav", NORMAL)).status == "succeeded"
+    push(cloud.s3, trained)
+    assert process(job).status == "succeeded"
+
+
+def test_what_is_no_result_is_replaced(cloud: Cloud) -> None:
+    at = result_key("fan", "fan.wav")
+    cloud.s3.put_object(Bucket=RESULTS, Key=at, Body=b"{}")
+    assert process(cloud.put("fan.wav", NORMAL)) == cloud.result("fan.wav")
+
+
+def test_one_key_in_two_buckets(cloud: Cloud) -> None:
+    process(cloud.put("fan.wav", NORMAL))
+    cloud.s3.put_object(Bucket=MODELS, Key="fan.wav", Body=NORMAL)
+    assert process(Job(bucket=MODELS, key="fan.wav")).bucket == MODELS
+
+
+def test_every_job_has_its_turn_before_a_failure_is_raised(cloud: Cloud) -> None:
+    good, other = cloud.put("good.wav", NORMAL), cloud.put("other.wav", OTHER_NORMAL)
+    with pytest.raises(StorageError, match="nowhere"):
+        runtime.jobs().process_all([Job(bucket="no where", key="nowhere.wav"), good, other])
+    assert len(cloud.results()) == 2
+
+
+@pytest.mark.parametrize(
+    ("model", "key", "expected"),
+    [
+        ("fan", "a/b.wav", "results/fan/a/b.wav.json"),
+        ("a/b", "c.wav", "results/a%2Fb/c.wav.json"),
+        ("100%", "c.wav", "results/100%25/c.wav.json"),
+    ],
+)
+def test_the_key_of_a_result(model: str, key: str, expected: str) -> None:
+    assert result_key(model, key) == expected
+
+
+def test_keys_that_are_too_long_for_s3_end_in_their_checksum(cloud: Cloud) -> None:
+    longest = "ü" * 510 + ".wav"
+    assert len(longest.encode()) == 1024
+    others = {longest, "ü" * 509 + "xx.wav", "a" * 1000 + ".wav", "a" * 1001 + ".wav"}
+    found = {result_key("fan", key) for key in others}
+    assert len(found) == len(others)
+    assert max(len(key.encode()) for key in found) <= 1024
+    assert result_key("fan", "a" * 1000 + ".wav").count("a") >= 1000
+    assert len(result_key("m" * 2000, longest).encode()) <= 1024
+    result = process(cloud.put("a" * 1020 + ".wav", NORMAL))
+    assert cloud.result("a" * 1020 + ".wav") == result
+    assert result.key == "a" * 1020 + ".wav"
+
+
+AWKWARD = ["a b.wav", "a+b.wav", "100%.wav", "%2B.wav", "Lüfter ☂.wav", "a&b=c?d#e.wav"]
+
+
+@pytest.mark.parametrize("key", AWKWARD)
+def test_keys_are_decoded(cloud: Cloud, key: str) -> None:
+    job = cloud.put(key, NORMAL)
+    assert jobs.of_notification(notification(job)) == [job]
+    assert process(job) == cloud.result(key)
+
+
+def test_what_is_no_new_recording_is_skipped(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    assert jobs.of_notification(TEST_EVENT) == []
+    skipped = [Job(bucket=INPUT, key=key) for key in ("folder/", "notes.txt", "wav", "a.wav.json")]
+    loud = Job(bucket=INPUT, key="LOUD.WAV")
+    assert jobs.of_notification(notification(*skipped, loud)) == [loud]
+    assert jobs.of_notification(notification(loud, name="ObjectRemoved:Delete")) == []
+    for words in ("s3:TestEvent", "folder/; it is a folder", "notes.txt; the names", "Removed"):
+        assert words in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("message", "words"),
+    [
+        ("{", "not JSON"),
+        ("[]", "a JSON list"),
+        ("{}", "bucket: Field required; key: Field required"),
+        ('{"bucket": "in"}', "key: Field required"),
+        ('{"bucket": "in", "key": 5}', "key: Input should be a valid string"),
+        ('{"bucket": "in", "key": ""}', "key: String should have at least 1"),
+        ('{"bucket": "in", "key": "a.wav", "model": "fan"}', "model: Extra inputs"),
+        ('{"bucket": "in", "key": "a.wav", "model_name": ""}', "model_name: String"),
+        ('{"Records": [{"dynamodb": {}}]}', "no S3 event notification; it has Records"),
+        ('{"Records": "hush"}', "no S3 event notification"),
+        ('{"Event": "else"}', "no S3 event notification; it has Event"),
+    ],
+)
+def test_a_malformed_message_says_what_is_wrong_and_not_what_it_holds(
+    message: str, words: str
+) -> None:
+    with pytest.raises(InvalidJobError) as raised:
+        jobs.of_message(message)
+    assert words in str(raised.value)
+    assert "hush" not in str(raised.value)
+
+
+def test_a_message_is_a_job_or_a_notification() -> None:
+    job = Job(bucket="in", key="a+b.wav", model_name="fan")
+    assert jobs.of_message('{"bucket": "in", "key": "a+b.wav", "model_name": "fan"}') == [job]
+    two = [Job(bucket="in", key="a b.wav", etag="1"), Job(bucket="in", key="c.wav", etag="2")]
+    assert jobs.of_message(json.dumps(notification(*two))) == two
+    assert jobs.of_message(json.dumps(TEST_EVENT)) == []
+
+
+def test_a_message_may_name_a_file_of_any_name(cloud: Cloud) -> None:
+    cloud.put("fan.bin", NORMAL)
+    (job,) = jobs.of_message(json.dumps({"bucket": INPUT, "key": "fan.bin"}))
+    assert process(job).status == "succeeded"
+
+
+def test_the_workbench_and_the_service_agree_on_what_a_recording_is_called() -> None:
+    assert recordings.SUFFIXES == audio.SUFFIXES

@@ -1,0 +1,106 @@
+"""What make asks of a deployed stack, against moto's account."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from moto import mock_aws
+
+from workbench import events
+from workbench.stack import SAMCONFIG, Stack, empty, main, redrive
+
+TEMPLATE = {
+    "Resources": {
+        "Jobs": {"Type": "AWS::SQS::Queue", "Properties": {"QueueName": "jobs"}},
+        "Dead": {"Type": "AWS::SQS::Queue", "Properties": {"QueueName": "dead"}},
+        "Failures": {"Type": "AWS::SQS::Queue", "Properties": {"QueueName": "failures"}},
+        "Results": {"Type": "AWS::S3::Bucket", "Properties": {"BucketName": "results-here"}},
+    },
+    "Outputs": {
+        "JobsQueueUrl": {"Value": {"Ref": "Jobs"}},
+        "JobsDeadLetterQueueUrl": {"Value": {"Ref": "Dead"}},
+        "FailureQueueUrl": {"Value": {"Ref": "Failures"}},
+        "ResultsBucketName": {"Value": {"Ref": "Results"}},
+    },
+}
+
+
+@pytest.fixture
+def stack() -> Iterator[Stack]:
+    made = Stack.of("dev")
+    with mock_aws():
+        made.client("cloudformation").create_stack(
+            StackName=made.name, TemplateBody=json.dumps(TEMPLATE)
+        )
+        yield made
+
+
+def bodies(stack: Stack, output: str) -> list[str]:
+    sqs = stack.client("sqs")
+    found = sqs.receive_message(QueueUrl=stack.outputs()[output], MaxNumberOfMessages=10)
+    return [message["Body"] for message in found.get("Messages", [])]
+
+
+def send(stack: Stack, output: str, body: str) -> None:
+    stack.client("sqs").send_message(QueueUrl=stack.outputs()[output], MessageBody=body)
+
+
+@pytest.mark.parametrize("environment", ["dev", "prod"])
+def test_an_environment_is_one_of_samconfig(environment: str) -> None:
+    assert Stack.of(environment) == Stack(f"audio-anomaly-{environment}", "eu-west-1", "x86_64")
+
+
+def test_an_unknown_environment_lists_the_known() -> None:
+    with pytest.raises(SystemExit, match="no 'test'; it has dev, prod"):
+        Stack.of("test")
+
+
+def test_the_architecture_is_the_one_that_is_deployed(tmp_path: Path) -> None:
+    samconfig = tmp_path / "samconfig.toml"
+    samconfig.write_text(SAMCONFIG.read_text().replace("Architecture=x86_64", "Architecture=arm64"))
+    assert Stack.of("prod", samconfig).architecture == "arm64"
+
+
+def test_what_failed_goes_back_to_the_jobs_and_what_is_strange_stays(
+    stack: Stack, capsys: pytest.CaptureFixture[str]
+) -> None:
+    upload = events.notification(events.KEY_IN_EVENT, events.recording())
+    parked = {"version": "1.0", "requestPayload": upload, "responsePayload": {"errorType": "x"}}
+    for number in range(12):
+        send(stack, "JobsDeadLetterQueueUrl", f'{{"bucket": "b", "key": "{number}.wav"}}')
+    send(stack, "FailureQueueUrl", json.dumps(parked))
+    send(stack, "FailureQueueUrl", "no JSON")
+    with pytest.raises(SystemExit, match="1 messages"):
+        main("redrive", "dev")
+    assert "12 jobs and 1 uploads" in capsys.readouterr().out
+    found: list[Any] = []
+    while more := bodies(stack, "JobsQueueUrl"):
+        found += map(json.loads, more)
+    assert len(found) == 13
+    assert upload in found
+    assert redrive(stack)[:2] == (0, 0)
+
+
+def test_a_stack_is_emptied_with_all_versions_and_only_after_its_name(stack: Stack) -> None:
+    s3: Any = boto3.client("s3", region_name=stack.region)
+    s3.put_bucket_versioning(Bucket="results-here", VersioningConfiguration={"Status": "Enabled"})
+    for body in (b"1", b"2"):
+        s3.put_object(Bucket="results-here", Key="results/fan/a.wav.json", Body=body)
+    s3.delete_object(Bucket="results-here", Key="results/fan/a.wav.json")
+    with pytest.raises(SystemExit, match="Nothing was deleted"):
+        empty(stack, lambda _: "y")
+    assert len(s3.list_object_versions(Bucket="results-here")["Versions"]) == 2
+    empty(stack, lambda _: stack.name)
+    found = s3.list_object_versions(Bucket="results-here")
+    assert not {"Versions", "DeleteMarkers"} & set(found)
+    s3.delete_bucket(Bucket="results-here")
+
+
+def test_make_reads_the_settings(stack: Stack, capsys: pytest.CaptureFixture[str]) -> None:
+    main("architecture", "dev")
+    main("region", "dev")
+    main("output", "dev", "ResultsBucketName")
+    assert capsys.readouterr().out.split() == ["x86_64", "eu-west-1", "results-here"]
