@@ -1,0 +1,103 @@
+"""Time to extract features from 10 s at 16 kHz, side by side in one run, on one thread.
+
+    python benchmarks/features.py [recording.wav] [--json]
+
+Each row is a median of rounds in which every candidate has its turn, so that what else the
+machine does falls on all of them.
+"""
+
+import argparse
+import io
+import json
+import os
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+for _library in ("OMP", "OPENBLAS", "MKL", "NUMBA"):
+    os.environ[f"{_library}_NUM_THREADS"] = "1"
+
+import librosa
+import soundfile
+from audio_anomaly import pipeline
+from audio_anomaly.audio import AudioLimits
+from audio_anomaly.features import DefaultExtractor, extractor
+from audio_anomaly.runtime import registry
+from reference_naive import features as tutorial
+
+from workbench.synthesis import fan
+
+RATE = 16000
+ROUNDS = 31
+LIMITS = AudioLimits(10**8, 3600)
+ROOT = Path(__file__).parents[1]
+
+
+def main() -> None:
+    """Print the table, or its figures as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("recording", nargs="?", type=Path, help="default: a synthesised fan")
+    parser.add_argument("--json", action="store_true")
+    arguments = parser.parse_args()
+    if arguments.recording:
+        y = librosa.load(arguments.recording, sr=RATE, duration=10)[0]
+    else:
+        y = fan(1, faulty=True, duration_s=10)
+    first_ms = _ms(lambda: DefaultExtractor(RATE)(y))
+    file = io.BytesIO()
+    soundfile.write(file, y, RATE, "PCM_16", format="WAV")
+    os.environ["MODELS_CONFIG_PATH"] = str(ROOT / "models" / "models.json")
+    models = {name: registry().get(name) for name in ("fan", "esc10")}
+    extract = extractor("default", RATE)
+    candidates: dict[str, Callable[[], Any]] = {
+        "one librosa.stft": lambda: librosa.stft(y, n_fft=1024, hop_length=512),
+        "our 240 features": lambda: extract(y),
+        "a tutorial's features": lambda: tutorial(y, RATE),
+        **{
+            f"decode, features, model {name}": lambda model=model: pipeline.predict(
+                file.getvalue(), model, LIMITS
+            )
+            for name, model in models.items()
+        },
+    }
+    medians = _medians(candidates)
+    stft, ours = medians["one librosa.stft"], medians["our 240 features"]
+    figures = {
+        "ms": {name: round(value, 3) for name, value in medians.items()},
+        "features / stft": round(ours / stft, 2),
+        "tutorial / features": round(medians["a tutorial's features"] / ours, 1),
+        "first / warm": round(first_ms / ours, 2),
+        **{
+            f"prediction {name} / features": round(
+                medians[f"decode, features, model {name}"] / ours, 2
+            )
+            for name in models
+        },
+    }
+    if arguments.json:
+        print(json.dumps(figures, indent=2))
+        return
+    for name, value in medians.items():
+        print(f"{name:34} {value:8.2f} ms {value / stft:7.1f} x stft")
+    for name, value in figures.items():
+        if name != "ms":
+            print(f"{name:34} {value:8.2f}")
+
+
+def _ms(call: Callable[[], Any]) -> float:
+    started = time.perf_counter()
+    call()
+    return 1000 * (time.perf_counter() - started)
+
+
+def _medians(candidates: dict[str, Callable[[], Any]]) -> dict[str, float]:
+    for call in candidates.values():
+        call()
+    rounds = [{name: _ms(call) for name, call in candidates.items()} for _ in range(ROUNDS)]
+    return {name: statistics.median(r[name] for r in rounds) for name in candidates}
+
+
+if __name__ == "__main__":
+    main()
