@@ -129,3 +129,15 @@ def test_the_figures_of_the_shipped_models_are_those_of_their_reports(name: str)
 def test_the_shipped_models_are_small() -> None:
     size = sum(path.stat().st_size for path in (ROOT / "models").rglob("*") if path.is_file())
     assert size < 5_000_000
+
+
+def test_operations_names_what_the_template_declares() -> None:
+    page = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    template = (ROOT / "template.yaml").read_text(encoding="utf-8")
+    declared = set(re.findall(r"^  (\w+):$", template, re.MULTILINE))
+    named = set(re.findall(r"`([A-Z][a-z]+[A-Z]\w*)(?:=\w+)?`", page))
+    assert {"JobsMaxConcurrency", "MaxObjectBytes"} <= named <= declared
+    alarms = set(re.findall(r"^  (\w+)Alarm:$", template, re.MULTILINE))
+    (table,) = re.findall(r"^\| Alarm .*?\n\n", page, re.MULTILINE | re.DOTALL)
+    cells = re.findall(r"^\| ([\w, ]+) \|", table, re.MULTILINE)
+    assert alarms == set(", ".join(cells).split(", ")) - {"Alarm"}

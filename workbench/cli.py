@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
-from audio_anomaly.errors import AudioAnomalyError, StorageError
+from audio_anomaly.errors import AudioAnomalyError, ModelsConfigError, StorageError
 from audio_anomaly.schemas import ErrorBody, Prediction
 from rich.console import Console
 from rich.markup import escape
@@ -104,7 +104,9 @@ def predict(
     from workbench.recordings import expand
 
     with _faults(as_json):
-        files = expand(recordings)
+        files = [
+            file for path in recordings for file in (expand([path]) if path.exists() else [path])
+        ]
         _configure(models)
         loaded = runtime.registry().get(model)
         limits = runtime.limits()
@@ -142,15 +144,15 @@ def list_models(models: Models = None, as_json: Json = False) -> None:
     table = Table("model", "version", "classes", "Hz", "threshold", "measured", "description")
     for info in found.models:
         default = " (default)" if info.name == found.default else ""
-        classes = ", ".join(info.classes) if info.classes else "normal, anomaly"
+        classes = ", ".join(info.classes) if info.classes else "known once it is loaded"
         measured = "\n".join(
             f"{key} {value:g}" for key, value in info.metrics.items() if isinstance(value, float)
         )
         threshold = "" if info.threshold is None else f"{info.threshold:g}"
         table.add_row(
-            info.name + default,
-            *(info.version, classes, str(info.sample_rate), threshold, measured),
-            info.description,
+            *map(escape, (info.name + default, info.version, classes)),
+            *(str(info.sample_rate), threshold, measured),
+            escape(info.description),
         )
     out.print(table)
     return None
@@ -293,7 +295,12 @@ def serve(
         return _serve_http(host, port, as_json)
     from workbench import local_cloud
 
-    with _stopped_by_signals() as stopped:
+    with _faults(as_json), _stopped_by_signals() as stopped:
+        if not chosen.is_file():
+            raise ModelsConfigError(
+                f"there is no {chosen}; the stack serves a models.json file: give one with"
+                " --models, or serve what MODELS_CONFIG_JSON or MODEL_PATH hold with --http-only"
+            )
         try:
             with local_cloud.running(
                 PROJECT / "template.yaml",
@@ -316,13 +323,17 @@ def worker(
     queue_url: Annotated[str, typer.Option(help="URL of the jobs queue.", show_default=False)],
     batch_size: Annotated[int, typer.Option(min=1, max=10, help="Messages at a time.")] = 10,
     models: Models = None,
+    as_json: Json = False,
 ) -> None:
-    """Score what a queue on AWS asks for, on this machine instead of Lambda, until Ctrl-C."""
+    """Score what a queue on AWS asks for, on this machine instead of Lambda, until Ctrl-C.
+
+    Its log is JSON, a line for each event.
+    """
     import boto3
 
     from workbench.worker import work
 
-    with _faults(as_json=False), _stopped_by_signals() as stopped:
+    with _faults(as_json), _stopped_by_signals() as stopped, _aws_faults(queue_url):
         _configure(models)
         err.print(f"Waiting for messages of {queue_url}. Stop with Ctrl-C.", soft_wrap=True)
         work(boto3.client("sqs"), queue_url, batch_size, stopped)
@@ -337,16 +348,12 @@ def push(
 ) -> None:
     """Upload models to S3, models.json last; a running service uses them without a redeploy."""
     import boto3
-    from botocore.exceptions import BotoCoreError, ClientError
 
     from workbench.push import push as push_models
 
-    with _faults(as_json):
+    with _faults(as_json), _aws_faults(target):
         chosen = _configure(models)
-        try:
-            uploaded = push_models(chosen, target, boto3.client("s3", endpoint_url=endpoint_url))
-        except (BotoCoreError, ClientError) as error:
-            raise StorageError(f"{target}: {error}") from error
+        uploaded = push_models(chosen, target, boto3.client("s3", endpoint_url=endpoint_url))
     if as_json:
         return _print_json({"target": target, "uploaded": uploaded})
     out.print(f"Uploaded to {target}: {', '.join(uploaded)}", highlight=False, soft_wrap=True)
@@ -453,6 +460,17 @@ def _faults(as_json: bool) -> Iterator[None]:
 
 
 @contextmanager
+def _aws_faults(what: str) -> Iterator[None]:
+    """Whatever boto3 says of a region, an address, credentials or a permission."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        yield
+    except (BotoCoreError, ClientError, ValueError) as error:
+        raise StorageError(f"{what}: {error}") from error
+
+
+@contextmanager
 def _bars(*, show: bool) -> Iterator[Callable[[str, int], Callable[[], Any]]]:
     columns = (
         TextColumn("{task.description}"),
@@ -475,18 +493,20 @@ def _print_json(value: Any, indent: int | None = 2) -> None:
 
 
 def _print_predictions(results: Sequence[tuple[Path, Prediction | ErrorBody]]) -> None:
-    table = Table(Column("recording", overflow="fold"), "verdict", "probability")
+    table = Table(
+        Column("recording", overflow="fold"), Column("verdict", overflow="fold"), "probability"
+    )
     for heading in ("anomaly score", "duration", "took"):
         table.add_column(heading, justify="right")
     for file, result in results:
         if isinstance(result, ErrorBody):
-            table.add_row(str(file), f"[red]{result.error}[/red]", "", "", "", "")
+            table.add_row(escape(str(file)), f"[red]{result.error}[/red]", "", "", "", "")
             continue
         colour = {None: "cyan", True: "red", False: "green"}[result.is_anomaly]
         score = "" if result.anomaly_score is None else f"{result.anomaly_score:.3f}"
         table.add_row(
-            str(file),
-            f"[{colour}]{result.prediction}[/{colour}]",
+            escape(str(file)),
+            f"[{colour}]{escape(result.prediction)}[/{colour}]",
             *(f"{result.probability:.3f}", score),
             *(f"{result.duration_s:.1f} s", f"{result.latency_ms:.0f} ms"),
         )

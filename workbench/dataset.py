@@ -156,6 +156,8 @@ def _extract(path: Path, listening: Listening, content: int) -> Array:
             f"the recording has {len(waveform)} samples; one analysis frame has"
             f" {extract.min_samples}"
         )
+    if not waveform.any():
+        raise InvalidAudioError("the recording is digital silence; was the microphone on?")
     starts, size = pipeline.split(len(waveform), listening.window_s, listening.sample_rate)
     # By content and not by place in the list: the same file gives the same copies anywhere.
     rng = np.random.default_rng([listening.seed, content])

@@ -8,6 +8,7 @@ import importlib
 import json
 import multiprocessing
 import os
+import sys
 import threading
 import time
 import uuid
@@ -105,6 +106,9 @@ def _serve(function: Function, environment: dict[str, str], pipe: Connection) ->
 
     # Ctrl-C goes to the whole group; only the parent acts on it, and stops this in order.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Logs go where nobody's answers are: a script that reads one line of `serve --json` and no
+    # more would else stop this process as soon as the pipe between them is full.
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     os.environ.update(environment, AWS_LAMBDA_FUNCTION_NAME=function.name)
     handler = None
     while True:

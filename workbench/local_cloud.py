@@ -9,6 +9,7 @@ import logging
 import multiprocessing
 import os
 import socket
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -175,6 +176,7 @@ def _serve_api(environment: dict[str, str], listener: socket.socket, started: An
 
     # Ctrl-C goes to the whole group; only the parent acts on it, and stops this in order.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     os.environ.update(environment)
     from functions.api.app import app
 

@@ -3,6 +3,7 @@
 Everything that ends in an artifact is a plain scikit-learn object.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,7 +29,7 @@ from sklearn.preprocessing import LabelEncoder, MinMaxScaler, StandardScaler
 from sklearn.svm import SVC
 
 from workbench.dataset import Rows
-from workbench.recordings import FolderError
+from workbench.recordings import FolderError, Labelled
 
 COPIES = 8
 COMPONENTS = 80
@@ -89,6 +90,7 @@ def fit_classifier(rows: Rows, choice: FeatureChoice, seed: int) -> Fitted:
 
     rows : with their augmented copies. Copies of one group never calibrate what it trained.
     """
+    check_classes(rows.recordings)
     values, groups = rows.values[:, choice.kept], rows.groups
     encoder = LabelEncoder()
     classes = encoder.fit_transform(rows.labels)
@@ -103,6 +105,34 @@ def fit_classifier(rows: Rows, choice: FeatureChoice, seed: int) -> Fitted:
     estimator = _calibrated(vote, splits).fit(scaler.transform(values), classes)
     names = [str(label) for label in encoder.classes_]
     return Fitted("sklearn_proba", scaler, estimator, encoder, {"classes": names})
+
+
+def check_classes(recordings: Sequence[Labelled]) -> None:
+    """Raises FolderError naming the class that has too few recordings to leave some out."""
+    groups: dict[str, set[str]] = {}
+    for recording in recordings:
+        groups.setdefault(recording.label, set()).add(recording.group)
+    label = min(groups, key=lambda name: len(groups[name]))
+    if len(groups[label]) < FEWEST_GROUPS:
+        raise FolderError(
+            f"the class {label!r} has {_different(len(groups[label]))}; {FEWEST_GROUPS} or more"
+            " are needed, so that calibration and test can leave some out"
+        )
+
+
+def check_normals(recordings: Sequence[Labelled]) -> None:
+    """Raises FolderError where too few normal recordings are there to calibrate on."""
+    count = len({recording.group for recording in recordings})
+    if count < FEWEST_NORMALS:
+        raise FolderError(
+            f"a detector needs {FEWEST_NORMALS} or more normal recordings, found"
+            f" {_different(count)}"
+        )
+
+
+def _different(count: int) -> str:
+    noun = "recording" if count == 1 else "recordings"
+    return f"{count} {noun} (identical files, and those of one group, count once)"
 
 
 def fit_detector(rows: Rows, choice: FeatureChoice, threshold: float) -> Fitted:
@@ -137,11 +167,6 @@ def _calibration_splits(
 ) -> tuple[list[tuple[NDArray[np.intp], NDArray[np.intp]]], int]:
     """Splits that keep groups together, and the groups of the class that has the fewest."""
     fewest = min(len(set(groups[classes == c])) for c in set(classes))
-    if fewest < FEWEST_GROUPS:
-        raise FolderError(
-            f"a class has recordings of {fewest} group(s); {FEWEST_GROUPS} or more are needed, so"
-            " that calibration and test can leave some out"
-        )
     folds = StratifiedGroupKFold(min(5, fewest), shuffle=True, random_state=seed)
     return list(folds.split(classes, classes, groups)), fewest
 
@@ -178,10 +203,6 @@ def _unseen_scores(
 ) -> NDArray[np.float64]:
     """Every row's score by a detector that saw nothing of its group."""
     count = len(set(groups))
-    if count < FEWEST_NORMALS:
-        raise FolderError(
-            f"a detector needs {FEWEST_NORMALS} or more normal recordings, found {count}"
-        )
     few = count <= LEAVE_ONE_OUT_UP_TO
     folds = LeaveOneGroupOut() if few else GroupKFold(5, shuffle=True, random_state=0)
     scores = np.empty(len(values))
@@ -224,5 +245,7 @@ def _gamma(scores: Floats, threshold: float) -> Gamma:
         scores = np.minimum(scores, np.sort(scores)[-2])
         widening *= TOP_CUT_WIDENING
     mean = float(scores.mean())
+    if not (np.isfinite(mean) and mean > 0):
+        raise FolderError("the normal recordings do not differ at all; was the microphone on?")
     variance = max(float(scores.var(ddof=1)) * widening, (0.05 * mean) ** 2)
     return Gamma(shape=mean**2 / variance, scale=variance / mean)

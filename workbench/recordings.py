@@ -75,8 +75,13 @@ def labelled(
     folders = class_folders(folder)
     if len(folders) < 2:
         raise FolderError(
-            f"{folder} holds {len(folders)} class folder(s) with recordings; a classifier needs"
-            " two or more"
+            f"{folder} holds {len(folders)} folder(s) with recordings; a classifier needs two or"
+            " more, and a detector is trained on the innermost folder, with recordings alone"
+        )
+    if strays := [path.name for path in folder.iterdir() if path.suffix.lower() in SUFFIXES]:
+        raise FolderError(
+            f"{folder} holds folders, one for each class, and recordings beside them, such as"
+            f" {strays[0]}; put these into a folder of their class"
         )
     return [
         _labelled(path, sub.name, group_pattern, fold_pattern)

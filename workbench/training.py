@@ -129,6 +129,7 @@ def listen(plan: Plan, progress: Progress = _silent) -> Material:
     else:
         recordings = unlabelled(plan.folder, NORMAL, plan.group_pattern)
         strange = unlabelled(plan.anomalies, ANOMALY) if plan.anomalies else []
+    (recipes.check_classes if folders else recipes.check_normals)(recordings)
     window_s = plan.window_s or dataset.median_duration_s(recordings)
     copies = plan.copies if folders else 0
     listening = Listening(plan.sample_rate, window_s, copies=copies, seed=plan.seed)

@@ -3,6 +3,8 @@
 import threading
 from typing import Any
 
+from audio_anomaly import runtime
+
 from workbench.function_process import Context
 from workbench.pump import QueuePump
 
@@ -15,6 +17,10 @@ def work(sqs: Any, queue_url: str, batch_size: int, stopped: threading.Event) ->
     """
     from functions.sqs_trigger.app import handler
 
+    # What no message can mend stops the worker before it takes one: a missing RESULTS_BUCKET
+    # would send all of a queue to its dead-letter queue.
+    runtime.jobs()
+    runtime.registry().describe()
     answer = sqs.get_queue_attributes(
         QueueUrl=queue_url, AttributeNames=["QueueArn", "VisibilityTimeout"]
     )["Attributes"]

@@ -280,9 +280,18 @@ async def on_http_error(request: Request, error: HTTPException) -> JSONResponse:
     return answer
 
 
+def _fault(fault: dict[str, Any]) -> str:
+    """One fault of a request, without the words of the framework."""
+    if fault["type"] == "json_invalid":
+        return "the body is not JSON"
+    if "UploadFile" in fault["msg"]:
+        return f"{fault['loc'][-1]}: a file is expected, a text was found"
+    return f"{fault['loc'][-1]}: {fault['msg']}"
+
+
 @app.exception_handler(RequestValidationError)
 async def on_invalid_request(request: Request, error: RequestValidationError) -> JSONResponse:
-    faults = "; ".join(f"{fault['loc'][-1]}: {fault['msg']}" for fault in error.errors())
+    faults = "; ".join(map(_fault, error.errors()))
     hint = HOW_TO_SEND.get(request.scope["path"], "/docs shows what is expected")
     return _answer(422, "InvalidRequest", f"{faults}; {hint}")
 

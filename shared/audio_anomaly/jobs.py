@@ -245,10 +245,19 @@ class Jobs:
             with calling(job.url):
                 head = self._s3.head_object(Bucket=job.bucket, Key=job.key)
         except MissingError:
+            self._check_bucket(job.bucket)
             return _Content(job.etag, job.version_id, exists=False)
         return _Content(
             head["ETag"].strip('"'), head.get("VersionId"), head["Metadata"].get("model-name")
         )
+
+    def _check_bucket(self, bucket: str) -> None:
+        """A bucket that is not there is the deployment's fault, not the recording's."""
+        try:
+            with calling(f"s3://{bucket}"):
+                self._s3.head_bucket(Bucket=bucket)
+        except MissingError:
+            raise StorageError(f"s3://{bucket}: no such bucket") from None
 
     def _score(self, job: Job, content: _Content, model: str) -> "_Outcome":
         """The verdict, or the permanent failure. An anomaly is announced before it is stored."""

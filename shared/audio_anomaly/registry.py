@@ -16,7 +16,7 @@ from audio_anomaly.errors import (
     ModelsConfigError,
     UnknownModelError,
 )
-from audio_anomaly.model import Model
+from audio_anomaly.model import ANOMALY, NORMAL, Model
 from audio_anomaly.schemas import ARTIFACTS, ModelEntry, ModelInfo, ModelList
 from audio_anomaly.settings import MODELS_CONFIG_PATH, Settings
 
@@ -107,7 +107,7 @@ class Registry:
         return ModelInfo(
             name=name,
             version=entry.version,
-            classes=list(model.predictor.classes) if model else entry.classes,
+            classes=list(model.predictor.classes) if model else _classes(entry),
             sample_rate=entry.sample_rate or self._settings.sample_rate,
             threshold=model.predictor.threshold if model else entry.threshold,
             metrics=entry.metrics,
@@ -200,6 +200,11 @@ class Registry:
                 f"models.json cannot be read: {error}; set MODELS_CONFIG_PATH to a file or an"
                 " s3:// URL, MODELS_CONFIG_JSON to its text, or MODEL_PATH to a single model"
             ) from None
+
+
+def _classes(entry: ModelEntry) -> list[str] | None:
+    """What is known of a model that is not loaded."""
+    return [NORMAL, ANOMALY] if entry.predictor == "sklearn_outlier" else entry.classes
 
 
 def parse(text: str | bytes, origin: str) -> dict[str, ModelEntry]:

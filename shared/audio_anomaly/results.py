@@ -46,7 +46,8 @@ class Results:
         if result is None:
             raise ResultNotFoundError(
                 f"no result of {key!r} by the model {model!r} is stored yet; one follows within"
-                " seconds of an upload, or minutes where it has to be tried again"
+                " seconds of an upload, or minutes where it has to be tried again. Where metadata"
+                " or a message chose another model, name it with ?model_name="
             )
         return result
 

@@ -20,9 +20,9 @@ class Schema(BaseModel):
 class Gamma(Schema):
     """A gamma distribution that begins at loc; its mean is loc + shape x scale."""
 
-    shape: float = Field(gt=0)
-    scale: float = Field(gt=0)
-    loc: float = 0
+    shape: float = Field(gt=0, allow_inf_nan=False)
+    scale: float = Field(gt=0, allow_inf_nan=False)
+    loc: float = Field(default=0, allow_inf_nan=False)
 
 
 class ModelEntry(Schema):
@@ -38,7 +38,7 @@ class ModelEntry(Schema):
     predictor: str = "sklearn_proba"
     sha256: dict[str, Sha256] = {}
     sample_rate: int | None = Field(default=None, ge=2000, le=384000)
-    window_s: float | None = Field(default=None, gt=0)
+    window_s: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     threshold: Probability | None = None
     normal_label: str | None = None
     calibration: Gamma | None = None

@@ -62,6 +62,7 @@ def test_models_are_listed_and_none_is_loaded(client: TestClient) -> None:
     assert body["config_error"] is None
     fan_info = next(info for info in body["models"] if info["name"] == "fan")
     assert fan_info["threshold"] == 0.9
+    assert fan_info["classes"] == ["normal", "anomaly"]
     assert fan_info["sample_rate"] == 16000
     assert fan_info["description"] == "A fan."
     assert fan_info["metrics"]["auc"] > 0.9
@@ -160,6 +161,15 @@ def test_a_missing_file_says_how_to_send_one(client: TestClient) -> None:
     failed(
         client.post("/predict-anomaly", data={"file": "fan.wav"}), 422, "InvalidRequest", "curl -F"
     )
+
+
+def test_a_text_where_a_file_belongs(client: TestClient) -> None:
+    answer = client.post("/predict-anomaly", data={"file": "fan.wav"})
+    failed(answer, 422, "InvalidRequest", "a file is expected, a text was found")
+    broken = client.post(
+        "/uploads", content=b'{"filename": ', headers={"content-type": "application/json"}
+    )
+    failed(broken, 422, "InvalidRequest", "the body is not JSON")
 
 
 def test_errors_of_the_framework_have_the_same_body(client: TestClient) -> None:

@@ -486,3 +486,9 @@ def test_a_message_may_name_a_file_of_any_name(cloud: Cloud) -> None:
 
 def test_the_workbench_and_the_service_agree_on_what_a_recording_is_called() -> None:
     assert recordings.SUFFIXES == audio.SUFFIXES
+
+
+def test_a_bucket_that_is_not_there_is_no_verdict_on_the_recording(cloud: Cloud) -> None:
+    with pytest.raises(StorageError, match=r"s3://nobucket.*(no such bucket|NoSuchBucket)"):
+        runtime.jobs().process(Job(bucket="nobucket", key="fan.wav"))
+    assert cloud.results() == []

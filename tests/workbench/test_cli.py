@@ -47,6 +47,46 @@ def test_predict_prints_one_array_in_the_order_given(configured: Path, mixed: Pa
     assert {"probability", "all_probabilities", "latency_ms", "is_anomaly"} <= set(found[1])
 
 
+def test_a_missing_file_does_not_stop_the_others(configured: Path, mixed: Path) -> None:
+    files = [mixed / "nowhere.wav", mixed / "a-normal.wav"]
+    found = read(run("predict", *files, "--json"), code=1)
+    assert found[0] == {
+        "file": str(files[0]),
+        "error": "FileNotFoundError",
+        "detail": "No such file or directory",
+    }
+    assert found[1]["prediction"] == "normal"
+
+
+def test_a_name_that_looks_like_markup_is_printed_as_it_is(
+    configured: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "300")
+    write_fan(tmp_path / "q[" / "b].wav", 600, faulty=False, duration_s=2)
+    write_fan(tmp_path / "[red] 1.wav", 600, faulty=False, duration_s=2)
+    result = run("predict", tmp_path)
+    assert result.exit_code == 0
+    assert "[red] 1.wav" in result.stdout
+    assert "q[/b].wav" in result.stdout
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["worker", "--queue-url", "http://127.0.0.1:9/queue"],
+        ["push", "s3://bucket", "--endpoint-url", "nonsense"],
+    ],
+)
+def test_trouble_with_aws_is_one_line(
+    arguments: list[str], configured: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
+    result = run(*arguments)
+    assert result.exit_code == 3, result.output
+    assert "Error:" in result.stderr
+    assert "Traceback" not in result.output
+
+
 def test_predict_takes_every_recording_below_a_folder(configured: Path, mixed: Path) -> None:
     found = read(run("predict", mixed, "--json"), code=1)
     names = [Path(entry["file"]).name for entry in found]
@@ -77,7 +117,6 @@ def test_an_anomaly_can_fail_a_script(configured: Path, mixed: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["predict", "nowhere.wav"], "nowhere.wav does not exist"),
         (["predict", "--model", "pump", "."], "holds no recordings"),
         (["models", "--models", "nowhere.json"], "nowhere.json: No such file"),
         (["train", "nowhere", "--name", "x"], "nowhere is not a folder"),

@@ -152,6 +152,33 @@ def test_a_detector_needs_enough_normal_recordings(recordings: Path, tmp_path: P
         training.train(Plan(tmp_path, "fan", tmp_path / "models" / "models.json"))
 
 
+def test_a_class_with_too_few_recordings_is_named(recordings: Path, tmp_path: Path) -> None:
+    shutil.copytree(recordings / "normal", tmp_path / "normal")
+    (tmp_path / "faulty").mkdir()
+    for name in ("1.wav", "2.wav", "3.wav"):
+        shutil.copy(recordings / "faulty" / "00.wav", tmp_path / "faulty" / name)
+    with pytest.raises(FolderError, match=r"class 'faulty' has 1 recording \(identical files"):
+        training.train(Plan(tmp_path, "x", tmp_path / "models" / "models.json"))
+
+
+def test_recordings_beside_the_class_folders_are_not_passed_over(
+    recordings: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(recordings, tmp_path, dirs_exist_ok=True)
+    shutil.copy(recordings / "faulty" / "00.wav", tmp_path / "stray.wav")
+    with pytest.raises(FolderError, match=r"beside them, such as stray\.wav"):
+        training.train(Plan(tmp_path, "x", tmp_path / "models" / "models.json"))
+
+
+def test_a_dead_microphone_is_said(tmp_path: Path) -> None:
+    import soundfile
+
+    for seconds in range(1, 7):
+        soundfile.write(tmp_path / f"{seconds}.wav", np.zeros(16000 * seconds), 16000)
+    with pytest.raises(FolderError, match="was the microphone on"):
+        training.train(Plan(tmp_path, "x", tmp_path / "models" / "models.json"))
+
+
 def test_a_recording_that_cannot_be_read_is_named(recordings: Path, tmp_path: Path) -> None:
     shutil.copytree(recordings / "normal", tmp_path, dirs_exist_ok=True)
     (tmp_path / "broken.wav").write_bytes(b"RIFF")
