@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 import uuid
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
@@ -48,7 +49,7 @@ class Context:
 
 
 class FunctionProcess:
-    """A function that can be invoked; starts its process at the first event.
+    """A function that can be invoked; its process starts anew where it has ended.
 
     environment : beside the function's own, for all of the local cloud
     """
@@ -59,6 +60,11 @@ class FunctionProcess:
         self._lock = threading.Lock()
         self._process: Any = None
         self._pipe: Connection | None = None
+
+    def start(self) -> None:
+        """Start the process, so that the first event need not wait for it."""
+        with self._lock:
+            self._started()
 
     def invoke(self, event: dict[str, Any]) -> Any:
         """The handler's answer. Raises InvocationError; a process that died starts anew."""
@@ -111,6 +117,8 @@ def _serve(function: Function, environment: dict[str, str], pipe: Connection) ->
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     os.environ.update(environment, AWS_LAMBDA_FUNCTION_NAME=function.name)
     handler = None
+    with suppress(Exception):  # said at the first event, where it is an answer
+        handler = importlib.import_module(function.module).handler
     while True:
         try:
             event = pipe.recv()

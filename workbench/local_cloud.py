@@ -95,6 +95,7 @@ def running(
                 continue
             process = FunctionProcess(function, common)
             stack.callback(process.close)
+            process.start()
             for pump in _pumps(function, process, s3, sqs, visibility_timeout_s):
                 thread = threading.Thread(target=pump.run, args=(stopped,), daemon=True)
                 thread.start()
