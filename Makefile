@@ -76,7 +76,7 @@ invoke: build  ## Run every function with every sample event, in a container
 requirements: .venv  ## Pin the newest versions of requirements/*.in, with hashes
 	cd requirements && for name in uv runtime dev sam; do \
 	  ../$(BIN)/uv pip compile --quiet --upgrade --python-version 3.13 --universal --generate-hashes \
-	    --no-emit-index-url --no-annotate --custom-compile-command "make requirements" \
+	    --no-annotate --custom-compile-command "make requirements" \
 	    $$name.in --output-file $$name.txt || exit 1; done
 
 clean:  ## Remove everything that make made

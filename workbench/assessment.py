@@ -112,7 +112,10 @@ def _probabilities(model: Model, rows: Rows) -> Floats:
 
 
 def _told(title: str, result: ClassifierResult | DetectorResult) -> Assessment:
-    return Assessment(result.metrics(), report.describe(title, result))
+    metrics = result.metrics()
+    if isinstance(result, ClassifierResult):
+        metrics |= {"classes": list(result.classes), "confusion": result.confusion.tolist()}
+    return Assessment(metrics, report.describe(title, result))
 
 
 def _told_many(title: str, results: dict[str, DetectorResult]) -> Assessment:

@@ -8,11 +8,13 @@ import importlib
 import json
 import multiprocessing
 import os
+import signal
 import sys
 import threading
 import time
 import uuid
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
@@ -92,7 +94,8 @@ class FunctionProcess:
             self._pipe, theirs = _spawn.Pipe()
             arguments = (self.function, self._environment, theirs)
             self._process = _spawn.Process(target=_serve, args=arguments, daemon=True)
-            self._process.start()
+            with deaf_to_ctrl_c():
+                self._process.start()
             theirs.close()
         return self._pipe
 
@@ -106,12 +109,21 @@ class FunctionProcess:
         self._process = self._pipe = None
 
 
+@contextmanager
+def deaf_to_ctrl_c() -> Iterator[None]:
+    """Processes that are started inside inherit a blocked SIGINT.
+
+    Ctrl-C goes to the whole group; only the parent acts on it, and stops the others in order.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _serve(function: Function, environment: dict[str, str], pipe: Connection) -> None:
     """In the function's process: event after event, until the other end closes."""
-    import signal
-
-    # Ctrl-C goes to the whole group; only the parent acts on it, and stops this in order.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     # Logs go where nobody's answers are: a script that reads one line of `serve --json` and no
     # more would else stop this process as soon as the pipe between them is full.
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())

@@ -21,7 +21,7 @@ import boto3
 from botocore.config import Config
 
 from workbench import template
-from workbench.function_process import FunctionProcess
+from workbench.function_process import FunctionProcess, deaf_to_ctrl_c
 from workbench.pump import NotificationPump, QueuePump
 from workbench.push import push
 from workbench.template import Function
@@ -160,7 +160,8 @@ def _api_process(
     started = context.Event()
     arguments = (environment | function.environment, listener, started)
     process = context.Process(target=_serve_api, args=arguments, daemon=True)
-    process.start()
+    with deaf_to_ctrl_c():
+        process.start()
     try:
         if not started.wait(timeout=60) or not process.is_alive():
             raise RuntimeError("the HTTP API did not start; its reason stands above")
@@ -171,12 +172,8 @@ def _api_process(
 
 
 def _serve_api(environment: dict[str, str], listener: socket.socket, started: Any) -> None:
-    import signal
-
     import uvicorn
 
-    # Ctrl-C goes to the whole group; only the parent acts on it, and stops this in order.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     os.environ.update(environment)
     from functions.api.app import app

@@ -23,8 +23,10 @@ POISON = '{"buckett": "misspelt"}'
 
 @pytest.fixture(scope="module")
 def cloud(trained: Path) -> Iterator[LocalCloud]:
-    with local_cloud.running(ROOT / "template.yaml", trained, visibility_timeout_s=1) as running:
-        yield running
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MODELS_REFRESH_S", "0.5")
+        with local_cloud.running(ROOT / "template.yaml", trained, visibility_timeout_s=1) as it:
+            yield it
 
 
 @pytest.fixture(scope="module")
@@ -201,6 +203,90 @@ def test_of_200_messages_every_one_ends_somewhere(cloud: LocalCloud, wavs: dict[
                 found[entry["Key"]] = json.loads(body)["status"]
     assert found == expected
     assert depth(cloud, "JobsDeadLetterQueue") - dead_before == 200 - len(expected)
+
+
+def versions(cloud: LocalCloud, key: str) -> int:
+    """How often a result was written; the results bucket is versioned."""
+    found = cloud.client("s3").list_object_versions(
+        Bucket=cloud.results_bucket, Prefix=f"results/fan/{key}.json"
+    )
+    return len(found.get("Versions", []))
+
+
+def ask(cloud: LocalCloud, key: str, model: str = "fan", times: int = 1) -> None:
+    body = json.dumps({"bucket": cloud.input_bucket, "key": key, "model_name": model})
+    cloud.client("sqs").send_message_batch(
+        QueueUrl=cloud.jobs_queue_url,
+        Entries=[{"Id": str(number), "MessageBody": body} for number in range(times)],
+    )
+
+
+def test_the_same_event_twice_is_one_result(cloud: LocalCloud, wavs: dict[str, Path]) -> None:
+    sound = wavs["anomaly"].read_bytes()
+    cloud.client("s3").put_object(Bucket=cloud.input_bucket, Key="twice.bin", Body=sound)
+    ask(cloud, "twice.bin")
+    first = result(cloud, "twice.bin")
+    ask(cloud, "twice.bin", times=3)
+    settled(cloud)
+    assert result(cloud, "twice.bin") == first
+    assert versions(cloud, "twice.bin") == 1
+
+
+def test_an_upload_and_a_message_at_once_are_one_result(
+    cloud: LocalCloud, wavs: dict[str, Path]
+) -> None:
+    """Two functions, each in its own process, are told of the same recording."""
+    sound = wavs["normal"].read_bytes()
+    cloud.client("s3").put_object(Bucket=cloud.input_bucket, Key="at-once.wav", Body=sound)
+    ask(cloud, "at-once.wav", times=5)
+    assert result(cloud, "at-once.wav")["status"] == "succeeded"
+    settled(cloud)
+    time.sleep(1)
+    assert versions(cloud, "at-once.wav") == 1
+
+
+def test_a_broken_models_json_leaves_the_old_one_serving(
+    cloud: LocalCloud, wavs: dict[str, Path]
+) -> None:
+    s3, bucket = cloud.client("s3"), cloud.names["ModelsBucket"]
+    files = {"file": wavs["normal"].read_bytes()}
+    good = s3.get_object(Bucket=bucket, Key="models.json")["Body"].read()
+    s3.put_object(Bucket=bucket, Key="models.json", Body=b'{"fan": ')
+    try:
+        until = time.monotonic() + 30
+        while not httpx2.get(f"{cloud.api_url}/models", timeout=60).json()["config_error"]:
+            answer = httpx2.post(f"{cloud.api_url}/predict-anomaly", files=files, timeout=60)
+            assert answer.json()["prediction"] == "normal"
+            assert time.monotonic() < until
+        answer = httpx2.post(f"{cloud.api_url}/predict-anomaly", files=files, timeout=60)
+        assert answer.json()["prediction"] == "normal"
+    finally:
+        s3.put_object(Bucket=bucket, Key="models.json", Body=good)
+    while httpx2.get(f"{cloud.api_url}/models", timeout=60).json()["config_error"]:
+        assert time.monotonic() < until
+        time.sleep(0.2)
+
+
+def test_an_artifact_whose_bytes_changed_is_not_loaded(
+    cloud: LocalCloud, wavs: dict[str, Path]
+) -> None:
+    s3, bucket = cloud.client("s3"), cloud.names["ModelsBucket"]
+    good = s3.get_object(Bucket=bucket, Key="models.json")["Body"].read()
+    entries = json.loads(good)
+    entries["spoilt"] = entries["fan"] | {"model_path": "spoilt/model.joblib"}
+    s3.put_object(Bucket=bucket, Key="spoilt/model.joblib", Body=b"other bytes")
+    entries["spoilt"]["sha256"] = entries["fan"]["sha256"] | {"model_path": "0" * 64}
+    s3.put_object(Bucket=bucket, Key="models.json", Body=json.dumps(entries).encode())
+    time.sleep(1)
+    answer = httpx2.post(
+        f"{cloud.api_url}/predict-anomaly?model_name=spoilt",
+        files={"file": wavs["normal"].read_bytes()},
+        timeout=60,
+    )
+    s3.put_object(Bucket=bucket, Key="models.json", Body=good)
+    assert answer.status_code == 500
+    assert answer.json()["error"] == "ModelArtifactError"
+    assert "is not the file that models.json describes" in answer.json()["detail"]
 
 
 def test_a_new_model_is_live_without_a_restart(

@@ -183,7 +183,12 @@ def test_evaluate_says_where_a_model_was_trained_on_the_recordings(
     assert result.exit_code == 0
     assert "32 of the 32 recordings were trained on" in result.stderr.replace("\n", " ")
     assert "Confusion" in result.stdout
-    assert read(run("evaluate", recordings, *options, "--json"))["accuracy"] == 1
+    found = read(run("evaluate", recordings, *options, "--json"))
+    assert found["accuracy"] == 1
+    assert dict(zip(found["classes"], found["confusion"], strict=True)) == {
+        "faulty": [8, 0],
+        "normal": [0, 24],
+    }
 
 
 def test_evaluate_a_detector_on_new_recordings(trained: Path, tmp_path: Path) -> None:
