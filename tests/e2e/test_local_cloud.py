@@ -245,6 +245,36 @@ def test_an_upload_and_a_message_at_once_are_one_result(
     assert versions(cloud, "at-once.wav") == 1
 
 
+def test_the_worker_does_the_work_of_the_sqs_function(
+    cloud: LocalCloud, wavs: dict[str, Path]
+) -> None:
+    """`audio-anomaly worker` on a queue of its own, ended by SIGTERM."""
+    sqs, s3 = cloud.client("sqs"), cloud.client("s3")
+    queue_url = sqs.create_queue(QueueName="own")["QueueUrl"]
+    s3.put_object(Bucket=cloud.input_bucket, Key="own.bin", Body=wavs["anomaly"].read_bytes())
+    body = json.dumps({"bucket": cloud.input_bucket, "key": "own.bin"})
+    sqs.send_message(QueueUrl=queue_url, MessageBody=body)
+    environment = local_cloud.CREDENTIALS | {
+        "AWS_ENDPOINT_URL": cloud.endpoint_url,
+        "RESULTS_BUCKET": cloud.results_bucket,
+        "MODELS_CONFIG_PATH": f"s3://{cloud.names['ModelsBucket']}/models.json",
+    }
+    command = [sys.executable, "-m", "workbench.cli", "worker", "--queue-url", queue_url]
+    with subprocess.Popen(
+        command,
+        env=os.environ | environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as worker:
+        found = result(cloud, "own.bin")
+        worker.terminate()
+        _, errors = worker.communicate(timeout=30)
+    assert found["prediction"]["prediction"] == "anomaly"
+    assert worker.returncode == 0
+    assert "Traceback" not in errors
+
+
 def test_a_broken_models_json_leaves_the_old_one_serving(
     cloud: LocalCloud, wavs: dict[str, Path]
 ) -> None:
