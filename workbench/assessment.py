@@ -46,7 +46,7 @@ def of_recipe(plan: Plan, progress: Progress) -> Assessment:
 
 def of_each_class(plan: Plan, progress: Progress) -> Assessment:
     """Detectors that each take one class of a folder as normal, all others as anomalies."""
-    material = training.listen(replace(plan, copies=0), progress)
+    material = training.listen(plan, progress, for_detectors=True)
     if not material.is_classifier:
         raise FolderError(f"{plan.folder} has no folder per class")
     results = evaluation.one_versus_rest(material.rows, material.choice, plan.threshold, progress)

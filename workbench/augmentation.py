@@ -13,6 +13,7 @@ CROP_SHARE, CROP_TO = 0.7, (0.6, 1.0)
 COLOUR_SHARE, TILT_DB_PER_OCTAVE, PEAK_DB, PEAK_HZ = 0.7, 1.5, 6.0, (100.0, 6400.0)
 LOW_PASS_SHARE, LOW_PASS_HZ, LOW_PASS_ORDER = 0.3, (2500.0, 7500.0), 8
 NOISE_SHARE, NOISE_SNR_DB = 0.7, (15.0, 50.0)
+KNOCK_DECAY_S, KNOCK_OVER_DB, KNOCK_LOW_PASS_HZ = (0.01, 0.15), (0.0, 20.0), (500.0, 8000.0)
 
 
 def augment(waveform: Array, sample_rate: int, rng: np.random.Generator) -> Array:
@@ -35,6 +36,27 @@ def augment(waveform: Array, sample_rate: int, rng: np.random.Generator) -> Arra
     if rng.random() < NOISE_SHARE:
         copy = add_noise(copy, rng.uniform(*NOISE_SNR_DB), rng, exponent=int(rng.integers(2)))
     return copy
+
+
+def knock(waveform: Array, sample_rate: int, rng: np.random.Generator) -> Array:
+    """The waveform with one knock somewhere: a dying burst of noise, as a dropped tool makes.
+
+    waveform : float32 [shape=(samples,)] at sample_rate Hz; comes back as long as it was
+    """
+    decay = round(rng.uniform(*KNOCK_DECAY_S) * sample_rate)
+    start = int(rng.integers(len(waveform)))
+    envelope = np.exp(-np.arange(4 * decay) / decay)
+    burst = rng.standard_normal(len(envelope)).astype(np.float32)
+    burst = low_pass(burst, sample_rate, rng.uniform(*KNOCK_LOW_PASS_HZ)) * envelope
+    level = _rms(waveform) * 10 ** (rng.uniform(*KNOCK_OVER_DB) / 20) / _rms(burst[:decay])
+    knocked = waveform.copy()
+    heard = knocked[start : start + len(burst)]
+    heard += (level * burst[: len(heard)]).astype(np.float32)
+    return knocked
+
+
+ALTERATIONS = {"varied": augment, "knocked": knock}
+"""What may be done to copies: for classifiers and for detectors."""
 
 
 def trim(waveform: Array) -> Array:
@@ -85,10 +107,13 @@ def add_noise(
     bins = np.arange(len(spectrum), dtype=float)
     bins[0] = np.inf if exponent else 1
     noise = np.fft.irfft(spectrum * bins ** (-exponent / 2), len(waveform))
-    noise /= np.sqrt(np.mean(noise**2))
-    rms = np.sqrt(np.mean(np.square(waveform, dtype=np.float64)))
-    noisy: Array = (waveform + noise * rms * 10 ** (-snr_db / 20)).astype(np.float32)
+    level = _rms(waveform) * 10 ** (-snr_db / 20) / _rms(noise)
+    noisy: Array = (waveform + noise * level).astype(np.float32)
     return noisy
+
+
+def _rms(waveform: Array | NDArray[np.float64]) -> float:
+    return float(np.sqrt(np.mean(np.square(waveform, dtype=np.float64))))
 
 
 def _positive_hz(waveform: Array, sample_rate: int) -> NDArray[np.float64]:

@@ -31,13 +31,15 @@ PARALLEL_FROM = 24
 class Listening:
     """How recordings become rows: the same for training and for prediction.
 
-    copies : augmented copies of each window, for training only
+    copies : altered copies of each window, for training only
+    alteration : what is done to them, a key of augmentation.ALTERATIONS
     """
 
     sample_rate: int
     window_s: float | None
     feature_extractor: str = "default"
     copies: int = 0
+    alteration: str = "varied"
     seed: int = 0
 
     def without_copies(self) -> "Listening":
@@ -161,12 +163,13 @@ def _extract(path: Path, listening: Listening, content: int) -> Array:
     starts, size = pipeline.split(len(waveform), listening.window_s, listening.sample_rate)
     # By content and not by place in the list: the same file gives the same copies anywhere.
     rng = np.random.default_rng([listening.seed, content])
+    alter = augmentation.ALTERATIONS[listening.alteration]
     rows = []
     for start in starts:
         window = waveform[start : start + size]
         rows.append(extract(window))
         for _ in range(listening.copies):
-            copy = augmentation.augment(window, listening.sample_rate, rng)
+            copy = alter(window, listening.sample_rate, rng)
             rows.append(extract(copy if len(copy) >= extract.min_samples else window))
     return np.stack(rows)
 

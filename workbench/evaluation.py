@@ -171,7 +171,7 @@ def cross_validate_detector(
     """Repeated splits that leave normal recordings out; every anomaly is tested in each."""
     normals, anomalies, splits = [], [], []
     for train, test in _normal_splits(normal, seed):
-        fitted = recipes.fit_detector(normal.of(train, copies=False), choice, threshold)
+        fitted = recipes.fit_detector(normal.of(train, copies=True), choice, threshold)
         unseen = predicted(fitted, normal.of(test, copies=False), choice)[1][:, 1]
         normals.append(unseen)
         if anomaly is not None:
@@ -209,7 +209,7 @@ def one_versus_rest(
     for label in classes:
         normals, anomalies, splits = [], [], []
         for fold in sorted(set(folds.tolist())):
-            inside = rows.of((labels == label) & (folds != fold), copies=False)
+            inside = rows.of((labels == label) & (folds != fold), copies=True)
             fitted = recipes.fit_detector(inside, choice, threshold)
             tested, found = predicted(fitted, rows.of(folds == fold, copies=False), choice)
             scores, is_normal = found[:, 1], labels[tested] == label

@@ -10,12 +10,11 @@ from typing import Any
 import numpy as np
 from audio_anomaly.descriptors import Array
 from audio_anomaly.features import FeatureExtractor
-from audio_anomaly.model import PREDICTORS, Floats, Predictor
+from audio_anomaly.model import PREDICTORS, Floats, Predictor, raw_score
 from audio_anomaly.schemas import Gamma, ModelEntry
 from numpy.typing import NDArray
 from scipy import stats
 from sklearn.calibration import CalibratedClassifierCV
-from sklearn.covariance import LedoitWolf, ledoit_wolf_shrinkage
 from sklearn.decomposition import PCA
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.ensemble import VotingClassifier
@@ -26,7 +25,7 @@ from sklearn.model_selection import (
 )
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import LabelEncoder, MinMaxScaler, StandardScaler
-from sklearn.svm import SVC
+from sklearn.svm import SVC, OneClassSVM
 
 from workbench.dataset import Rows
 from workbench.recordings import FolderError, Labelled
@@ -34,13 +33,16 @@ from workbench.recordings import FolderError, Labelled
 COPIES = 8
 COMPONENTS = 80
 ROWS_PER_COMPONENT = 4
-CLASSIFIER_FAMILY_EXPONENT = 0.25
+FAMILY_EXPONENT = 0.25
 SVC_C = 10.0
+KNOCKED_COPIES = 1
+OUTLIER_SHARE = 0.1
+MOST_KERNELS = 4000
 DEVIATION_FLOOR = 0.3
 CLIP = 8.0
 """Deviations beyond which a feature counts no further: none may outvote all others."""
 
-TOP_CUT_FROM, TOP_CUT_WIDENING = 8, 1.6
+TOP_CUT_FROM, TOP_CUT_WIDENING = 8, 2.0
 LEAVE_ONE_OUT_UP_TO = 40
 FEWEST_GROUPS = 3
 FEWEST_NORMALS = 4
@@ -136,13 +138,14 @@ def _different(count: int) -> str:
 
 
 def fit_detector(rows: Rows, choice: FeatureChoice, threshold: float) -> Fitted:
-    """Mahalanobis distance under Ledoit-Wolf shrinkage, on families of equal weight.
+    """A one-class SVM on balanced families: a weighted sum of kernels around normal sound.
 
     Its score is calibrated by a gamma fitted to scores of recordings left out of the fit.
+
+    rows : with their knocked copies, which teach what a knock nearby may change
     """
-    values = rows.values[:, choice.kept].astype(np.float64)
-    scaler, estimator = _fit_distance(values, choice.sizes)
-    gamma = _gamma(_unseen_scores(values, rows.groups, choice.sizes), threshold)
+    scaler, estimator, nearest = _fit_kernels(rows, choice)
+    gamma = _gamma(_unseen_scores(rows, choice), nearest, threshold)
     return Fitted(
         "sklearn_outlier", scaler, estimator, None, {"calibration": gamma, "threshold": threshold}
     )
@@ -151,7 +154,7 @@ def fit_detector(rows: Rows, choice: FeatureChoice, threshold: float) -> Fitted:
 def _fit_projection(values: Array, sizes: tuple[int, ...]) -> Pipeline:
     """z-scores, each family divided by its size to an exponent lest it drown the others, PCA."""
     standard = StandardScaler().fit(values.astype(np.float64))
-    standard.scale_ *= np.repeat(np.array(sizes) ** CLASSIFIER_FAMILY_EXPONENT, sizes)
+    standard.scale_ *= np.repeat(np.array(sizes) ** FAMILY_EXPONENT, sizes)
     # As many directions as recordings would let the LDA learn each recording by heart.
     components = max(1, min(COMPONENTS, len(values) // ROWS_PER_COMPONENT, values.shape[1]))
     pca = PCA(components, svd_solver="full").fit(standard.transform(values))
@@ -171,13 +174,21 @@ def _calibration_splits(
     return list(folds.split(classes, classes, groups)), fewest
 
 
-def _fit_distance(values: Floats, sizes: tuple[int, ...]) -> tuple[Pipeline, LedoitWolf]:
-    scaler = _fit_balance(values, sizes)
-    return scaler, LedoitWolf().fit(scaler.transform(values))
+def _fit_kernels(rows: Rows, choice: FeatureChoice) -> tuple[Pipeline, OneClassSVM, float]:
+    """Scaler, detector, and the raw score of the most normal row that it was fitted to."""
+    values = rows.values[:, choice.kept].astype(np.float64)
+    # Time and size grow with every kernel; thousands of recordings say no more than some.
+    values = values[:: -(-len(values) // MOST_KERNELS)]
+    scaler = _fit_balance(values, choice.sizes)
+    balanced = scaler.transform(values)
+    # Where nothing varies, gamma="scale" would divide by zero.
+    gamma = "scale" if balanced.var() > 0 else 1.0
+    estimator = OneClassSVM(nu=OUTLIER_SHARE, gamma=gamma).fit(balanced)
+    return scaler, estimator, float(raw_score(estimator, log=True)(balanced).min())
 
 
 def _fit_balance(values: Floats, sizes: tuple[int, ...]) -> Pipeline:
-    """z-scores, clipped, each family divided by the root of its size.
+    """z-scores, clipped, each family divided by its size to an exponent.
 
     Plain scikit-learn scalers with their fitted numbers replaced, so that any scikit-learn
     can load them.
@@ -194,48 +205,34 @@ def _fit_balance(values: Floats, sizes: tuple[int, ...]) -> Pipeline:
     clip.scale_ = 1 / deviation
     clip.min_ = -values.mean(axis=0) / deviation
     balance = StandardScaler(with_mean=False).fit(values)
-    balance.scale_ = np.repeat(np.sqrt(sizes), sizes)
+    balance.scale_ = np.repeat(np.array(sizes) ** FAMILY_EXPONENT, sizes)
     return Pipeline([("clip", clip), ("balance", balance)])
 
 
-def _unseen_scores(
-    values: Floats, groups: NDArray[np.str_], sizes: tuple[int, ...]
-) -> NDArray[np.float64]:
-    """Every row's score by a detector that saw nothing of its group."""
-    count = len(set(groups))
-    few = count <= LEAVE_ONE_OUT_UP_TO
-    folds = LeaveOneGroupOut() if few else GroupKFold(5, shuffle=True, random_state=0)
-    scores = np.empty(len(values))
-    for train, test in folds.split(values, groups=groups):
-        scaler = _fit_balance(values[train], sizes)
-        scores[test] = _distances(scaler.transform(values[train]), scaler.transform(values[test]))
-    return scores
+def _unseen_scores(rows: Rows, choice: FeatureChoice) -> Floats:
+    """How far beyond its most normal row every row is from a detector that knew no such group.
 
-
-def _distances(train: Floats, test: Floats) -> Floats:
-    """What LedoitWolf().fit(train).mahalanobis(test) gives, without a matrix of all features.
-
-    The covariance of a few recordings has few directions; all others have one variance, the
-    shrinkage's. Leaving out one recording after another takes a tenth of the time so.
+    Of the recordings as they are; their copies only train.
     """
-    mean = train.mean(axis=0)
-    centred, offset = train - mean, test - mean
-    shrinkage = ledoit_wolf_shrinkage(centred, assume_centered=True)
-    _, singular, directions = np.linalg.svd(centred, full_matrices=False)
-    variances = singular**2 / len(train)
-    isotropic = shrinkage * variances.sum() / train.shape[1]
-    along = np.square(offset @ directions.T)
-    across = np.maximum(np.square(offset).sum(axis=1) - along.sum(axis=1), 0)
-    distances: Floats = along @ (1 / ((1 - shrinkage) * variances + isotropic)) + across / isotropic
-    return distances
+    present = np.unique(rows.owner)
+    groups = np.array([recording.group for recording in rows.recordings])[present]
+    few = len(set(groups.tolist())) <= LEAVE_ONE_OUT_UP_TO
+    folds = LeaveOneGroupOut() if few else GroupKFold(5, shuffle=True, random_state=0)
+    scores = []
+    for _, test in folds.split(groups, groups=groups):
+        unseen = np.isin(np.arange(len(rows.recordings)), present[test])
+        scaler, estimator, nearest = _fit_kernels(rows.of(~unseen, copies=True), choice)
+        held_out = rows.of(unseen, copies=False).values[:, choice.kept]
+        scores.append(raw_score(estimator, log=True)(scaler.transform(held_out)) - nearest)
+    return np.maximum(np.concatenate(scores), 0)
 
 
-def _gamma(scores: Floats, threshold: float) -> Gamma:
-    """A gamma distribution by the moments of scores of unseen normal recordings.
+def _gamma(scores: Floats, loc: float, threshold: float) -> Gamma:
+    """A gamma distribution by the moments of scores of unseen normal recordings, above loc.
 
     The highest of eight or more counts no more than the second: one odd recording among a
     few would otherwise lift the threshold over most anomalies. The variance is widened by
-    what that takes away (measured on gammas of shape 2 to 4), and, having been estimated
+    what that takes away, and, having been estimated
     from few scores, as much as Student's t is wider than the normal distribution.
     """
     share = min(max(threshold, 0.6), 0.99)
@@ -248,4 +245,4 @@ def _gamma(scores: Floats, threshold: float) -> Gamma:
     if not (np.isfinite(mean) and mean > 0):
         raise FolderError("the normal recordings do not differ at all; was the microphone on?")
     variance = max(float(scores.var(ddof=1)) * widening, (0.05 * mean) ** 2)
-    return Gamma(shape=mean**2 / variance, scale=variance / mean)
+    return Gamma(shape=mean**2 / variance, scale=variance / mean, loc=loc, log=True)

@@ -4,7 +4,7 @@ import io
 import json
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -114,8 +114,11 @@ def train(plan: Plan, progress: Progress = _silent) -> Trained:
     return Trained(entry, folder, result, text)
 
 
-def listen(plan: Plan, progress: Progress = _silent) -> Material:
-    """Read the recordings of a plan. Raises FolderError where they do not suffice."""
+def listen(plan: Plan, progress: Progress = _silent, *, for_detectors: bool = False) -> Material:
+    """Read the recordings of a plan. Raises FolderError where they do not suffice.
+
+    for_detectors : copy them as detectors need it, even where there is a folder per class
+    """
     choice = FeatureChoice.of(extractor("default", plan.sample_rate), fixed_gain=plan.fixed_gain)
     folders = class_folders(plan.folder)
     if folders and plan.anomalies is not None:
@@ -131,10 +134,13 @@ def listen(plan: Plan, progress: Progress = _silent) -> Material:
         strange = unlabelled(plan.anomalies, ANOMALY) if plan.anomalies else []
     (recipes.check_classes if folders else recipes.check_normals)(recordings)
     window_s = plan.window_s or dataset.median_duration_s(recordings)
-    copies = plan.copies if folders else 0
-    listening = Listening(plan.sample_rate, window_s, copies=copies, seed=plan.seed)
+    listening = Listening(plan.sample_rate, window_s, seed=plan.seed)
+    copies, alteration = plan.copies, "varied"
+    if for_detectors or not folders:
+        copies, alteration = recipes.KNOCKED_COPIES, "knocked"
+    copied = replace(listening, copies=copies, alteration=alteration)
     advance = progress("Listening to the recordings", len(recordings) + len(strange))
-    rows = dataset.rows_of(recordings, listening, advance)
+    rows = dataset.rows_of(recordings, copied, advance)
     anomaly = dataset.rows_of(strange, listening, advance) if strange else None
     return Material(bool(folders), rows, anomaly, choice, window_s)
 

@@ -24,6 +24,7 @@ type Floats = NDArray[np.float64]
 NORMAL, ANOMALY = "normal", "anomaly"
 CLASSIFIER_THRESHOLD = 0.5
 DETECTOR_THRESHOLD = 0.9
+LEAST_KERNEL_SUM = 1e-300
 
 _unpickling = threading.Lock()
 
@@ -82,9 +83,9 @@ class SklearnProba:
 class SklearnOutlier:
     """A detector fitted to normal sound alone.
 
-    Its raw score (`mahalanobis` or minus `score_samples`: the larger, the stranger) becomes
-    the share of unseen normal recordings that would score lower: the distribution function
-    of the gamma that models.json gives under `calibration`.
+    Its raw score (see raw_score: the larger, the stranger) becomes the share of unseen normal
+    recordings that would score lower: the distribution function of the gamma that models.json
+    gives under `calibration`.
     """
 
     classes: tuple[str, ...] = (NORMAL, ANOMALY)
@@ -99,7 +100,7 @@ class SklearnOutlier:
         threshold = DETECTOR_THRESHOLD if entry.threshold is None else entry.threshold
         self.threshold: float | None = threshold
         self._calibration = entry.calibration
-        self._score = raw_score(estimator)
+        self._score = raw_score(estimator, log=entry.calibration.log)
 
     def probabilities(self, rows: Floats) -> Floats:
         gamma = self._calibration
@@ -115,10 +116,16 @@ class SklearnOutlier:
         return np.array([1 - score, score])
 
 
-def raw_score(estimator: Any) -> Callable[[Floats], Floats]:
-    """How far each row is from what the detector was fitted to; larger is stranger."""
+def raw_score(estimator: Any, *, log: bool = False) -> Callable[[Floats], Floats]:
+    """How far each row is from what the detector was fitted to; larger is stranger.
+
+    `mahalanobis`, or minus `score_samples`, or minus its logarithm: a one-class SVM sums
+    kernels, which all but vanish far away, where one would still tell far from farther.
+    """
     if hasattr(estimator, "mahalanobis"):
         return lambda rows: np.asarray(estimator.mahalanobis(rows))
+    if hasattr(estimator, "score_samples") and log:
+        return lambda rows: -np.log(np.maximum(estimator.score_samples(rows), LEAST_KERNEL_SUM))
     if hasattr(estimator, "score_samples"):
         return lambda rows: -np.asarray(estimator.score_samples(rows))
     raise ModelArtifactError(

@@ -18,11 +18,15 @@ class Schema(BaseModel):
 
 
 class Gamma(Schema):
-    """A gamma distribution that begins at loc; its mean is loc + shape x scale."""
+    """A gamma distribution that begins at loc; its mean is loc + shape x scale.
+
+    log : whether it is of minus the logarithm of score_samples, as suits sums of kernels
+    """
 
     shape: float = Field(gt=0, allow_inf_nan=False)
     scale: float = Field(gt=0, allow_inf_nan=False)
     loc: float = Field(default=0, allow_inf_nan=False)
+    log: bool = False
 
 
 class ModelEntry(Schema):

@@ -154,6 +154,18 @@ class TestDetector:
         )
         np.testing.assert_allclose(found[:, 1], [0, 0.5, 0.9, 1], rtol=0, atol=1e-12)
 
+    def test_sums_of_kernels_are_told_apart_however_small(self) -> None:
+        class Kernels:
+            def score_samples(self, rows: Any) -> Any:
+                return rows[:, 0]
+
+        calibration = {"shape": 1.0, "scale": 100.0, "loc": np.log(2), "log": True}
+        entry = ModelEntry(model_path="-", calibration=calibration)
+        sums = np.array([[1.0], [0.5], [0.5 * np.exp(-100)], [0.0]])
+        found = SklearnOutlier(Kernels(), None, entry).probabilities(sums)
+        expected = [0, 0, 1 - np.exp(-1), 1 - np.exp(-(300 * np.log(10) - np.log(2)) / 100)]
+        np.testing.assert_allclose(found[:, 1], expected, rtol=0, atol=1e-12)
+
     @pytest.mark.parametrize("count", [1, 2, 60])
     def test_the_strangest_window_counts_as_the_strangest_of_as_many(self, count: int) -> None:
         scaler, estimator = detector()

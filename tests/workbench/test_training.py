@@ -1,5 +1,6 @@
 """What training leaves behind, and that it is honest about recordings it has not seen."""
 
+import dataclasses
 import hashlib
 import json
 import shutil
@@ -9,12 +10,12 @@ import joblib
 import numpy as np
 import pytest
 import sklearn
+import soundfile
 from audio_anomaly import pipeline, runtime
 from audio_anomaly.features import extractor
 from audio_anomaly.schemas import ModelEntry
-from sklearn.covariance import LedoitWolf
 
-from workbench import dataset, evaluation, recipes, training
+from workbench import augmentation, dataset, evaluation, recipes, training
 from workbench.dataset import Listening
 from workbench.recipes import FeatureChoice
 from workbench.recordings import FolderError, labelled, unlabelled
@@ -57,8 +58,6 @@ def test_level_features_are_dropped_unless_the_gain_is_fixed(trained: Path) -> N
 def test_a_louder_recording_gets_the_same_verdict(
     configured: Path, recordings: Path, tmp_path: Path
 ) -> None:
-    import soundfile
-
     waveform, rate = soundfile.read(recordings / "faulty" / "00.wav", dtype="float32")
     verdicts = []
     for gain_db in (0, -20):
@@ -171,8 +170,6 @@ def test_recordings_beside_the_class_folders_are_not_passed_over(
 
 
 def test_a_dead_microphone_is_said(tmp_path: Path) -> None:
-    import soundfile
-
     for seconds in range(1, 7):
         soundfile.write(tmp_path / f"{seconds}.wav", np.zeros(16000 * seconds), 16000)
     with pytest.raises(FolderError, match="was the microphone on"):
@@ -198,13 +195,38 @@ def test_one_odd_normal_recording_does_not_hide_the_anomalies(recordings: Path) 
     assert (scores >= 0.9).mean() >= 0.8
 
 
-@pytest.mark.parametrize("recordings_count", [5, 24, 300])
-def test_the_fast_distance_is_that_of_ledoit_wolf(recordings_count: int) -> None:
+def test_a_knock_nearby_is_no_fault(recordings: Path) -> None:
+    """A knock that no normal recording had is less strange than a faulty bearing."""
+    choice = FeatureChoice.of(extractor("default", 16000), fixed_gain=False)
+    listening = Listening(16000, 2.0, copies=1, alteration="knocked")
+    normal = dataset.rows_of(unlabelled(recordings / "normal", "normal"), listening)
+    faulty = dataset.rows_of(
+        unlabelled(recordings / "faulty", "anomaly"), listening.without_copies()
+    )
+    fitted = recipes.fit_detector(normal, choice, threshold=0.9)
+    strange = evaluation.predicted(fitted, faulty, choice)[1][:, 1]
+    knocked = []
+    for path in sorted((recordings / "normal").iterdir()):
+        waveform = soundfile.read(path, dtype="float32")[0]
+        knocked.append(augmentation.knock(waveform, 16000, np.random.default_rng(99)))
+    extract = extractor("default", 16000)
+    scaled = fitted.scaler.transform(np.stack([extract(y)[choice.kept] for y in knocked]))
+    assert fitted.predictor().probabilities(scaled)[:, 1].max() < strange.min()
+
+
+def test_thousands_of_recordings_become_some_kernels(recordings: Path) -> None:
+    found = unlabelled(recordings / "normal", "normal")
+    rows = dataset.rows_of(found, Listening(16000, 2.0))
+    times = 9000 // len(rows.values)
     rng = np.random.default_rng(0)
-    mixing = rng.normal(size=(60, 60))
-    train, test = (rng.normal(size=(n, 60)) @ mixing + 3 for n in (recordings_count, 40))
-    expected = LedoitWolf().fit(train).mahalanobis(test)
-    np.testing.assert_allclose(recipes._distances(train, test), expected, rtol=1e-8)
+    many = np.repeat(rows.values, times, axis=0)
+    many += rng.normal(scale=0.01 * rows.values.std(axis=0), size=many.shape).astype(np.float32)
+    owner = np.arange(len(many))
+    labelled_many = [dataclasses.replace(found[i // times], group=str(i)) for i in owner]
+    large = dataset.Rows(many, owner, np.zeros(len(many), dtype=bool), labelled_many)
+    choice = FeatureChoice.of(extractor("default", 16000), fixed_gain=False)
+    estimator = recipes.fit_detector(large, choice, threshold=0.9).estimator
+    assert len(estimator.support_vectors_) <= recipes.MOST_KERNELS
 
 
 def test_pauc_and_auc_of_scores_that_can_be_counted_by_hand() -> None:
