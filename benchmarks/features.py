@@ -22,8 +22,8 @@ for _library in ("OMP", "OPENBLAS", "MKL", "NUMBA"):
 import librosa
 import soundfile
 from audio_anomaly import pipeline
-from audio_anomaly.audio import AudioLimits
 from audio_anomaly.features import DefaultExtractor, extractor
+from audio_anomaly.formats import AudioLimits
 from audio_anomaly.runtime import registry
 from reference_naive import features as tutorial
 

@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 LAYERS = [
-    {"errors", "settings", "schemas"},
+    {"errors", "settings", "schemas", "formats"},
     {"descriptors"},
     {"audio", "features", "model", "artifacts"},
     {"registry", "pipeline"},

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 from audio_anomaly import runtime
-from audio_anomaly.model import ANOMALY, NORMAL, Floats, Model
+from audio_anomaly.model import Floats, Model
+from audio_anomaly.schemas import ANOMALY, NORMAL
 
 from workbench import dataset, evaluation, report, training
 from workbench.dataset import Listening, Rows

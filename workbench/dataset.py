@@ -13,10 +13,10 @@ import joblib
 import numpy as np
 import soundfile
 from audio_anomaly import audio, descriptors, features, pipeline
-from audio_anomaly.audio import AudioLimits
 from audio_anomaly.descriptors import Array
 from audio_anomaly.errors import AudioAnomalyError, InvalidAudioError
 from audio_anomaly.features import extractor
+from audio_anomaly.formats import AudioLimits
 from numpy.typing import NDArray
 from platformdirs import user_cache_path
 

@@ -15,8 +15,8 @@ from audio_anomaly import registry
 from audio_anomaly.artifacts import digest
 from audio_anomaly.errors import ModelsConfigError
 from audio_anomaly.features import extractor
-from audio_anomaly.model import ANOMALY, DETECTOR_THRESHOLD, NORMAL
-from audio_anomaly.schemas import ModelEntry
+from audio_anomaly.model import DETECTOR_THRESHOLD
+from audio_anomaly.schemas import ANOMALY, NORMAL, ModelEntry
 from threadpoolctl import threadpool_limits
 
 from workbench import dataset, evaluation, recipes, report

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from urllib.parse import quote
 
 import anyio
-from audio_anomaly import pipeline, runtime, uploads
+from audio_anomaly import runtime, uploads
 from audio_anomaly.errors import (
     AudioAnomalyError,
     AudioTooLargeError,
@@ -22,7 +22,6 @@ from audio_anomaly.errors import (
     UnknownModelError,
     UnsupportedAudioError,
 )
-from audio_anomaly.jobs import model_of_key
 from audio_anomaly.schemas import (
     ErrorBody,
     JobResult,
@@ -201,6 +200,9 @@ async def predict_anomaly(
     recording = await file.read()
 
     def score() -> Prediction:
+        # What a prediction needs is most of a cold start, and no other route needs it.
+        from audio_anomaly import pipeline
+
         model = runtime.registry().get(model_name or form_model_name)
         return pipeline.predict(recording, model, runtime.limits())
 
@@ -243,7 +245,7 @@ def result(
 ) -> JobResult:
     """What became of a recording on S3: its prediction, or why it could not be scored."""
     stored = runtime.results()
-    model = model_name or model_of_key(key) or runtime.registry().default_name
+    model = model_name or uploads.model_of_key(key) or runtime.registry().default_name
     try:
         return stored.get(model, key)
     except ResultNotFoundError:

@@ -12,6 +12,7 @@ import soxr
 
 from audio_anomaly.descriptors import Array
 from audio_anomaly.errors import AudioTooLargeError, InvalidAudioError, UnsupportedAudioError
+from audio_anomaly.formats import FORMATS, AudioLimits
 
 CONTAINERS = {
     "WAV": b"RIFF",
@@ -25,10 +26,6 @@ CONTAINERS = {
 }
 """Formats that are read, as libsndfile calls them, and how their files begin."""
 
-FORMATS = "WAV, FLAC, OGG, MP3, AIFF and AU"
-SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".snd")
-"""How the names of such files end, in lower case."""
-
 SAMPLE_RATES_HZ = (2_000, 384_000)
 MAX_CHANNELS = 64
 MAX_AMPLITUDE = 2.0**31
@@ -36,14 +33,6 @@ MAX_AMPLITUDE = 2.0**31
 
 BLOCK_SAMPLES = 1 << 18
 UNKNOWN_FRAMES = 1 << 62
-
-
-@dataclass(frozen=True)
-class AudioLimits:
-    """What is refused unread: max_bytes of a file, max_duration_s of its sound."""
-
-    max_bytes: int
-    max_duration_s: float
 
 
 @dataclass(frozen=True)

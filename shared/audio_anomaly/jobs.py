@@ -22,7 +22,6 @@ from urllib.parse import unquote_plus
 from pydantic import ValidationError
 
 from audio_anomaly import pipeline
-from audio_anomaly.audio import SUFFIXES, AudioLimits
 from audio_anomaly.aws import ConflictError, MissingError, calling
 from audio_anomaly.errors import (
     AudioTooLargeError,
@@ -33,10 +32,12 @@ from audio_anomaly.errors import (
     UnknownModelError,
     UnsupportedAudioError,
 )
+from audio_anomaly.formats import SUFFIXES, AudioLimits
 from audio_anomaly.model import Model
 from audio_anomaly.registry import Registry
 from audio_anomaly.results import Results, result_key
 from audio_anomaly.schemas import ErrorBody, Job, JobResult
+from audio_anomaly.uploads import model_of_key
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +57,6 @@ MENDABLE = {
 
 ATTEMPTS = 5
 CHUNK_BYTES = 1 << 20
-MODEL_PREFIX = re.compile(r"models/([^/]+)/.")
 
 # Not random's own state: processes restored from one SnapStart image would wait alike.
 _jitter = random.SystemRandom()
@@ -120,12 +120,6 @@ def of_message(body: str) -> list[Job]:
         raise InvalidJobError(
             f"the message is no job: {faults}; bucket, key and, if wanted, model_name are expected"
         ) from None
-
-
-def model_of_key(key: str) -> str | None:
-    """The model that a key chooses by lying below `models/<name>/`, if it does."""
-    found = MODEL_PREFIX.match(key)
-    return found and found[1]
 
 
 class Alerts:

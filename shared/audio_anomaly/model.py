@@ -12,16 +12,16 @@ import joblib
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import gammainc
+from sklearn.exceptions import InconsistentVersionWarning
 
 from audio_anomaly.descriptors import Array
 from audio_anomaly.errors import ModelArtifactError, ModelsConfigError
 from audio_anomaly.features import FeatureExtractor, extractor
-from audio_anomaly.schemas import ModelEntry
+from audio_anomaly.schemas import ANOMALY, NORMAL, ModelEntry
 
 type Fetch = Callable[[str], bytes]
 type Floats = NDArray[np.float64]
 
-NORMAL, ANOMALY = "normal", "anomaly"
 CLASSIFIER_THRESHOLD = 0.5
 DETECTOR_THRESHOLD = 0.9
 LEAST_KERNEL_SUM = 1e-300
@@ -216,8 +216,6 @@ def unpickle(data: bytes, path: str) -> Any:
 
     Raises ModelArtifactError where it cannot be read, or was made by another scikit-learn.
     """
-    from sklearn.exceptions import InconsistentVersionWarning
-
     # The filters of `warnings` belong to the whole process, hence one at a time.
     with _unpickling, warnings.catch_warnings():
         warnings.simplefilter("error", InconsistentVersionWarning)

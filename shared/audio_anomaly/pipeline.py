@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from audio_anomaly import audio
-from audio_anomaly.audio import AudioLimits
 from audio_anomaly.errors import InvalidAudioError
+from audio_anomaly.formats import AudioLimits
 from audio_anomaly.model import Floats, Model, Predictor
 from audio_anomaly.schemas import Prediction, Window
 

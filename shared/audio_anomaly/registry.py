@@ -5,6 +5,7 @@ import logging
 import threading
 import time
 from collections import OrderedDict, defaultdict
+from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
@@ -16,9 +17,11 @@ from audio_anomaly.errors import (
     ModelsConfigError,
     UnknownModelError,
 )
-from audio_anomaly.model import ANOMALY, NORMAL, Model
-from audio_anomaly.schemas import ARTIFACTS, ModelEntry, ModelInfo, ModelList
+from audio_anomaly.schemas import ANOMALY, ARTIFACTS, NORMAL, ModelEntry, ModelInfo, ModelList
 from audio_anomaly.settings import MODELS_CONFIG_PATH, Settings
+
+if TYPE_CHECKING:
+    from audio_anomaly.model import Model
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +59,7 @@ class Registry:
         # A lone model need not be called `fan` to be meant.
         return next(iter(self._entries)) if len(self._entries) == 1 else name
 
-    def get(self, name: str | None = None) -> Model:
+    def get(self, name: str | None = None) -> "Model":
         """The model called `name`, or the default one, verified and ready to predict.
 
         Raises UnknownModelError, ModelsConfigError, ModelArtifactError or StorageError.
@@ -115,13 +118,13 @@ class Registry:
             loaded=model is not None,
         )
 
-    def _cached(self, key: tuple[str, str]) -> Model | None:
+    def _cached(self, key: tuple[str, str]) -> "Model | None":
         with self._cache_lock:
             if key in self._loaded:
                 self._loaded.move_to_end(key)
             return self._loaded.get(key)
 
-    def _keep(self, key: tuple[str, str], model: Model) -> None:
+    def _keep(self, key: tuple[str, str], model: "Model") -> None:
         """Add to the cache; what is stale or least recently used makes room."""
         budget = self._settings.model_cache_mb * 1e6
         with self._cache_lock:
@@ -136,7 +139,10 @@ class Registry:
     def _size(self) -> int:
         return sum(model.size_bytes for model in self._loaded.values())
 
-    def _load(self, name: str, entry: ModelEntry) -> Model:
+    def _load(self, name: str, entry: ModelEntry) -> "Model":
+        # Imported with all that a prediction needs; to describe models takes none of it.
+        from audio_anomaly.model import Model
+
         def fetch(key: str) -> bytes:
             path, sha256 = getattr(entry, key), entry.sha256.get(key)
             if sha256 is None and not self._settings.allow_unverified_models:

@@ -4,15 +4,16 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from audio_anomaly.artifacts import Artifacts
-from audio_anomaly.audio import AudioLimits
 from audio_anomaly.errors import NotConfiguredError
-from audio_anomaly.jobs import Alerts, Jobs
+from audio_anomaly.formats import AudioLimits
 from audio_anomaly.registry import Registry
 from audio_anomaly.results import Results
 from audio_anomaly.settings import Settings, read_settings
 
 if TYPE_CHECKING:
     from aws_lambda_powertools import Logger, Metrics
+
+    from audio_anomaly.jobs import Jobs
 
 
 @cache
@@ -83,8 +84,9 @@ def input_bucket() -> str:
 
 
 @cache
-def jobs() -> Jobs:
+def jobs() -> "Jobs":
     """What the triggers process jobs with. Raises NotConfiguredError without RESULTS_BUCKET."""
+    from audio_anomaly.jobs import Alerts, Jobs
     from audio_anomaly.telemetry import emf
 
     names = settings().powertools_metrics_namespace, settings().powertools_service_name

@@ -8,6 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 Probability = Annotated[float, Field(ge=0, le=1)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
+NORMAL, ANOMALY = "normal", "anomaly"
+"""The classes of a detector."""
+
 ARTIFACTS = ("model_path", "scaler_path", "label_encoder_path", "dropped_features_path")
 
 

@@ -8,11 +8,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import PurePosixPath
 from typing import Any
 
-from audio_anomaly.audio import FORMATS, SUFFIXES
 from audio_anomaly.errors import InvalidJobError, StorageError, UnsupportedAudioError
+from audio_anomaly.formats import FORMATS, SUFFIXES
 
 MAX_NAME = 100
 """Characters of a file's name that are kept, without its suffix."""
+
+MODEL_PREFIX = re.compile(r"models/([^/]+)/.")
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,12 @@ def upload_key(filename: str, model: str | None) -> str:
     stem = re.sub(r"[^A-Za-z0-9_-]+", "-", ascii_only)[:MAX_NAME].strip("-") or "recording"
     folder = "uploads" if model is None else f"models/{model}"
     return f"{folder}/{uuid.uuid4()}/{stem}{path.suffix.lower()}"
+
+
+def model_of_key(key: str) -> str | None:
+    """The model that a key chooses by lying below `models/<name>/`, if it does."""
+    found = MODEL_PREFIX.match(key)
+    return found and found[1]
 
 
 def presign(

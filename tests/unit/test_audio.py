@@ -11,7 +11,6 @@ import pytest
 import soundfile
 import soxr
 from audio_anomaly import audio
-from audio_anomaly.audio import AudioLimits
 from audio_anomaly.descriptors import Array
 from audio_anomaly.errors import (
     AudioAnomalyError,
@@ -19,6 +18,7 @@ from audio_anomaly.errors import (
     InvalidAudioError,
     UnsupportedAudioError,
 )
+from audio_anomaly.formats import AudioLimits
 
 from tests.conftest import noise, sine
 from workbench.synthesis import fan

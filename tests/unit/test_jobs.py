@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from audio_anomaly import audio, jobs, runtime
+from audio_anomaly import jobs, runtime
 from audio_anomaly.errors import (
     InvalidJobError,
     ModelArtifactError,
@@ -31,7 +31,6 @@ from tests.cloud import (
     push,
     refuse,
 )
-from workbench import recordings
 
 
 def process(job: Job) -> JobResult:
@@ -482,10 +481,6 @@ def test_a_message_may_name_a_file_of_any_name(cloud: Cloud) -> None:
     cloud.put("fan.bin", NORMAL)
     (job,) = jobs.of_message(json.dumps({"bucket": INPUT, "key": "fan.bin"}))
     assert process(job).status == "succeeded"
-
-
-def test_the_workbench_and_the_service_agree_on_what_a_recording_is_called() -> None:
-    assert recordings.SUFFIXES == audio.SUFFIXES
 
 
 def test_a_bucket_that_is_not_there_is_no_verdict_on_the_recording(cloud: Cloud) -> None:

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import soundfile
 from audio_anomaly import pipeline, runtime
-from audio_anomaly.audio import AudioLimits
 from audio_anomaly.descriptors import Array
 from audio_anomaly.errors import AudioTooLargeError, InvalidAudioError
+from audio_anomaly.formats import AudioLimits
 from audio_anomaly.model import Model, SklearnProba
 from audio_anomaly.pipeline import split, verdict
 from audio_anomaly.schemas import ModelEntry
