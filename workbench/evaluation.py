@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 from sklearn.metrics import confusion_matrix, log_loss, roc_auc_score
 from sklearn.model_selection import GroupKFold, StratifiedGroupKFold
 
-from workbench import recipes
+from workbench import detector
+from workbench.classifier import fit_classifier
 from workbench.dataset import Rows
+from workbench.detector import fit_detector
 from workbench.recipes import FeatureChoice, Fitted
 from workbench.recordings import FolderError
 
@@ -152,7 +154,7 @@ def cross_validate_classifier(
     folds = _folds(rows, labels, seed)
     probabilities = np.zeros((len(labels), len(classes)))
     for fold in sorted(set(folds.tolist())):
-        fitted = recipes.fit_classifier(rows.of(folds != fold, copies=True), choice, seed)
+        fitted = fit_classifier(rows.of(folds != fold, copies=True), choice, seed)
         held_out, found = predicted(fitted, rows.of(folds == fold, copies=False), choice)
         columns = [classes.index(name) for name in fitted.predictor().classes]
         probabilities[np.ix_(held_out, columns)] = found
@@ -171,7 +173,7 @@ def cross_validate_detector(
     """Repeated splits that leave normal recordings out; every anomaly is tested in each."""
     normals, anomalies, splits = [], [], []
     for train, test in _normal_splits(normal, seed):
-        fitted = recipes.fit_detector(normal.of(train, copies=True), choice, threshold)
+        fitted = fit_detector(normal.of(train, copies=True), choice, threshold)
         unseen = predicted(fitted, normal.of(test, copies=False), choice)[1][:, 1]
         normals.append(unseen)
         if anomaly is not None:
@@ -191,7 +193,7 @@ def cross_validate_detector(
 
 def detector_splits(recordings: int) -> int:
     """How many splits cross_validate_detector makes; for a progress bar."""
-    return FOLDS if recordings > recipes.LEAVE_ONE_OUT_UP_TO else FOLDS * REPEATS
+    return FOLDS if recordings > detector.LEAVE_ONE_OUT_UP_TO else FOLDS * REPEATS
 
 
 def one_versus_rest(
@@ -210,7 +212,7 @@ def one_versus_rest(
         normals, anomalies, splits = [], [], []
         for fold in sorted(set(folds.tolist())):
             inside = rows.of((labels == label) & (folds != fold), copies=True)
-            fitted = recipes.fit_detector(inside, choice, threshold)
+            fitted = fit_detector(inside, choice, threshold)
             tested, found = predicted(fitted, rows.of(folds == fold, copies=False), choice)
             scores, is_normal = found[:, 1], labels[tested] == label
             normals.append(scores[is_normal])

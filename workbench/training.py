@@ -19,7 +19,7 @@ from audio_anomaly.model import DETECTOR_THRESHOLD
 from audio_anomaly.schemas import ANOMALY, NORMAL, ModelEntry
 from threadpoolctl import threadpool_limits
 
-from workbench import dataset, evaluation, recipes, report
+from workbench import classifier, dataset, detector, evaluation, recipes, report
 from workbench.dataset import Listening, Rows
 from workbench.evaluation import ClassifierResult, DetectorResult
 from workbench.recipes import FeatureChoice, Fitted
@@ -53,7 +53,7 @@ class Plan:
     fold_pattern: str | None = None
     sample_rate: int = 16000
     window_s: float | None = None
-    copies: int = recipes.COPIES
+    copies: int = classifier.COPIES
     threshold: float = DETECTOR_THRESHOLD
     fixed_gain: bool = False
     seed: int = 0
@@ -137,7 +137,7 @@ def listen(plan: Plan, progress: Progress = _silent, *, for_detectors: bool = Fa
     listening = Listening(plan.sample_rate, window_s, seed=plan.seed)
     copies, alteration = plan.copies, "varied"
     if for_detectors or not folders:
-        copies, alteration = recipes.KNOCKED_COPIES, "knocked"
+        copies, alteration = detector.KNOCKED_COPIES, "knocked"
     copied = replace(listening, copies=copies, alteration=alteration)
     advance = progress("Listening to the recordings", len(recordings) + len(strange))
     rows = dataset.rows_of(recordings, copied, advance)
@@ -153,8 +153,8 @@ def fit(plan: Plan, material: Material) -> Fitted:
 
 def _fit(plan: Plan, material: Material) -> Fitted:
     if not material.is_classifier:
-        return recipes.fit_detector(material.rows, material.choice, plan.threshold)
-    fitted = recipes.fit_classifier(material.rows, material.choice, plan.seed)
+        return detector.fit_detector(material.rows, material.choice, plan.threshold)
+    fitted = classifier.fit_classifier(material.rows, material.choice, plan.seed)
     if NORMAL in fitted.fields["classes"]:
         fitted.fields["normal_label"] = NORMAL
     return fitted

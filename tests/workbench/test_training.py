@@ -14,8 +14,11 @@ import soundfile
 from audio_anomaly import pipeline, runtime
 from audio_anomaly.features import extractor
 from audio_anomaly.schemas import ModelEntry
+from scipy.special import softmax
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.svm import SVC
 
-from workbench import augmentation, dataset, evaluation, recipes, training
+from workbench import augmentation, classifier, dataset, detector, evaluation, training
 from workbench.dataset import Listening
 from workbench.recipes import FeatureChoice
 from workbench.recordings import FolderError, labelled, unlabelled
@@ -190,7 +193,7 @@ def test_one_odd_normal_recording_does_not_hide_the_anomalies(recordings: Path) 
     spoilt = normal.values.copy()
     spoilt[0] = faulty.values[0]
     rows = dataset.Rows(spoilt, normal.owner, normal.copy, normal.recordings)
-    fitted = recipes.fit_detector(rows, choice, threshold=0.9)
+    fitted = detector.fit_detector(rows, choice, threshold=0.9)
     scores = evaluation.predicted(fitted, faulty, choice)[1][1:, 1]
     assert (scores >= 0.9).mean() >= 0.8
 
@@ -203,7 +206,7 @@ def test_a_knock_nearby_is_no_fault(recordings: Path) -> None:
     faulty = dataset.rows_of(
         unlabelled(recordings / "faulty", "anomaly"), listening.without_copies()
     )
-    fitted = recipes.fit_detector(normal, choice, threshold=0.9)
+    fitted = detector.fit_detector(normal, choice, threshold=0.9)
     strange = evaluation.predicted(fitted, faulty, choice)[1][:, 1]
     knocked = []
     for path in sorted((recordings / "normal").iterdir()):
@@ -225,8 +228,8 @@ def test_thousands_of_recordings_become_some_kernels(recordings: Path) -> None:
     labelled_many = [dataclasses.replace(found[i // times], group=str(i)) for i in owner]
     large = dataset.Rows(many, owner, np.zeros(len(many), dtype=bool), labelled_many)
     choice = FeatureChoice.of(extractor("default", 16000), fixed_gain=False)
-    estimator = recipes.fit_detector(large, choice, threshold=0.9).estimator
-    assert len(estimator.support_vectors_) <= recipes.MOST_KERNELS
+    estimator = detector.fit_detector(large, choice, threshold=0.9).estimator
+    assert len(estimator.support_vectors_) <= detector.MOST_KERNELS
 
 
 def test_pauc_and_auc_of_scores_that_can_be_counted_by_hand() -> None:
@@ -244,3 +247,19 @@ def test_calibration_error_of_an_overconfident_model() -> None:
     right = np.array([True, False] * 50)
     assert evaluation.calibration_error(np.full(100, 0.5), right) == pytest.approx(0)
     assert evaluation.calibration_error(np.full(100, 0.95), right) == pytest.approx(0.45)
+
+
+@pytest.mark.parametrize("count", [2, 4])
+def test_the_fitted_vote_is_the_vote_that_was_chosen(count: int) -> None:
+    """Temperatures go into scikit-learn's objects as factors of the logits."""
+    rng = np.random.default_rng(0)
+    classes = np.repeat(np.arange(count), 15)
+    rows = rng.normal(size=(len(classes), 6)) + np.eye(6)[classes]
+    vote = classifier.Vote(classifier.PROJECTIONS[0], 3.0, 1.7, 0.4, 1.3, 0.0)
+    found = classifier._fit_vote(vote, rows, classes).predict_proba(rows)
+    decision = SVC(C=3.0, gamma="scale").fit(rows, classes).decision_function(rows)
+    svc = np.column_stack([-decision, decision]) if count == 2 else decision
+    lda = LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto").fit(rows, classes)
+    voices = softmax(1.7 * svc, axis=1), softmax(0.4 * lda.predict_log_proba(rows), axis=1)
+    expected = softmax(1.3 * np.log(sum(voices) / 2 + 1e-12), axis=1)
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
