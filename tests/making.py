@@ -12,6 +12,7 @@ import numpy as np
 from audio_anomaly.artifacts import Artifacts, digest
 from audio_anomaly.descriptors import Array
 from audio_anomaly.features import extractor
+from audio_anomaly.model import Floats, Model
 from sklearn.covariance import LedoitWolf
 from sklearn.linear_model import LogisticRegression
 from sklearn.naive_bayes import GaussianNB
@@ -73,6 +74,11 @@ def detector() -> tuple[StandardScaler, LedoitWolf]:
     rows = features()[:6].astype(np.float64)
     scaler = StandardScaler().fit(rows)
     return scaler, LedoitWolf().fit(scaler.transform(rows))
+
+
+def probabilities(model: Model, windows: list[Array]) -> Floats:
+    """What a model says of each waveform [shape=(windows, classes)]."""
+    return model.predictor.probabilities(model.scaled(model.features(windows)))
 
 
 def dumped(artifact: Any) -> bytes:

@@ -10,8 +10,10 @@ ROOT = Path(__file__).parents[1]
 
 LAYERS = [
     {"errors", "settings", "schemas", "formats"},
-    {"descriptors"},
+    {"descriptors", "wording"},
     {"audio", "features", "model", "artifacts"},
+    {"comparison"},
+    {"explanation"},
     {"registry", "pipeline"},
     {"aws"},
     {"results", "uploads"},

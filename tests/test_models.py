@@ -7,10 +7,13 @@ import numpy as np
 import pytest
 import soundfile
 from audio_anomaly import pipeline, runtime
+from audio_anomaly.comparison import Usual
 from audio_anomaly.descriptors import Array
+from audio_anomaly.model import Model
 from typer.testing import CliRunner
 
 from tests.conftest import noise, sine
+from tests.making import probabilities
 from workbench.cli import app
 from workbench.synthesis import write_fan
 
@@ -59,7 +62,48 @@ def test_loudness_does_not_make_an_anomaly(real_data: Path, gain_db: float) -> N
     path = real_data / "mimii_fan" / "abnormal" / "00000000.wav"
     waveform = audio.load(path, 16000, runtime.limits()).waveform
     scores = [
-        model.probabilities([waveform * np.float32(gain)])[0, 1]
+        probabilities(model, [waveform * np.float32(gain)])[0, 1]
         for gain in (1, 10 ** (gain_db / 20))
     ]
     assert scores[1] == pytest.approx(scores[0], abs=1e-3)
+
+
+@pytest.mark.parametrize("hz", [300, 1000, 2300, 3100, 6000])
+def test_the_fan_names_the_band_of_an_injected_tone(
+    real_data: Path, tmp_path: Path, hz: float
+) -> None:
+    model = runtime.registry().get("fan")
+    path = sorted((real_data / "mimii_fan" / "normal").glob("*.wav"))[1]
+    waveform, rate = soundfile.read(path, dtype="float32")
+    tone = sine(hz, len(waveform) / rate, rate) * np.sqrt(2) * waveform.std()
+    soundfile.write(tmp_path / "tone.wav", waveform + tone, rate, "FLOAT")
+    found = pipeline.predict(tmp_path / "tone.wav", model, runtime.limits(), explain=True)
+    assert found.explanation is not None
+    top = found.explanation.bands[0]
+    assert top.low_hz < hz < top.high_hz
+    assert top.level_db > 5
+
+
+@pytest.mark.parametrize("hz", [300, 1000, 2300, 3100, 6000])
+def test_the_fan_names_the_band_of_a_tone_in_noise_like_the_fan(tmp_path: Path, hz: float) -> None:
+    model = runtime.registry().get("fan")
+    sound = like_the_usual(model)
+    tone = sine(hz, 10) * np.sqrt(2) * sound.std()
+    soundfile.write(tmp_path / "tone.wav", sound + tone, 16000, "FLOAT")
+    found = pipeline.predict(tmp_path / "tone.wav", model, runtime.limits(), explain=True)
+    assert found.explanation is not None
+    top = found.explanation.bands[0]
+    assert top.low_hz < hz < top.high_hz
+    assert top.says.startswith("Louder than normal")
+
+
+def like_the_usual(model: Model) -> Array:
+    """10 s of noise with the spectrum of the recordings that a model was trained on."""
+    usual = Usual.of(model)
+    assert usual is not None
+    levels = model.extractor.levels
+    spectrum = np.fft.rfft(noise(3, 10))
+    hz = np.fft.rfftfreq(10 * 16000, 1 / 16000)
+    middle = model.extractor.bands[levels].mean(axis=1)
+    level_db = np.interp(hz, middle, usual.mean[np.searchsorted(model.kept, levels)])
+    return np.fft.irfft(spectrum * 10 ** (level_db / 20)).astype(np.float32)

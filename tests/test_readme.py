@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 import typer.main
-from audio_anomaly.schemas import ModelEntry, Prediction
+from audio_anomaly import wording
+from audio_anomaly.schemas import Explanation, ModelEntry, Prediction
 from audio_anomaly.settings import Settings
 
 from functions.api.app import app as service
@@ -76,8 +77,19 @@ def test_every_make_target_exists() -> None:
 
 def test_the_example_answer_has_the_fields_of_a_prediction() -> None:
     example = json.loads(blocks("json")[0])
-    assert list(example) == list(Prediction.model_fields)
+    assert [*example, "explanation"] == list(Prediction.model_fields)
     Prediction.model_validate(example)
+
+
+def test_the_example_explanation_is_one_and_says_what_the_words_say() -> None:
+    example = json.loads(blocks("json")[1])
+    assert list(example) == list(Explanation.model_fields)
+    explanation = Explanation.model_validate(example)
+    (feature,), (band,) = explanation.features, explanation.bands
+    more = feature.deviation > 0
+    assert feature.says == wording.comparison(feature.name, more, "normal")
+    assert wording.between(band.low_hz, band.high_hz) in band.says
+    assert explanation.summary == f"{feature.says}. {band.says}."
 
 
 def test_the_routes_are_those_of_the_service() -> None:

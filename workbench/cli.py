@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from audio_anomaly.errors import AudioAnomalyError, ModelsConfigError, StorageError
-from audio_anomaly.schemas import ErrorBody, Prediction
+from audio_anomaly.schemas import BandEvidence, ErrorBody, Explanation, FeatureEvidence, Prediction
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -93,6 +93,9 @@ def predict(
         str | None, typer.Option(help="Name of the model. [default: DEFAULT_MODEL_NAME]")
     ] = None,
     models: Models = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Say which features and bands carried each verdict.")
+    ] = False,
     fail_on_anomaly: Annotated[
         bool, typer.Option("--fail-on-anomaly", help="Exit with 10 where there is an anomaly.")
     ] = False,
@@ -115,7 +118,8 @@ def predict(
         advance = progress("Listening", len(files))
         for file in files:
             try:
-                results.append((file, pipeline.predict(file, loaded, limits)))
+                found = pipeline.predict(file, loaded, limits, explain=explain)
+                results.append((file, found))
             except (AudioAnomalyError, OSError) as error:
                 detail = error.strerror if isinstance(error, OSError) else None
                 body = ErrorBody(error=type(error).__name__, detail=detail or str(error))
@@ -512,12 +516,28 @@ def _print_predictions(results: Sequence[tuple[Path, Prediction | ErrorBody]]) -
         )
     out.print(table)
     for file, result in results:
+        if isinstance(result, Prediction) and result.explanation:
+            _print_explanation(file, result.explanation)
+    for file, result in results:
         if isinstance(result, ErrorBody):
             err.print(f"{file}: {result.detail}", highlight=False, markup=False, soft_wrap=True)
     scored = [result for _, result in results if isinstance(result, Prediction)]
     if len(results) > 1:
         strange = sum(bool(result.is_anomaly) for result in scored)
         out.print(f"{len(scored)} of {len(results)} scored, {strange} anomalies", highlight=False)
+
+
+def _print_explanation(file: Path, explanation: Explanation) -> None:
+    """One line for each band and feature, with its deviation in standard deviations (sd)."""
+    window = explanation.window
+    where = f", {window.start_s:.1f} to {window.end_s:.1f} s" if window else ""
+    out.print(f"\n[bold]{escape(str(file))}[/bold]{where}", highlight=False, soft_wrap=True)
+    evidence: list[BandEvidence | FeatureEvidence] = [*explanation.bands, *explanation.features]
+    if not evidence:
+        out.print(f"  {explanation.summary}", highlight=False, markup=False, soft_wrap=True)
+    for each in evidence:
+        line = f"{each.deviation:+7.1f} sd  {each.says}"
+        out.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

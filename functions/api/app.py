@@ -190,6 +190,9 @@ async def predict_anomaly(
     file: Annotated[UploadFile, File(description="WAV, FLAC, OGG, MP3, AIFF or AU")],
     model_name: Annotated[str | None, Query(description="from /models")] = None,
     form_model_name: Annotated[str | None, Form(alias="model_name")] = None,
+    explain: Annotated[
+        bool, Query(description="whether to say which features and bands carried the verdict")
+    ] = False,
 ) -> Prediction:
     """Score one recording. The name of the model may stand in the URL or in the form."""
     if model_name and form_model_name and model_name != form_model_name:
@@ -204,7 +207,7 @@ async def predict_anomaly(
         from audio_anomaly import pipeline
 
         model = runtime.registry().get(model_name or form_model_name)
-        return pipeline.predict(recording, model, runtime.limits())
+        return pipeline.predict(recording, model, runtime.limits(), explain=explain)
 
     return await anyio.to_thread.run_sync(score, limiter=_predictions)
 

@@ -1,11 +1,14 @@
 """Waveform -> named feature vector: clip statistics of one shared STFT."""
 
+import re
+from collections.abc import Iterable
 from functools import cache
 from itertools import pairwise
 from typing import Protocol
 
 import librosa
 import numpy as np
+from numpy.typing import NDArray
 from scipy.fft import dct, next_fast_len, rfft
 
 from audio_anomaly import descriptors
@@ -31,10 +34,21 @@ ENERGY_LAGS_S = (0.05, 0.1, 0.2, 0.4, 0.8)
 
 
 class FeatureExtractor(Protocol):
-    """What a model needs of an extractor: a fixed, named vector from any waveform."""
+    """What a model needs of an extractor: a fixed, named vector from any waveform.
+
+    names : those of every family in turn
+    bands : float [shape=(len(names), 2)], lowest and highest Hz of each feature that listens to
+        one band of frequencies; NaN of the others
+    levels : indices of those that are the mean level of their band in dB, from low to high
+    level_effect : float32 [shape=(len(levels), len(names))], what 1 dB more in one level adds
+        to the features that are sums of levels
+    """
 
     names: tuple[str, ...]
     families: dict[str, tuple[str, ...]]
+    bands: NDArray[np.float64]
+    levels: NDArray[np.intp]
+    level_effect: Array
     min_samples: int
 
     def __call__(self, waveform: Array) -> Array: ...
@@ -63,6 +77,15 @@ class DefaultExtractor:
         self.contrast_bands = descriptors.contrast_bands(self.hz, CONTRAST_FMIN_HZ)
         self.families = _families(len(self.contrast_bands))
         self.names = tuple(name for names in self.families.values() for name in names)
+        self.bands = _bands(self.names, sample_rate)
+        self.levels = self._indices(f"log_mel_{i}_mean" for i in range(MEL_BANDS))
+        self.level_effect = np.zeros((MEL_BANDS, len(self.names)), np.float32)
+        self.level_effect[:, self.levels] = np.eye(MEL_BANDS)
+        mfcc = self._indices(f"mfcc_{i}_mean" for i in range(MFCCS))
+        self.level_effect[:, mfcc] = self.dct_basis
+
+    def _indices(self, names: Iterable[str]) -> NDArray[np.intp]:
+        return np.array([self.names.index(name) for name in names])
 
     def __call__(self, waveform: Array) -> Array:
         """The feature vector of one waveform.
@@ -215,6 +238,24 @@ def _families(contrast_bands: int) -> dict[str, tuple[str, ...]]:
         ),
         "level": ("level_rms_dbfs", "level_max_dbfs"),
     }
+
+
+def _bands(names: tuple[str, ...], sample_rate: int) -> NDArray[np.float64]:
+    """Lowest and highest Hz of each feature that listens to one band; NaN of the others."""
+    top = sample_rate / 2
+    mel = librosa.mel_frequencies(MEL_BANDS + 2, fmin=MEL_FMIN_HZ, fmax=top, htk=True)
+    per_group = MEL_BANDS // ENVELOPES
+    bands = np.full((len(names), 2), np.nan)
+    for row, name in zip(bands, names, strict=True):
+        match re.split(r"_(\d+)_", name, maxsplit=1):
+            case "log_mel", i, _:
+                row[:] = mel[int(i)], mel[int(i) + 2]
+            case "contrast", i, _:
+                octave = CONTRAST_FMIN_HZ * 2.0 ** int(i)
+                row[:] = octave / 2 if int(i) else 0, min(octave, top)
+            case "modulation", i, _:
+                row[:] = mel[per_group * int(i)], mel[per_group * (int(i) + 1) + 1]
+    return bands
 
 
 EXTRACTORS = {"default": DefaultExtractor}

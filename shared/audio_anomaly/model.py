@@ -34,11 +34,13 @@ class Predictor(Protocol):
 
     classes : their names, in the order of the probabilities
     normal_label : the one that means "as it should be", or None
+    estimator : the artifact that gives them
     """
 
     classes: tuple[str, ...]
     normal_label: str | None
     threshold: float | None
+    estimator: Any
 
     def probabilities(self, rows: Floats) -> Floats:
         """Of each window by itself: [shape=(windows, classes)], each row sums to 1."""
@@ -71,10 +73,10 @@ class SklearnProba:
         self.threshold = entry.threshold
         if self.threshold is None and self.normal_label is not None:
             self.threshold = CLASSIFIER_THRESHOLD
-        self._estimator = estimator
+        self.estimator = estimator
 
     def probabilities(self, rows: Floats) -> Floats:
-        return np.asarray(self._estimator.predict_proba(rows), dtype=np.float64)
+        return np.asarray(self.estimator.predict_proba(rows), dtype=np.float64)
 
     def combine(self, windows: Floats) -> Floats:
         return np.asarray(windows.mean(axis=0))
@@ -100,6 +102,7 @@ class SklearnOutlier:
         threshold = DETECTOR_THRESHOLD if entry.threshold is None else entry.threshold
         self.threshold: float | None = threshold
         self._calibration = entry.calibration
+        self.estimator = estimator
         self._score = raw_score(estimator, log=entry.calibration.log)
 
     def probabilities(self, rows: Floats) -> Floats:
@@ -200,15 +203,17 @@ class Model:
             size_bytes=len(pickle.dumps((estimator, scaler))),
         )
 
-    def probabilities(self, windows: list[Array]) -> Floats:
-        """Probability of every class for every window [shape=(windows, classes)].
+    def features(self, windows: list[Array]) -> Array:
+        """What the model was trained on, of every window [shape=(windows, len(kept))].
 
         windows : waveforms at the model's sample rate, none shorter than one analysis frame
         """
-        rows = np.stack([self.extractor(window)[self.kept] for window in windows])
-        if self.scaler is not None:
-            rows = self.scaler.transform(rows)
-        return self.predictor.probabilities(rows.astype(np.float64, copy=False))
+        return np.stack([self.extractor(window)[self.kept] for window in windows])
+
+    def scaled(self, rows: Array) -> Floats:
+        """Rows of `features` as the predictor takes them."""
+        scaled = rows if self.scaler is None else self.scaler.transform(rows)
+        return np.asarray(scaled, dtype=np.float64)
 
 
 def unpickle(data: bytes, path: str) -> Any:

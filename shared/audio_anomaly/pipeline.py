@@ -2,14 +2,19 @@
 
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from audio_anomaly import audio
+from audio_anomaly.descriptors import Array
 from audio_anomaly.errors import InvalidAudioError
 from audio_anomaly.formats import AudioLimits
 from audio_anomaly.model import Floats, Model, Predictor
 from audio_anomaly.schemas import Prediction, Window
+
+if TYPE_CHECKING:
+    from audio_anomaly.explanation import Inquiry
 
 DEFAULT_WINDOW_S = 60.0
 """Of a model that names no window_s: an hour in one spectrum would take gigabytes."""
@@ -18,9 +23,12 @@ LONG = 1.5
 """A recording longer than this many windows is scored window by window."""
 
 
-def predict(source: bytes | Path, model: Model, limits: AudioLimits) -> Prediction:
+def predict(
+    source: bytes | Path, model: Model, limits: AudioLimits, *, explain: bool = False
+) -> Prediction:
     """The verdict of `model` on one recording, given as bytes or as a file.
 
+    explain : whether to say which features and bands carried it
     Raises InvalidAudioError, UnsupportedAudioError or AudioTooLargeError.
     """
     started = time.perf_counter()
@@ -33,11 +41,15 @@ def predict(source: bytes | Path, model: Model, limits: AudioLimits) -> Predicti
             f" {least / model.sample_rate:.3f} s, is needed"
         )
     starts, size = split(len(waveform), model.window_s or DEFAULT_WINDOW_S, model.sample_rate)
-    rows = model.probabilities([waveform[start : start + size] for start in starts])
+    rows = model.features([waveform[start : start + size] for start in starts])
+    inquiry = _inquiry(model, rows) if explain else None
+    scaled = model.scaled(rows if inquiry is None else inquiry.rows)
     predictor = model.predictor
-    whole = predictor.combine(rows) if len(rows) > 1 else rows[0]
+    judged = predictor.probabilities(scaled)
+    probabilities = judged[: len(rows)]
+    whole = predictor.combine(probabilities) if len(rows) > 1 else probabilities[0]
     prediction, score, is_anomaly = verdict(whole, predictor)
-    return Prediction(
+    found = Prediction(
         prediction=prediction,
         probability=float(whole[predictor.classes.index(prediction)]),
         all_probabilities=dict(zip(predictor.classes, whole.tolist(), strict=True)),
@@ -49,8 +61,20 @@ def predict(source: bytes | Path, model: Model, limits: AudioLimits) -> Predicti
         threshold=predictor.threshold,
         duration_s=recording.duration_s,
         sample_rate=recording.sample_rate,
-        windows=_windows(starts, size, rows, model) if len(rows) > 1 else None,
+        windows=_windows(starts, size, probabilities, model) if len(rows) > 1 else None,
     )
+    if inquiry is None:
+        return found
+    why = inquiry.answer(scaled, judged, found)
+    latency_ms = 1000 * (time.perf_counter() - started)
+    return found.model_copy(update={"explanation": why, "latency_ms": latency_ms})
+
+
+def _inquiry(model: Model, rows: Array) -> "Inquiry":
+    # Few predictions are explained; the others start without what that needs.
+    from audio_anomaly.explanation import inquire
+
+    return inquire(model, rows)
 
 
 def split(samples: int, window_s: float | None, sample_rate: int) -> tuple[list[int], int]:

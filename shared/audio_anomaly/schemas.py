@@ -94,6 +94,52 @@ class Window(Schema):
     anomaly_score: Probability | None
 
 
+class FeatureEvidence(Schema):
+    """A feature that carried a verdict."""
+
+    name: str = Field(description="as the extractor calls it")
+    family: str = Field(description="the features that it belongs to")
+    says: str = Field(description="what it means, in a sentence")
+    value: float = Field(description="in this recording")
+    usual: float = Field(description="mean of the recordings that the model was trained on")
+    deviation: float = Field(
+        description="value over usual, in standard deviations of those recordings"
+    )
+    share: float | None = Field(
+        description="of a Mahalanobis detector's distance, of which all features have 1 together"
+    )
+    probability_change: float | None = Field(
+        description="of a classifier's prediction: its probability less what that would be, were"
+        " the whole family as in the average recording"
+    )
+
+
+class BandEvidence(Schema):
+    """A band of frequencies that carried a verdict."""
+
+    low_hz: float
+    high_hz: float
+    says: str = Field(description="what was heard, in a sentence")
+    level_db: float = Field(
+        description="how much louder than usual, compared with the other frequencies"
+    )
+    deviation: float = Field(description="the same in standard deviations, at its largest")
+    share: float | None = Field(description="as of a feature")
+    probability_change: float | None = Field(description="as of a feature, for the band")
+
+
+class Explanation(Schema):
+    """What carried a verdict; of a detector the largest deviations from normal sound, of a
+    classifier what changes the probability of the prediction most."""
+
+    summary: str = Field(description="the same in a few sentences")
+    features: list[FeatureEvidence] = Field(description="the largest first")
+    bands: list[BandEvidence] = Field(description="the largest first")
+    window: Window | None = Field(
+        description="the strangest stretch of a long recording, where it alone is explained"
+    )
+
+
 class Prediction(Schema):
     """The verdict on one recording."""
 
@@ -110,6 +156,11 @@ class Prediction(Schema):
     sample_rate: int = Field(description="Hz of the recording that was sent")
     windows: list[Window] | None = Field(
         default=None, description="stretch by stretch, where the recording is a long one"
+    )
+    explanation: Explanation | None = Field(
+        default=None,
+        exclude_if=lambda explanation: explanation is None,
+        description="what carried the verdict; only where it was asked for",
     )
 
 

@@ -15,6 +15,7 @@ import uvicorn
 from audio_anomaly import audio, pipeline, runtime
 from audio_anomaly.errors import AudioAnomalyError, StorageError
 from audio_anomaly.registry import Registry
+from audio_anomaly.schemas import Explanation
 from fastapi.testclient import TestClient
 
 from functions.api.app import STATUS_OF, app
@@ -104,6 +105,41 @@ def test_the_classifier_is_chosen_in_the_url_or_in_the_form(
     assert in_url["prediction"] == in_form["prediction"] == verdict
     assert in_url["model_name"] == in_form["model_name"] == "bearing"
     assert in_url["is_anomaly"] is (verdict != "normal")
+
+
+@pytest.mark.parametrize("model", ["fan", "bearing"])
+def test_an_explanation_is_given_when_asked_for(client: TestClient, model: str) -> None:
+    plain = post(client, FAULTY, model).json()
+    response = client.post(
+        "/predict-anomaly",
+        files={"file": FAULTY},
+        params={"model_name": model, "explain": "true"},
+    )
+    assert response.status_code == 200
+    body = response.json()
+    assert "explanation" not in plain
+    assert list(body) == [*plain, "explanation"]
+    assert body["prediction"] == plain["prediction"]
+    assert Explanation.model_validate(body["explanation"]).summary
+    assert list(body["explanation"]) == list(Explanation.model_fields)
+    assert bool(body["explanation"]["bands"]) is (model == "fan")
+
+
+def test_the_schema_tells_of_explanations(client: TestClient) -> None:
+    schema = client.get("/openapi.json").json()
+    parameters = schema["paths"]["/predict-anomaly"]["post"]["parameters"]
+    assert {"model_name", "explain"} == {parameter["name"] for parameter in parameters}
+    prediction = schema["components"]["schemas"]["Prediction"]
+    assert "explanation" in prediction["properties"]
+    assert "explanation" not in prediction["required"]
+    assert "share" in schema["components"]["schemas"]["BandEvidence"]["properties"]
+
+
+def test_an_explanation_is_wanted_or_not(client: TestClient) -> None:
+    response = client.post(
+        "/predict-anomaly", files={"file": NORMAL}, params={"explain": "perhaps"}
+    )
+    failed(response, 422, "InvalidRequest", "explain")
 
 
 def test_two_names_of_a_model_are_refused(client: TestClient) -> None:
@@ -196,7 +232,7 @@ def test_a_long_recording_is_answered_413(
 def test_a_defect_never_shows_its_traceback(
     client: TestClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def defect(*_: object) -> None:
+    def defect(*_: object, **__: object) -> None:
         raise ZeroDivisionError("the secret of the house")
 
     monkeypatch.setattr(pipeline, "predict", defect)

@@ -220,3 +220,49 @@ def test_nothing_needs_the_compiler_of_numba() -> None:
     )
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) == len(extractor("default", RATE).names)
+
+
+class TestBands:
+    """Which frequencies a feature listens to."""
+
+    EXTRACT = extractor("default", RATE)
+
+    @pytest.mark.parametrize("hz", [150, 440, 1000, 3100, 7000])
+    def test_the_loudest_level_of_a_tone_is_that_of_a_band_with_its_frequency(
+        self, hz: int
+    ) -> None:
+        levels = self.EXTRACT.levels
+        loudest = levels[self.EXTRACT(sine(hz, 2))[levels].argmax()]
+        low, high = self.EXTRACT.bands[loudest]
+        assert low < hz < high
+
+    @pytest.mark.parametrize(
+        ("name", "low", "high"),
+        [
+            ("contrast_0_std", 0, 200),
+            ("contrast_3_mean", 800, 1600),
+            ("contrast_6_mean", 6400, 8000),
+            ("log_mel_39_std", 7020, 8000),
+            ("modulation_0_0.5_1_hz", 50, 311),
+        ],
+    )
+    def test_by_hand(self, name: str, low: float, high: float) -> None:
+        band = self.EXTRACT.bands[self.EXTRACT.names.index(name)]
+        np.testing.assert_allclose(band, (low, high), rtol=0, atol=0.6)
+
+    def test_other_features_have_none(self) -> None:
+        with_band = {
+            name.split("_")[0]
+            for name, low in zip(self.EXTRACT.names, self.EXTRACT.bands[:, 0], strict=True)
+            if not np.isnan(low)
+        }
+        assert with_band == {"log", "contrast", "modulation"}
+        share = self.EXTRACT.names.index("modulation_share_1_2_hz")
+        assert np.isnan(self.EXTRACT.bands[share]).all()
+
+    def test_the_effect_of_the_levels_is_what_the_features_are_made_by(self) -> None:
+        values = self.EXTRACT(fan(5, faulty=True, duration_s=1))
+        sums = np.flatnonzero(self.EXTRACT.level_effect.any(axis=0))
+        assert len(sums) == len(self.EXTRACT.levels) + 20
+        made = values[self.EXTRACT.levels] @ self.EXTRACT.level_effect[:, sums]
+        np.testing.assert_allclose(made, values[sums], rtol=0, atol=1e-3)

@@ -15,7 +15,17 @@ from sklearn.ensemble import IsolationForest
 from sklearn.preprocessing import LabelEncoder, StandardScaler
 from sklearn.svm import SVC
 
-from tests.making import CALIBRATION, LABELS, bayes, classifier, detector, dumped, encoded, features
+from tests.making import (
+    CALIBRATION,
+    LABELS,
+    bayes,
+    classifier,
+    detector,
+    dumped,
+    encoded,
+    features,
+    probabilities,
+)
 from workbench.synthesis import fan
 
 NAMES = extractor("default", 16000).names
@@ -38,7 +48,7 @@ def refusal(fields: dict[str, Any] | None = None, **made: Any) -> str:
 
 def score(model: Model) -> float:
     """The probability that a faulty fan is faulty."""
-    [row] = model.probabilities([FAULTY])
+    [row] = probabilities(model, [FAULTY])
     return float(row[model.predictor.classes.index("faulty")])
 
 
@@ -49,7 +59,7 @@ class TestSteps:
         scaler, estimator = classifier()
         model = model_of(model=estimator, scaler=scaler)
         expected = estimator.predict_proba(scaler.transform(model.extractor(FAULTY)[None]))
-        np.testing.assert_allclose(model.probabilities([FAULTY]), expected, rtol=1e-6)
+        np.testing.assert_allclose(probabilities(model, [FAULTY]), expected, rtol=1e-6)
         assert model.predictor.classes == ("faulty", "normal")
         assert score(model) > 0.9
 
@@ -91,11 +101,11 @@ class TestSteps:
         scaler, estimator = classifier()
         windows = [fan(seed, faulty=False, duration_s=1) for seed in range(60, 63)]
         model = model_of(model=estimator, scaler=scaler)
-        rows = model.probabilities(windows)
+        rows = probabilities(model, windows)
         assert rows.shape == (3, 2)
         np.testing.assert_allclose(rows.sum(axis=1), 1, rtol=0, atol=1e-12)
         for window, row in zip(windows, rows, strict=True):
-            np.testing.assert_allclose(model.probabilities([window])[0], row, rtol=0, atol=1e-9)
+            np.testing.assert_allclose(probabilities(model, [window])[0], row, rtol=0, atol=1e-9)
 
 
 class TestClassifier:
@@ -136,7 +146,7 @@ class TestDetector:
         estimator.fit(scaler.transform(features()[:6].astype(np.float64)))
         calibration = {"shape": 4.0, "scale": 0.1} if "Forest" in str(estimator) else CALIBRATION
         model = model_of({**OUTLIER, "calibration": calibration}, model=estimator, scaler=scaler)
-        sound, strange = model.probabilities([fan(3, faulty=False, duration_s=1), FAULTY])
+        sound, strange = probabilities(model, [fan(3, faulty=False, duration_s=1), FAULTY])
         assert strange[1] > sound[1] + 0.05
         np.testing.assert_allclose([sum(sound), sum(strange)], 1, rtol=0, atol=1e-12)
         assert model.predictor.classes == ("normal", "anomaly")

@@ -26,6 +26,7 @@ from tests.making import (
     configured,
     dumped,
     encoded,
+    probabilities,
     saved,
     saved_classifier,
 )
@@ -43,7 +44,7 @@ def registry_of(config: Path | str, store: Watched | None = None, **settings: An
 
 
 def verdict(model: Model) -> str:
-    [row] = model.probabilities([FAULTY])
+    [row] = probabilities(model, [FAULTY])
     return model.predictor.classes[int(row.argmax())]
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -106,6 +107,24 @@ def test_predict_with_another_model_and_models_file(trained: Path, mixed: Path) 
     arguments = ("--model", "bearing", "--models", trained, "--json")
     (found,) = read(run("predict", mixed / "b" / "faulty.wav", *arguments))
     assert (found["model_name"], found["prediction"]) == ("bearing", "faulty")
+
+
+def test_predict_explains_below_the_table(configured: Path, mixed: Path) -> None:
+    result = run("predict", mixed / "a-normal.wav", mixed / "b" / "faulty.wav", "--explain")
+    assert result.exit_code == 0
+    table, normal, faulty = result.stdout.split("\n\n")
+    assert "than normal" not in table
+    assert "a-normal.wav" in normal
+    assert "faulty.wav" in faulty
+    assert re.search(r"^ +\+\d+\.\d sd  Louder than normal between ", faulty, re.MULTILINE)
+
+
+def test_predict_explains_in_json(configured: Path, mixed: Path) -> None:
+    faulty = mixed / "b" / "faulty.wav"
+    (plain,) = read(run("predict", faulty, "--json"))
+    (found,) = read(run("predict", faulty, "--explain", "--json"))
+    assert list(found) == [*plain, "explanation"]
+    assert found["explanation"]["bands"][0]["says"].startswith("Louder than normal")
 
 
 def test_an_anomaly_can_fail_a_script(configured: Path, mixed: Path) -> None:

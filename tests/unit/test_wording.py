@@ -1,0 +1,78 @@
+"""What is said of features is true of them, and reads as a sentence."""
+
+import pytest
+from audio_anomaly.features import extractor
+from audio_anomaly.wording import FAMILIES, FEATURES, NUMBER, between, comparison, family
+
+EXTRACTOR = extractor("default", 16000)
+
+
+def test_there_are_words_for_every_feature_and_none_besides() -> None:
+    assert {NUMBER.sub("#", name) for name in EXTRACTOR.names} == set(FEATURES)
+
+
+def test_the_families_are_those_of_the_extractor() -> None:
+    assert set(FAMILIES) < set(EXTRACTOR.families)
+    assert family("contrast") == "strength of tones over noise"
+    assert family("rhythm") == "rhythm"
+
+
+@pytest.mark.parametrize("name", EXTRACTOR.names)
+def test_more_and_less_are_different_sentences(name: str) -> None:
+    more, less = (comparison(name, larger, "normal") for larger in (True, False))
+    assert more != less
+    for sentence in (more, less):
+        assert sentence[0].isupper()
+        assert sentence.endswith(" than normal")
+        assert "{" not in sentence
+
+
+@pytest.mark.parametrize(
+    ("name", "more", "band", "sentence"),
+    [
+        ("log_mel_26_mean", True, (2849, 3300), "Louder than normal between 2.8 and 3.3 kHz"),
+        ("log_mel_0_mean", False, (50, 145), "Quieter than normal between 50 and 140 Hz"),
+        (
+            "contrast_0_mean",
+            True,
+            (0, 200),
+            "Tones stand out from the noise more than normal below 200 Hz",
+        ),
+        (
+            "modulation_3_0.5_1_hz",
+            False,
+            (837, 1372),
+            "Swings in loudness, 0.5 to 1 times a second, are weaker than normal"
+            " between 840 Hz and 1.4 kHz",
+        ),
+        (
+            "energy_over_peak_mean",
+            False,
+            None,
+            "More of the sound lies in a single tone than normal",
+        ),
+        (
+            "active_share_30_db",
+            False,
+            None,
+            "Less of the time lies within 30 dB of the peak than normal",
+        ),
+        ("bearing_wear", True, None, "bearing_wear is higher than normal"),
+    ],
+)
+def test_by_hand(name: str, more: bool, band: tuple[float, float] | None, sentence: str) -> None:
+    assert comparison(name, more, "normal", band) == sentence
+
+
+@pytest.mark.parametrize(
+    ("low_hz", "high_hz", "words"),
+    [
+        (0, 100, "below 100 Hz"),
+        (96, 145.2, "between 100 and 150 Hz"),
+        (900, 997, "between 900 Hz and 1 kHz"),
+        (6400, 8000, "between 6.4 and 8 kHz"),
+        (10000, 22050, "between 10 and 22 kHz"),
+    ],
+)
+def test_bands(low_hz: float, high_hz: float, words: str) -> None:
+    assert between(low_hz, high_hz) == words
