@@ -246,8 +246,8 @@ def _band(
     probability_change: float | None = None,
 ) -> BandEvidence:
     return BandEvidence(
-        low_hz=region.low_hz,
-        high_hz=region.high_hz,
+        low_hz=round(region.low_hz, 1),
+        high_hz=round(region.high_hz, 1),
         says=says,
         level_db=region.level_db,
         deviation=region.deviation,
