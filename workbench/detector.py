@@ -14,7 +14,7 @@ from workbench.recipes import FeatureChoice, Fitted
 from workbench.recordings import FolderError
 
 KNOCKED_COPIES = 1
-FAMILY_EXPONENT = 0.25
+FAMILY_EXPONENT = 0.2
 OUTLIER_SHARE = 0.1
 MOST_KERNELS = 4000
 DEVIATION_FLOOR = 0.3
@@ -41,10 +41,13 @@ def fit_detector(rows: Rows, choice: FeatureChoice, threshold: float) -> Fitted:
 
 def _fit_kernels(rows: Rows, choice: FeatureChoice) -> tuple[Pipeline, OneClassSVM, float]:
     """Scaler, detector, and the raw score of the most normal row that it was fitted to."""
-    values = rows.values[:, choice.kept].astype(np.float64)
-    # Time and size grow with every kernel; thousands of recordings say no more than some.
-    values = values[:: -(-len(values) // MOST_KERNELS)]
-    scaler = _fit_balance(values, choice.sizes)
+    values, copy = rows.values[:, choice.kept].astype(np.float64), rows.copy
+    # Time and size grow with every kernel; thousands of rows say no more than some of them.
+    if len(values) > MOST_KERNELS:
+        some = np.random.default_rng(0).choice(len(values), MOST_KERNELS, replace=False)
+        values, copy = values[some], copy[some]
+    # What is usual is told by the recordings as they are, also to whoever asks for reasons.
+    scaler = _fit_balance(values[~copy], choice.sizes)
     balanced = scaler.transform(values)
     # Where nothing varies, gamma="scale" would divide by zero.
     gamma = "scale" if balanced.var() > 0 else 1.0

@@ -9,15 +9,16 @@ more than the rows do.
 
 import math
 from collections import Counter
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
 from audio_anomaly import wording
 from audio_anomaly.comparison import Comparison, Indices, Region
 from audio_anomaly.descriptors import Array
-from audio_anomaly.model import ANOMALY, Floats, Model, SklearnOutlier
+from audio_anomaly.model import Floats, Model, SklearnOutlier
 from audio_anomaly.schemas import (
+    ANOMALY,
     BandEvidence,
     Explanation,
     FeatureEvidence,
@@ -36,6 +37,9 @@ NOTABLE = 3.0
 
 NOTABLE_ODDS = 0.1
 """Change of log-odds from which a part of a classifier's features is named: odds by a tenth."""
+
+NOTABLE_CHANGE = 0.001
+"""Change of probability from which it can be seen in the digits that are said."""
 
 TRIED_BANDS, WORTH_TRYING = 4, 0.5
 """Bands whose part in a classifier's verdict is tried, and the deviation from which they are."""
@@ -60,10 +64,10 @@ class Inquiry(Protocol):
 
     rows: Array
 
-    def answer(self, scaled: Floats, judged: Floats, prediction: Prediction) -> Explanation:
+    def answer(self, judged: Floats, prediction: Prediction) -> Explanation:
         """What carried `prediction`.
 
-        scaled : `rows` as the predictor took them; judged : the probabilities it gave them
+        judged : the probabilities that the predictor gave to `rows`
         """
         ...
 
@@ -85,13 +89,13 @@ class DetectorInquiry:
         self.model = model
         self.rows = rows
 
-    def answer(self, scaled: Floats, judged: Floats, prediction: Prediction) -> Explanation:
+    def answer(self, judged: Floats, prediction: Prediction) -> Explanation:
         strangest = int(judged[:, self.model.predictor.classes.index(ANOMALY)].argmax())
         window = prediction.windows[strangest] if prediction.windows else None
         comparison = Comparison.of(self.model, self.rows[strangest])
         if comparison is None:
             return _explanation([NOTHING_KNOWN], [], window)
-        evidence = self._evidence(comparison, _shares(self.model, scaled[strangest]))
+        evidence = self._evidence(comparison)
         said = _said(evidence)
         if evidence and not prediction.is_anomaly:
             said.insert(0, "All in all within the spread of normal recordings. What differs most:")
@@ -101,14 +105,15 @@ class DetectorInquiry:
                 said.append("Many small deviations together make the score.")
         return _explanation(said, evidence, window)
 
-    def _evidence(self, comparison: Comparison, shares: Floats | None) -> list[Evidence]:
-        found: list[Evidence] = []
-        for index in _notable(comparison):
-            says = comparison.says(index, "normal")
-            found.append(_feature(comparison, index, says, share=_sum(shares, [index])))
-        for region in comparison.regions(MOST_BANDS, NOTABLE):
-            share = _sum(shares, comparison.levels[region.bands])
-            found.append(_band(region, _heard(region, "normal"), share=share))
+    def _evidence(self, comparison: Comparison) -> list[Evidence]:
+        found: list[Evidence] = [
+            _feature(comparison, index, comparison.says(index, "normal"))
+            for index in _notable(comparison)
+        ]
+        found += [
+            _band(region, _heard(region, "normal"))
+            for region in comparison.regions(MOST_BANDS, NOTABLE)
+        ]
         return sorted(found, key=lambda evidence: -abs(evidence.deviation))
 
 
@@ -134,7 +139,7 @@ class ClassifierInquiry:
             average = [self.comparison.value] if len(rows) > 1 else []
             self.rows = np.vstack([rows, *average, *variants])
 
-    def answer(self, _scaled: Floats, judged: Floats, prediction: Prediction) -> Explanation:
+    def answer(self, judged: Floats, prediction: Prediction) -> Explanation:
         comparison = self.comparison
         if comparison is None:
             return _explanation([NOTHING_KNOWN], [], None)
@@ -147,7 +152,7 @@ class ClassifierInquiry:
         evidence = [
             _without(comparison, part, whole, probability)
             for effect, part, probability in ranked
-            if effect >= NOTABLE_ODDS
+            if effect >= NOTABLE_ODDS and abs(whole - probability) >= NOTABLE_CHANGE
         ]
         return _explanation(_said(evidence) or [NONE_ALONE], evidence, None)
 
@@ -171,23 +176,6 @@ def _notable(comparison: Comparison) -> list[int]:
             things.add(thing)
             families[family] += 1
     return found
-
-
-def _shares(model: Model, scaled: Floats) -> Floats | None:
-    """Each feature's part of a Mahalanobis distance; they sum to 1.
-
-    None for another detector, and where the scaler mixes features.
-    """
-    estimator = model.predictor.estimator
-    if not (hasattr(estimator, "location_") and hasattr(estimator, "get_precision")):
-        return None
-    offset = scaled - estimator.location_
-    parts: Floats = offset * (estimator.get_precision() @ offset)
-    return parts / parts.sum() if len(parts) == len(model.kept) and parts.sum() > 0 else None
-
-
-def _sum(shares: Floats | None, indices: Any) -> float | None:
-    return None if shares is None else float(shares[indices].sum())
 
 
 def _without(
@@ -224,7 +212,6 @@ def _feature(
     comparison: Comparison,
     index: int,
     says: str,
-    share: float | None = None,
     probability_change: float | None = None,
 ) -> FeatureEvidence:
     return FeatureEvidence(
@@ -234,7 +221,6 @@ def _feature(
         value=float(comparison.value[index]),
         usual=float(comparison.usual.mean[index]),
         deviation=float(comparison.deviation[index]),
-        share=share,
         probability_change=probability_change,
     )
 
@@ -242,7 +228,6 @@ def _feature(
 def _band(
     region: Region,
     says: str,
-    share: float | None = None,
     probability_change: float | None = None,
 ) -> BandEvidence:
     return BandEvidence(
@@ -251,7 +236,6 @@ def _band(
         says=says,
         level_db=region.level_db,
         deviation=region.deviation,
-        share=share,
         probability_change=probability_change,
     )
 

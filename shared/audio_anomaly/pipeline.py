@@ -43,9 +43,8 @@ def predict(
     starts, size = split(len(waveform), model.window_s or DEFAULT_WINDOW_S, model.sample_rate)
     rows = model.features([waveform[start : start + size] for start in starts])
     inquiry = _inquiry(model, rows) if explain else None
-    scaled = model.scaled(rows if inquiry is None else inquiry.rows)
     predictor = model.predictor
-    judged = predictor.probabilities(scaled)
+    judged = predictor.probabilities(model.scaled(rows if inquiry is None else inquiry.rows))
     probabilities = judged[: len(rows)]
     whole = predictor.combine(probabilities) if len(rows) > 1 else probabilities[0]
     prediction, score, is_anomaly = verdict(whole, predictor)
@@ -65,7 +64,7 @@ def predict(
     )
     if inquiry is None:
         return found
-    why = inquiry.answer(scaled, judged, found)
+    why = inquiry.answer(judged, found)
     latency_ms = 1000 * (time.perf_counter() - started)
     return found.model_copy(update={"explanation": why, "latency_ms": latency_ms})
 

@@ -105,9 +105,6 @@ class FeatureEvidence(Schema):
     deviation: float = Field(
         description="value over usual, in standard deviations of those recordings"
     )
-    share: float | None = Field(
-        description="of a Mahalanobis detector's distance, of which all features have 1 together"
-    )
     probability_change: float | None = Field(
         description="of a classifier's prediction: its probability less what that would be, were"
         " the whole family as in the average recording"
@@ -124,7 +121,6 @@ class BandEvidence(Schema):
         description="how much louder than usual, compared with the other frequencies"
     )
     deviation: float = Field(description="the same in standard deviations, at its largest")
-    share: float | None = Field(description="as of a feature")
     probability_change: float | None = Field(description="as of a feature, for the band")
 
 

@@ -132,7 +132,7 @@ def test_the_schema_tells_of_explanations(client: TestClient) -> None:
     prediction = schema["components"]["schemas"]["Prediction"]
     assert "explanation" in prediction["properties"]
     assert "explanation" not in prediction["required"]
-    assert "share" in schema["components"]["schemas"]["BandEvidence"]["properties"]
+    assert "level_db" in schema["components"]["schemas"]["BandEvidence"]["properties"]
 
 
 def test_an_explanation_is_wanted_or_not(client: TestClient) -> None:

@@ -132,19 +132,6 @@ class TestDetector:
             assert feature.deviation == pytest.approx(expected, rel=1e-3)
             assert feature.usual == pytest.approx(mean, rel=1e-6)
 
-    def test_the_shares_are_those_of_the_distance(self, detector: Model) -> None:
-        sound = with_tone(fan(704, faulty=False, duration_s=2), 3100, -10)
-        _, explanation = explained(sound, detector)
-        estimator = detector.predictor.estimator
-        offset = detector.scaled(detector.features([sound]))[0] - estimator.location_
-        distance = offset @ estimator.precision_ @ offset
-        names = [detector.extractor.names[index] for index in detector.kept]
-        for feature in explanation.features:
-            part = offset[names.index(feature.name)]
-            expected = part * (estimator.precision_[names.index(feature.name)] @ offset)
-            assert feature.share == pytest.approx(expected / distance, rel=1e-3, abs=1e-5)
-        assert sum(each.share or 0 for each in [*explanation.features, *explanation.bands]) < 1.01
-
     def test_a_normal_recording_is_not_made_strange(self, detector: Model) -> None:
         for seed in range(710, 716):
             prediction, explanation = explained(fan(seed, faulty=False, duration_s=2), detector)
@@ -219,7 +206,6 @@ class TestClassifier:
             expected = prediction.probability - without
             assert feature.probability_change == pytest.approx(expected, abs=1e-6)
             assert f"{without:.3f} instead of {prediction.probability:.3f}" in feature.says
-            assert feature.share is None
 
     def test_a_classifier_that_is_sure_of_itself_anyhow_says_so(self, classifier: Model) -> None:
         prediction, explanation = explained(fan(730, faulty=True, duration_s=2), classifier)
@@ -259,14 +245,6 @@ class TestWhatIsUsual:
         )
         _, explanation = explained(self.SOUND, made)
         assert explanation.bands[0].low_hz < 3000 < explanation.bands[0].high_hz
-        assert all(feature.share is None for feature in explanation.features)
-
-    def test_features_that_are_mixed_have_no_share(self) -> None:
-        scaler = make_pipeline(StandardScaler(), PCA(4)).fit(NORMAL_ROWS)
-        estimator = EmpiricalCovariance().fit(scaler.transform(NORMAL_ROWS))
-        _, explanation = explained(self.SOUND, model_of(OUTLIER, model=estimator, scaler=scaler))
-        assert explanation.features
-        assert all(feature.share is None for feature in explanation.features)
 
     @pytest.mark.parametrize("scaler", [MinMaxScaler(), RobustScaler(), PCA(4), None])
     def test_where_nothing_is_known_that_is_said(self, scaler: Any) -> None:

@@ -33,7 +33,7 @@ def test_an_entry_survives_being_written_and_read() -> None:
         "window_s": 10.0,
         "threshold": 0.9,
         "normal_label": "normal",
-        "calibration": {"shape": 2.0, "scale": 3.0, "loc": 0.5},
+        "calibration": {"shape": 2.0, "scale": 3.0, "loc": 0.5, "log": True},
         "classes": ["normal", "faulty"],
         "version": "2026-11-23",
         "sklearn_version": "1.9.1",
