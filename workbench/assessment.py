@@ -1,6 +1,7 @@
 """`audio-anomaly evaluate`: what is measured on which recordings, and what to beware of."""
 
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -8,93 +9,216 @@ import numpy as np
 from audio_anomaly import runtime
 from audio_anomaly.model import Floats, Model
 from audio_anomaly.schemas import ANOMALY, NORMAL
+from threadpoolctl import threadpool_limits
 
 from workbench import dataset, evaluation, report, training
 from workbench.dataset import Listening, Rows
 from workbench.evaluation import ClassifierResult, DetectorResult
 from workbench.recordings import FolderError, Labelled, class_folders, labelled, unlabelled
-from workbench.training import Plan, Progress
+from workbench.report import Report, Result
+from workbench.robustness import AS_RECORDED
+from workbench.training import Material, Plan, Progress
+
+MP3_FILES = 10
+"""Files of which the bit rate is measured."""
 
 
 @dataclass(frozen=True)
 class Assessment:
-    """Figures for scripts, a text for people, and what to beware of."""
+    """Figures for scripts, and a report for people."""
 
     metrics: dict[str, Any]
-    text: str
-    warnings: list[str] = field(default_factory=list)
+    report: Report
+
+    @property
+    def text(self) -> str:
+        return report.text(self.report)
 
 
-def of_recipe(plan: Plan, progress: Progress) -> Assessment:
-    """The training recipe, by cross-validation on a folder, or on one folder per machine."""
-    machines = machine_folders(plan.folder)
-    if not machines:
-        result = training.cross_validate(plan, training.listen(plan, progress), progress)
-        return _told(f"The recipe on {plan.folder}", result)
-    results = {}
+type Trial = Callable[[str, Callable[[], Any]], dict[str, Result]]
+"""Results under a condition of robustness.TITLES: one called "", or one for each detector.
+
+The second argument is called after each recording that is listened to again.
+"""
+
+
+def of_recipe(plan: Plan, progress: Progress, conditions: Sequence[str] = ()) -> Assessment:
+    """The training recipe, by cross-validation on a folder, or on one folder per machine.
+
+    conditions : of robustness.CONDITIONS; the same models are tested again under each
+    """
+    if machines := machine_folders(plan.folder):
+        return _of_machines(plan, machines, progress, conditions)
+    material = training.listen(plan, progress)
+    models = training.fit_folds(plan, material, progress)
+
+    def trial(condition: str, advance: Callable[[], Any]) -> dict[str, Result]:
+        return {"": training.evaluate(plan, models, material.under(condition, advance))}
+
+    written = Report(
+        title=f"The recipe on {training.folder_name(plan)}",
+        method=training.METHODS[material.is_classifier],
+        facts=training.facts(plan, material),
+        results=trial(AS_RECORDED, _silent),
+    )
+    return _assessed(written, trial, _recordings_of(material), conditions, progress)
+
+
+def _of_machines(
+    plan: Plan, machines: list[Path], progress: Progress, conditions: Sequence[str]
+) -> Assessment:
+    plans, materials, models = {}, {}, {}
     for machine in machines:
-        anomalies = next(
-            (p for p in (machine / "abnormal", machine / "anomaly") if p.is_dir()), None
-        )
-        if anomalies is None:
-            raise FolderError(f"{machine} has a folder 'normal' but none called 'abnormal'")
-        own = replace(plan, folder=machine / "normal", anomalies=anomalies)
-        result = training.cross_validate(own, training.listen(own, progress), progress)
-        if isinstance(result, DetectorResult):
-            results[machine.name] = result
-    return _told_many(f"A detector for each machine of {plan.folder}", results)
+        name = machine.name
+        plans[name] = replace(plan, folder=machine / NORMAL, anomalies=_anomalies(machine))
+        materials[name] = training.listen(plans[name], progress)
+        models[name] = training.fit_folds(plans[name], materials[name], progress)
+
+    def trial(condition: str, advance: Callable[[], Any]) -> dict[str, Result]:
+        return {
+            name: training.evaluate(plans[name], models[name], material.under(condition, advance))
+            for name, material in materials.items()
+        }
+
+    written = Report(
+        title=f"A detector for each machine of {training.folder_name(plan)}",
+        method=training.METHODS[False],
+        facts=[
+            (f"{name}: {question.lower()}", answer)
+            for name, material in materials.items()
+            for question, answer in training.facts(plans[name], material)
+        ],
+        results=trial(AS_RECORDED, _silent),
+    )
+    recordings = [r for material in materials.values() for r in _recordings_of(material)]
+    return _assessed(written, trial, recordings, conditions, progress)
 
 
-def of_each_class(plan: Plan, progress: Progress) -> Assessment:
+def of_each_class(plan: Plan, progress: Progress, conditions: Sequence[str] = ()) -> Assessment:
     """Detectors that each take one class of a folder as normal, all others as anomalies."""
     material = training.listen(plan, progress, for_detectors=True)
     if not material.is_classifier:
         raise FolderError(f"{plan.folder} has no folder per class")
-    results = evaluation.one_versus_rest(material.rows, material.choice, plan.threshold, progress)
-    return _told_many(f"Each class of {plan.folder} as the normal one", results)
+    choice, threshold = material.choice, plan.threshold
+    with threadpool_limits(1):
+        models = evaluation.fit_one_versus_rest(material.rows, choice, threshold, progress)
+
+    def trial(condition: str, advance: Callable[[], Any]) -> dict[str, Result]:
+        rows = material.under(condition, advance).rows
+        return dict(evaluation.evaluate_one_versus_rest(models, rows, choice, threshold))
+
+    written = Report(
+        title=f"Each class of {training.folder_name(plan)} as the normal one",
+        method="For each class a detector learned its recordings as normal, and judged a fold"
+        " that it had not heard, the other classes as anomalies.",
+        facts=training.facts(plan, replace(material, is_classifier=False)),
+        results=trial(AS_RECORDED, _silent),
+    )
+    return _assessed(written, trial, _recordings_of(material), conditions, progress)
 
 
-def of_model(plan: Plan, progress: Progress) -> Assessment:
+def of_model(plan: Plan, progress: Progress, conditions: Sequence[str] = ()) -> Assessment:
     """A finished model as it is, on a folder of recordings."""
     model = runtime.registry().get(plan.name)
     recordings = _recordings(plan, model)
     listening = Listening(model.sample_rate, model.window_s)
-    advance = progress("Listening to the recordings", len(recordings))
-    rows = dataset.rows_of(recordings, listening, advance)
-    probabilities = _probabilities(model, rows)
-    labels = np.array([recording.label for recording in recordings])
-    title = f"Model {model.name} {model.version} on {plan.folder}"
+
+    def trial(condition: str, advance: Callable[[], Any]) -> dict[str, Result]:
+        heard = listening if condition == AS_RECORDED else listening.under(condition)
+        return {"": _judged(plan, model, dataset.rows_of(recordings, heard, advance))}
+
     heard = training.heard_in_training(plan.models, model.name, recordings)
     warnings = [
         f"{heard} of the {len(recordings)} recordings were trained on; what is said of them is no"
         " measure of what the model does with others"
     ]
-    classes = model.predictor.classes
-    if classes == (NORMAL, ANOMALY):
-        scores, is_normal = probabilities[:, 1], labels == NORMAL
-        if not is_normal.any():
-            raise FolderError(f"{plan.folder} holds no normal recordings")
-        normal, strange = scores[is_normal], scores[~is_normal]
-        splits = [evaluation.aucs(normal, strange)] if len(strange) else []
-        threshold = model.predictor.threshold or 0
-        result: ClassifierResult | DetectorResult = DetectorResult(
-            threshold, normal, strange, splits, len(normal), len(strange)
-        )
-    else:
-        if strangers := sorted(set(labels.tolist()) - set(classes)):
-            raise FolderError(
-                f"{plan.folder} has classes that the model does not know: {', '.join(strangers)};"
-                f" it knows {', '.join(classes)}"
-            )
-        folds = np.full(len(labels), "all")
-        result = ClassifierResult(classes, labels, probabilities, folds, rows.names)
-    told = _told(title, result)
-    return replace(told, warnings=warnings if heard else [])
+    written = Report(
+        title=f"Model {model.name} {model.version} on {training.folder_name(plan)}",
+        method="Each recording was judged by the finished model.",
+        facts=[
+            ("Recordings", training.amount(dataset.survey(recordings))),
+            ("Model", f"{model.name}, version {model.version}"),
+            ("Classes", ", ".join(model.predictor.classes)),
+            ("Listens at", f"{model.sample_rate / 1000:g} kHz"),
+        ],
+        results=trial(AS_RECORDED, progress("Listening to the recordings", len(recordings))),
+        warnings=warnings if heard else [],
+    )
+    return _assessed(written, trial, recordings, conditions, progress)
 
 
 def machine_folders(folder: Path) -> list[Path]:
     """Subfolders that each hold a folder called `normal`, as MIMII and DCASE lay them out."""
     return [path for path in class_folders(folder) if (path / NORMAL).is_dir()]
+
+
+def _assessed(
+    written: Report,
+    trial: Trial,
+    recordings: Sequence[Labelled],
+    conditions: Sequence[str],
+    progress: Progress,
+) -> Assessment:
+    """With the figures of every condition, where there are any."""
+    metrics = _metrics(written.results)
+    if not conditions:
+        return Assessment(metrics, written)
+    advance = progress("Listening to altered recordings", len(conditions) * len(recordings))
+    found = {AS_RECORDED: _figures(written.results)}
+    for condition in conditions:
+        found[condition] = _figures(trial(condition, advance))
+    if "mp3_64_kbps" in found:
+        found["mp3_64_kbps"]["kbit_per_s"] = _mp3_kbps(recordings[:MP3_FILES])
+    return Assessment(metrics | {"robustness": found}, replace(written, robustness=found))
+
+
+def _metrics(results: dict[str, Result]) -> dict[str, Any]:
+    if "" not in results:
+        return evaluation.summary(report.detectors(results))
+    result = results[""]
+    metrics = result.metrics()
+    if isinstance(result, ClassifierResult):
+        metrics |= {"classes": list(result.classes), "confusion": result.confusion.tolist()}
+    return metrics
+
+
+def _figures(results: dict[str, Result]) -> dict[str, float]:
+    """Those of `_metrics` that a table has a column for."""
+    return {k: value for k, value in _metrics(results).items() if k in report.COLUMNS}
+
+
+def _mp3_kbps(recordings: Sequence[Labelled]) -> float:
+    """What MP3 files of the recordings hold per second of sound, headers included."""
+    files = [dataset.altered_file(r.path, "mp3_64_kbps", [0]) for r in recordings]
+    seconds = sum(dataset.survey(recordings).durations_s)
+    return round(8 * sum(map(len, files)) / seconds / 1000, 1)
+
+
+def _judged(plan: Plan, model: Model, rows: Rows) -> Result:
+    probabilities = _probabilities(model, rows)
+    labels = np.array([recording.label for recording in rows.recordings])
+    classes = model.predictor.classes
+    if classes != (NORMAL, ANOMALY):
+        if strangers := sorted(set(labels.tolist()) - set(classes)):
+            raise FolderError(
+                f"{plan.folder} has classes that the model does not know: {', '.join(strangers)};"
+                f" it knows {', '.join(classes)}"
+            )
+        return ClassifierResult(
+            classes, labels, probabilities, np.full(len(labels), "all"), rows.paths
+        )
+    scores, is_normal = probabilities[:, 1], labels == NORMAL
+    if not is_normal.any():
+        raise FolderError(f"{plan.folder} holds no normal recordings")
+    normal, strange = scores[is_normal], scores[~is_normal]
+    return DetectorResult(
+        threshold=model.predictor.threshold or 0,
+        normal=normal,
+        anomaly=strange,
+        normal_paths=[r.path for r in rows.recordings if r.label == NORMAL],
+        anomaly_paths=[r.path for r in rows.recordings if r.label != NORMAL],
+        splits=[evaluation.aucs(normal, strange)] if len(strange) else [],
+    )
 
 
 def _recordings(plan: Plan, model: Model) -> list[Labelled]:
@@ -106,32 +230,22 @@ def _recordings(plan: Plan, model: Model) -> list[Labelled]:
     return unlabelled(plan.folder, NORMAL, plan.group_pattern) + strange
 
 
+def _recordings_of(material: Material) -> list[Labelled]:
+    strange = material.anomaly.recordings if material.anomaly else ()
+    return [*material.rows.recordings, *strange]
+
+
+def _anomalies(machine: Path) -> Path:
+    for name in ("abnormal", "anomaly"):
+        if (machine / name).is_dir():
+            return machine / name
+    raise FolderError(f"{machine} has a folder 'normal' but none called 'abnormal'")
+
+
 def _probabilities(model: Model, rows: Rows) -> Floats:
     kept = rows.values[:, model.kept]
     scaled: Any = kept if model.scaler is None else model.scaler.transform(kept)
     return evaluation.combined(model.predictor, scaled, rows)[1]
 
 
-def _told(title: str, result: ClassifierResult | DetectorResult) -> Assessment:
-    metrics = result.metrics()
-    if isinstance(result, ClassifierResult):
-        metrics |= {"classes": list(result.classes), "confusion": result.confusion.tolist()}
-    return Assessment(metrics, report.describe(title, result))
-
-
-def _told_many(title: str, results: dict[str, DetectorResult]) -> Assessment:
-    found = evaluation.summary(results)
-    width = max(map(len, results))
-    lines = [title, "=" * len(title), "", f"{'':{width}}   AUC   pAUC  false alarms  detected"]
-    for name, each in [*found["each"].items(), ("mean", found)]:
-        lines.append(
-            f"{name:>{width}}  {each['auc']:.3f}  {each['pauc']:.3f}"
-            f"  {each['false_alarm_rate']:12.1%}  {each['detection_rate']:8.1%}"
-        )
-    lines += [
-        "",
-        f"Harmonic mean of all AUC and pAUC: {found['harmonic_mean']:.3f}",
-        f"Worst: {found['worst']}, AUC {found['worst_auc']:.3f}, pAUC {found['worst_pauc']:.3f}",
-        "",
-    ]
-    return Assessment(found, "\n".join(lines))
+def _silent() -> None: ...

@@ -84,6 +84,14 @@ Threshold = Annotated[
     float,
     typer.Option(min=0, max=1, help="Anomaly score from which a detector calls an anomaly."),
 ]
+Links = Annotated[
+    bool,
+    typer.Option(
+        "--links/--no-links",
+        help="The page leads to the recordings, to listen to them; or names them alone, where it"
+        " is passed on without them.",
+    ),
+]
 
 
 @app.command()
@@ -186,6 +194,7 @@ def train(
     seed: Seed = 0,
     description: Annotated[str, typer.Option(help="One line for people.")] = "",
     version: Annotated[str | None, typer.Option(help="[default: today]")] = None,
+    links: Links = True,
     as_json: Json = False,
 ) -> None:
     """Train a model: its artifacts, its entry in models.json and a report."""
@@ -207,14 +216,16 @@ def train(
             seed=seed,
             description=description,
             version=version,
+            links=links,
         )
         trained = training.train(plan, progress)
     if as_json:
         entry = trained.entry.model_dump(mode="json", exclude_none=True)
         return _print_json({"name": name, "entry": entry, "metrics": trained.result.metrics()})
-    out.print(trained.report, highlight=False, soft_wrap=True)
+    out.print(trained.report, highlight=False, soft_wrap=True, markup=False)
     out.print(
-        f"The model is in {trained.folder}, its entry in {models}; the plots are in report.png.\n"
+        f"The model is in {trained.folder}, its entry in {models}.\n"
+        f"The report, with plots and recordings to listen to: {trained.folder / 'report.html'}\n"
         f"Try it: audio-anomaly predict FILE --model {name} --models {models}",
         highlight=False,
         soft_wrap=True,
@@ -248,11 +259,24 @@ def evaluate(
     threshold: Threshold = 0.9,
     fixed_gain: FixedGain = False,
     seed: Seed = 0,
+    robustness: Annotated[
+        bool,
+        typer.Option(
+            "--robustness",
+            help="Test again with the recordings altered: gain, noise, low-pass, MP3, rates.",
+        ),
+    ] = False,
+    html: Annotated[
+        Path | None,
+        typer.Option(dir_okay=False, help="Write the report, with its plots, to this page too."),
+    ] = None,
+    links: Links = True,
     as_json: Json = False,
 ) -> None:
     """Measure the training recipe by cross-validation, or a finished model with --model."""
     with _faults(as_json), _bars(show=not as_json) as progress:
-        from workbench import assessment, training
+        from workbench import assessment, page, training
+        from workbench.robustness import CONDITIONS
 
         plan = training.Plan(
             folder=folder,
@@ -267,19 +291,24 @@ def evaluate(
             threshold=threshold,
             fixed_gain=fixed_gain,
             seed=seed,
+            links=links,
         )
+        conditions = tuple(CONDITIONS) if robustness else ()
         if model is not None:
-            found = assessment.of_model(plan, progress)
+            found = assessment.of_model(plan, progress, conditions)
         elif each_class_as_normal:
-            found = assessment.of_each_class(plan, progress)
+            found = assessment.of_each_class(plan, progress, conditions)
         else:
-            found = assessment.of_recipe(plan, progress)
+            found = assessment.of_recipe(plan, progress, conditions)
     if as_json:
-        return _print_json(found.metrics)
-    for warning in found.warnings:
-        err.print(f"[yellow]Beware:[/yellow] {warning}")
-    out.print(found.text, highlight=False, soft_wrap=True)
-    return None
+        _print_json(found.metrics)
+    else:
+        for warning in found.report.warnings:
+            err.print(f"[yellow]Beware:[/yellow] {warning}")
+        out.print(found.text, highlight=False, soft_wrap=True, markup=False)
+    if html is not None:
+        with _faults(as_json=False):
+            page.write(found.report, html, links=links)
 
 
 @app.command()

@@ -3,6 +3,7 @@
 import hashlib
 import inspect
 import os
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -19,8 +20,9 @@ from audio_anomaly.features import extractor
 from audio_anomaly.formats import AudioLimits
 from numpy.typing import NDArray
 from platformdirs import user_cache_path
+from threadpoolctl import threadpool_limits
 
-from workbench import augmentation
+from workbench import augmentation, robustness
 from workbench.recordings import FolderError, Labelled, content_sha256
 
 LIMITS = AudioLimits(max_bytes=2_000_000_000, max_duration_s=24 * 3600)
@@ -33,6 +35,7 @@ class Listening:
 
     copies : altered copies of each window, for training only
     alteration : what is done to them, a key of augmentation.ALTERATIONS
+    condition : of robustness.CONDITIONS, that befalls every recording first; None for none
     """
 
     sample_rate: int
@@ -41,9 +44,11 @@ class Listening:
     copies: int = 0
     alteration: str = "varied"
     seed: int = 0
+    condition: str | None = None
 
-    def without_copies(self) -> "Listening":
-        return replace(self, copies=0)
+    def under(self, condition: str) -> "Listening":
+        """The same to altered recordings, without copies."""
+        return replace(self, copies=0, condition=condition)
 
 
 @dataclass(frozen=True)
@@ -62,9 +67,9 @@ class Rows:
     recordings: Sequence[Labelled]
 
     @property
-    def names(self) -> list[str]:
-        """Folder and file name of every recording."""
-        return [f"{r.path.parent.name}/{r.path.name}" for r in self.recordings]
+    def paths(self) -> list[Path]:
+        """Of every recording."""
+        return [recording.path for recording in self.recordings]
 
     @property
     def labels(self) -> NDArray[np.str_]:
@@ -94,16 +99,23 @@ def rows_of(
     advance : called after each recording
     Raises FolderError naming the first recording that cannot be read.
     """
-    jobs = [(recording.path, listening) for recording in recordings]
-    if len(jobs) < PARALLEL_FROM:
-        results = (_rows_of_file(*job) for job in jobs)
-    else:
-        parallel = joblib.Parallel(n_jobs=os.cpu_count(), return_as="generator")
-        results = parallel(joblib.delayed(_rows_of_file)(*job) for job in jobs)
-    parts = []
-    for part in results:
-        parts.append(part)
+    places = [_place(recording.path, listening) for recording in recordings]
+    known = {
+        index: rows for index, place in enumerate(places) if (rows := _kept(place)) is not None
+    }
+    for _ in known:
         advance()
+    missing = [index for index in range(len(recordings)) if index not in known]
+    jobs = [joblib.delayed(_made)(recordings[i].path, listening, places[i]) for i in missing]
+    # To start processes takes longer than a few recordings do.
+    parallel = joblib.Parallel(-1 if len(jobs) >= PARALLEL_FROM else 1, return_as="generator")
+    # Sums of several threads of BLAS differ in their last bits from those of one, as it is in
+    # the processes.
+    with threadpool_limits(1):
+        for index, rows in zip(missing, parallel(jobs), strict=True):
+            known[index] = rows
+            advance()
+    parts = [known[index] for index in range(len(recordings))]
     per_window = 1 + listening.copies
     return Rows(
         values=np.concatenate(parts),
@@ -113,56 +125,92 @@ def rows_of(
     )
 
 
-def median_duration_s(recordings: Sequence[Labelled]) -> float:
-    """Median duration of the recordings, to a tenth of a second."""
-    durations = []
+@dataclass(frozen=True)
+class Survey:
+    """What recordings are, by their headers.
+
+    durations_s : of each; sample_rates : Hz, and how many recordings have it
+    """
+
+    durations_s: list[float]
+    sample_rates: Counter[int]
+
+    @property
+    def median_duration_s(self) -> float:
+        """To a tenth of a second."""
+        return max(0.1, round(float(np.median(self.durations_s)), 1))
+
+
+def survey(recordings: Sequence[Labelled]) -> Survey:
+    """Look at every header. Raises FolderError naming the first that cannot be read."""
+    headers = []
     for recording in recordings:
         try:
-            durations.append(soundfile.info(recording.path).duration)
+            headers.append(soundfile.info(recording.path))
         except soundfile.SoundFileError as error:
             raise FolderError(f"{recording.path} cannot be read: {error}") from None
-    return max(0.1, round(float(np.median(durations)), 1))
+    return Survey([h.duration for h in headers], Counter(h.samplerate for h in headers))
 
 
-def _rows_of_file(path: Path, listening: Listening) -> Array:
-    """[shape=(windows * (1 + copies), features)], each window followed by its copies."""
-    content = content_sha256(path)
-    key = hashlib.sha256(f"{content} {listening} {_code_version()}".encode()).hexdigest()
-    kept = user_cache_path("audio-anomaly", "audio-anomaly") / "features" / f"{key}.npy"
-    if kept.exists():
-        try:
-            known: Array = np.load(kept)
-        except (OSError, ValueError):
-            kept.unlink(missing_ok=True)
-        else:
-            return known
+def altered_file(path: Path, condition: str, seed: list[int]) -> bytes:
+    """The file that a recording becomes under one of robustness.CONDITIONS."""
+    rate = soundfile.info(path).samplerate
+    waveform = audio.load(path, rate, LIMITS).waveform
+    return robustness.altered(waveform, rate, condition, seed)
+
+
+def _place(path: Path, listening: Listening) -> Path:
+    """Where the rows of a file of this content are kept."""
+    version = _code_version(altering=listening.condition is not None)
+    key = f"{content_sha256(path)} {listening} {version}"
+    name = hashlib.sha256(key.encode()).hexdigest()
+    return user_cache_path("audio-anomaly", "audio-anomaly") / "features" / f"{name}.npy"
+
+
+def _kept(place: Path) -> Array | None:
+    if not place.exists():
+        return None
     try:
-        rows = _extract(path, listening, int(content[:16], 16))
+        rows: Array = np.load(place)
+    except (OSError, ValueError):
+        place.unlink(missing_ok=True)
+        return None
+    return rows
+
+
+def _made(path: Path, listening: Listening, place: Path) -> Array:
+    """[shape=(windows * (1 + copies), features)], each window followed by its copies."""
+    try:
+        rows = _extract(path, listening)
     except AudioAnomalyError as error:
         raise FolderError(f"{path}: {error}") from None
     try:
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = kept.with_suffix(f".{os.getpid()}.npy")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = place.with_suffix(f".{os.getpid()}.npy")
         np.save(unfinished, rows)
-        unfinished.replace(kept)
+        unfinished.replace(place)
     except OSError:
         pass  # A full or read-only disk costs time, not the result.
     return rows
 
 
-def _extract(path: Path, listening: Listening, content: int) -> Array:
+def _extract(path: Path, listening: Listening) -> Array:
     extract = extractor(listening.feature_extractor, listening.sample_rate)
-    waveform = audio.load(path, listening.sample_rate, LIMITS).waveform
+    # By content and not by place in the list: the same file gives the same copies anywhere.
+    seed = [listening.seed, int(content_sha256(path)[:16], 16)]
+    source: bytes | Path = path
+    if listening.condition is not None:
+        source = altered_file(path, listening.condition, [*seed, 1])
+    waveform = audio.load(source, listening.sample_rate, LIMITS).waveform
     if len(waveform) < extract.min_samples:
         raise InvalidAudioError(
             f"the recording has {len(waveform)} samples; one analysis frame has"
             f" {extract.min_samples}"
         )
-    if not waveform.any():
+    if listening.condition is None and not waveform.any():
         raise InvalidAudioError("the recording is digital silence; was the microphone on?")
     starts, size = pipeline.split(len(waveform), listening.window_s, listening.sample_rate)
-    # By content and not by place in the list: the same file gives the same copies anywhere.
-    rng = np.random.default_rng([listening.seed, content])
+    rng = np.random.default_rng(seed)
     alter = augmentation.ALTERATIONS[listening.alteration]
     rows = []
     for start in starts:
@@ -175,7 +223,9 @@ def _extract(path: Path, listening: Listening, content: int) -> Array:
 
 
 @cache
-def _code_version() -> str:
+def _code_version(*, altering: bool) -> str:
     """Changes with the code that makes the rows, so that nothing stale is read."""
-    modules = (audio, descriptors, features, pipeline, augmentation)
+    modules = [audio, descriptors, features, pipeline, augmentation]
+    if altering:
+        modules.append(robustness)
     return hashlib.sha256("".join(map(inspect.getsource, modules)).encode()).hexdigest()

@@ -1,14 +1,17 @@
 """Accuracy, AUC, pAUC, confusion: of a finished model, or of the recipe by cross-validation."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
+import joblib
 import numpy as np
 from audio_anomaly.model import Floats, Predictor
 from numpy.typing import NDArray
 from sklearn.metrics import confusion_matrix, log_loss, roc_auc_score
 from sklearn.model_selection import GroupKFold, StratifiedGroupKFold
+from threadpoolctl import threadpool_limits
 
 from workbench import detector
 from workbench.classifier import fit_classifier
@@ -22,8 +25,38 @@ PAUC_MAX_FALSE_POSITIVE_RATE = 0.1
 
 FOLDS = 5
 REPEATS = 4
+BINS = 10
+"""Ranges of probability, for reliability and calibration error."""
+
+PARALLEL_FROM_ROWS = 1000
 
 type Advance = Callable[[], Any]
+
+
+@dataclass(frozen=True)
+class Fold:
+    """A model, and the recordings that it has not seen.
+
+    held_out : a mask over the recordings [shape=(recordings,)]
+    """
+
+    name: str
+    held_out: NDArray[np.bool_]
+    fitted: Fitted
+
+
+@dataclass(frozen=True)
+class Bin:
+    """The verdicts whose probability lies from `low` to `high`, of ten equal ranges.
+
+    probability : their mean; right : the share of them that is right
+    """
+
+    low: float
+    high: float
+    recordings: int
+    probability: float
+    right: float
 
 
 @dataclass(frozen=True)
@@ -31,14 +64,14 @@ class ClassifierResult:
     """Predictions for recordings that the model had not seen.
 
     truth : class of each recording; probabilities : float64 [shape=(recordings, classes)]
-    folds : the fold in which each was tested
+    folds : the fold in which each was tested; paths : of the recordings
     """
 
     classes: tuple[str, ...]
     truth: NDArray[np.str_]
     probabilities: Floats
     folds: NDArray[np.str_]
-    names: list[str]
+    paths: list[Path]
 
     @property
     def predicted(self) -> NDArray[np.str_]:
@@ -48,6 +81,11 @@ class ClassifierResult:
     def confusion(self) -> NDArray[np.intp]:
         """Recordings by class (rows) and by verdict (columns)."""
         return np.asarray(confusion_matrix(self.truth, self.predicted, labels=list(self.classes)))
+
+    @property
+    def reliability(self) -> list[Bin]:
+        """How often verdicts are right, by the probability that they were given."""
+        return reliability(self.probabilities.max(axis=1), self.predicted == self.truth)
 
     def metrics(self) -> dict[str, Any]:
         right = self.predicted == self.truth
@@ -61,6 +99,7 @@ class ClassifierResult:
         probabilities = np.clip(self.probabilities, 1e-15, 1)
         return {
             "accuracy": float(right.mean()),
+            "accuracy_standard_error": standard_error(right, list(by_fold.values())),
             "accuracy_by_fold": by_fold,
             "recall_by_class": by_class,
             "worst_class": min(by_class, key=by_class.__getitem__),
@@ -75,6 +114,7 @@ class ClassifierResult:
             "log_loss": float(log_loss(truth, probabilities, labels=range(len(self.classes)))),
             "brier": float(np.square(self.probabilities - one_hot).sum(axis=1).mean()),
             "calibration_error": calibration_error(self.probabilities.max(axis=1), right),
+            "reliability": [asdict(each) for each in self.reliability],
             "recordings": len(right),
         }
 
@@ -84,15 +124,24 @@ class DetectorResult:
     """Scores of normal recordings that the model had not seen, and of anomalies.
 
     normal, anomaly : anomaly scores, 0..1; the normals once per split that left them out
+    normal_paths, anomaly_paths : the recording of each score
     splits : AUC and pAUC of each split; empty where there are no anomalies
     """
 
     threshold: float
     normal: Floats
     anomaly: Floats
+    normal_paths: list[Path]
+    anomaly_paths: list[Path]
     splits: list[tuple[float, float]]
-    normal_recordings: int
-    anomaly_recordings: int
+
+    @property
+    def normal_recordings(self) -> int:
+        return len(set(self.normal_paths))
+
+    @property
+    def anomaly_recordings(self) -> int:
+        return len(set(self.anomaly_paths))
 
     def metrics(self) -> dict[str, Any]:
         found: dict[str, Any] = {
@@ -118,17 +167,38 @@ def aucs(normal: Floats, anomaly: Floats) -> tuple[float, float]:
     return float(auc), float(roc_auc_score(truth, scores, max_fpr=PAUC_MAX_FALSE_POSITIVE_RATE))
 
 
-def calibration_error(confidence: Floats, right: NDArray[np.bool_], bins: int = 10) -> float:
+def standard_error(right: NDArray[np.bool_], by_fold: list[float]) -> float:
+    """Of the accuracy: from the spread of its folds, or where there is one, the binomial's."""
+    if len(by_fold) > 1:
+        return float(np.std(by_fold, ddof=1) / np.sqrt(len(by_fold)))
+    return float(np.std(right) / np.sqrt(len(right)))
+
+
+def reliability(confidence: Floats, right: NDArray[np.bool_]) -> list[Bin]:
+    """How often verdicts are right, by the probability they were given; no empty bins.
+
+    confidence : 0..1 [shape=(recordings,)]; right : whether each verdict was [same shape]
+    """
+    place = np.minimum((confidence * BINS).astype(int), BINS - 1)
+    return [
+        Bin(
+            low=b / BINS,
+            high=(b + 1) / BINS,
+            recordings=int((place == b).sum()),
+            probability=float(confidence[place == b].mean()),
+            right=float(right[place == b].mean()),
+        )
+        for b in sorted(set(place.tolist()))
+    ]
+
+
+def calibration_error(confidence: Floats, right: NDArray[np.bool_]) -> float:
     """Expected calibration error: how far confidence is from accuracy, by bins of confidence.
 
     Naeini et al., "Obtaining well calibrated probabilities using Bayesian binning", AAAI 2015.
     """
-    place = np.minimum((confidence * bins).astype(int), bins - 1)
-    gaps = [
-        (place == b).mean() * abs(confidence[place == b].mean() - right[place == b].mean())
-        for b in set(place.tolist())
-    ]
-    return float(sum(gaps))
+    bins = reliability(confidence, right)
+    return sum(b.recordings * abs(b.probability - b.right) for b in bins) / len(right)
 
 
 def predicted(fitted: Fitted, rows: Rows, choice: FeatureChoice) -> tuple[NDArray[np.intp], Floats]:
@@ -145,50 +215,80 @@ def combined(predictor: Predictor, scaled: Floats, rows: Rows) -> tuple[NDArray[
     return recordings, np.stack(whole)
 
 
-def cross_validate_classifier(
+def fit_classifier_folds(
     rows: Rows, choice: FeatureChoice, seed: int, advance: Advance = lambda: None
-) -> ClassifierResult:
-    """Every recording judged by a model that was fitted without its fold."""
-    labels = np.array([recording.label for recording in rows.recordings])
-    classes = tuple(sorted(set(labels.tolist())))
-    folds = _folds(rows, labels, seed)
-    probabilities = np.zeros((len(labels), len(classes)))
-    for fold in sorted(set(folds.tolist())):
-        fitted = fit_classifier(rows.of(folds != fold, copies=True), choice, seed)
-        held_out, found = predicted(fitted, rows.of(folds == fold, copies=False), choice)
-        columns = [classes.index(name) for name in fitted.predictor().classes]
-        probabilities[np.ix_(held_out, columns)] = found
+) -> list[Fold]:
+    """A model for each fold, fitted to the recordings and copies of all others."""
+    folds = _folds(rows, _labels(rows), seed)
+    masks = {name: folds == name for name in sorted(set(folds.tolist()))}
+    # To start processes takes longer than small fits do.
+    parallel = joblib.Parallel(
+        -1 if len(rows.values) >= PARALLEL_FROM_ROWS else 1, return_as="generator"
+    )
+    jobs = [
+        joblib.delayed(_fit_classifier)(rows.of(~held_out, copies=True), choice, seed)
+        for held_out in masks.values()
+    ]
+    found = []
+    for (name, held_out), fitted in zip(masks.items(), parallel(jobs), strict=True):
+        found.append(Fold(name, held_out, fitted))
         advance()
-    return ClassifierResult(classes, labels, probabilities, folds, rows.names)
+    return found
 
 
-def cross_validate_detector(
+def _fit_classifier(rows: Rows, choice: FeatureChoice, seed: int) -> Fitted:
+    with threadpool_limits(1):
+        return fit_classifier(rows, choice, seed)
+
+
+def evaluate_classifier(
+    models: Sequence[Fold], rows: Rows, choice: FeatureChoice
+) -> ClassifierResult:
+    """Every recording judged by the model that was fitted without its fold.
+
+    rows : of the recordings that the folds were made of, in their order, altered or not
+    """
+    labels = _labels(rows)
+    classes = tuple(sorted(set(labels.tolist())))
+    folds = np.empty(len(labels), dtype=object)
+    probabilities = np.zeros((len(labels), len(classes)))
+    for fold in models:
+        tested, found = predicted(fold.fitted, rows.of(fold.held_out, copies=False), choice)
+        columns = [classes.index(name) for name in fold.fitted.predictor().classes]
+        probabilities[np.ix_(tested, columns)] = found
+        folds[fold.held_out] = fold.name
+    return ClassifierResult(classes, labels, probabilities, folds.astype(str), rows.paths)
+
+
+def fit_detector_folds(
     normal: Rows,
-    anomaly: Rows | None,
     choice: FeatureChoice,
     threshold: float,
     seed: int,
     advance: Advance = lambda: None,
-) -> DetectorResult:
-    """Repeated splits that leave normal recordings out; every anomaly is tested in each."""
-    normals, anomalies, splits = [], [], []
-    for train, test in _normal_splits(normal, seed):
+) -> list[Fold]:
+    """Models of repeated splits, each of which leaves some normal recordings out."""
+    found = []
+    for number, (train, test) in enumerate(_normal_splits(normal, seed), 1):
         fitted = fit_detector(normal.of(train, copies=True), choice, threshold)
-        unseen = predicted(fitted, normal.of(test, copies=False), choice)[1][:, 1]
-        normals.append(unseen)
-        if anomaly is not None:
-            strange = predicted(fitted, anomaly, choice)[1][:, 1]
-            anomalies.append(strange)
-            splits.append(aucs(unseen, strange))
+        found.append(Fold(str(number), test, fitted))
         advance()
-    return DetectorResult(
-        threshold,
-        np.concatenate(normals),
-        np.concatenate(anomalies) if anomalies else np.zeros(0),
-        splits,
-        len(normal.recordings),
-        len(anomaly.recordings) if anomaly else 0,
-    )
+    return found
+
+
+def evaluate_detector(
+    models: Sequence[Fold],
+    normal: Rows,
+    anomaly: Rows | None,
+    choice: FeatureChoice,
+    threshold: float,
+) -> DetectorResult:
+    """Each model on the normal recordings it has not seen, and on every anomaly."""
+    found = []
+    for fold in models:
+        unseen = _scores(fold, normal.of(fold.held_out, copies=False), choice)
+        found.append((unseen, None if anomaly is None else _scores(fold, anomaly, choice)))
+    return _detector_result(found, threshold)
 
 
 def detector_splits(recordings: int) -> int:
@@ -196,38 +296,40 @@ def detector_splits(recordings: int) -> int:
     return FOLDS if recordings > detector.LEAVE_ONE_OUT_UP_TO else FOLDS * REPEATS
 
 
-def one_versus_rest(
+def fit_one_versus_rest(
     rows: Rows,
     choice: FeatureChoice,
     threshold: float,
     progress: Callable[[str, int], Advance],
-) -> dict[str, DetectorResult]:
-    """Each class as the normal one in turn: trained without a fold, tested on that fold."""
-    labels = np.array([recording.label for recording in rows.recordings])
+) -> dict[str, list[Fold]]:
+    """For each class a detector per fold, which takes it as normal and has not heard the fold."""
+    labels = _labels(rows)
     folds = _folds(rows, labels, 0)
-    results = {}
-    classes = sorted(set(labels.tolist()))
-    advance = progress("Testing each class as normal", len(classes) * len(set(folds.tolist())))
+    classes, names = sorted(set(labels.tolist())), sorted(set(folds.tolist()))
+    advance = progress("Fitting each class as normal", len(classes) * len(names))
+    models: dict[str, list[Fold]] = {label: [] for label in classes}
     for label in classes:
-        normals, anomalies, splits = [], [], []
-        for fold in sorted(set(folds.tolist())):
-            inside = rows.of((labels == label) & (folds != fold), copies=True)
+        for name in names:
+            inside = rows.of((labels == label) & (folds != name), copies=True)
             fitted = fit_detector(inside, choice, threshold)
-            tested, found = predicted(fitted, rows.of(folds == fold, copies=False), choice)
-            scores, is_normal = found[:, 1], labels[tested] == label
-            normals.append(scores[is_normal])
-            anomalies.append(scores[~is_normal])
-            splits.append(aucs(normals[-1], anomalies[-1]))
+            models[label].append(Fold(name, folds == name, fitted))
             advance()
-        ours = int((labels == label).sum())
-        results[label] = DetectorResult(
-            threshold,
-            np.concatenate(normals),
-            np.concatenate(anomalies),
-            splits,
-            ours,
-            len(labels) - ours,
-        )
+    return models
+
+
+def evaluate_one_versus_rest(
+    models: dict[str, list[Fold]], rows: Rows, choice: FeatureChoice, threshold: float
+) -> dict[str, DetectorResult]:
+    """Each class as the normal one in turn, on the fold that its detector has not heard."""
+    labels = _labels(rows)
+    results = {}
+    for label, folds in models.items():
+        found = []
+        for fold in folds:
+            normal = rows.of(fold.held_out & (labels == label), copies=False)
+            strange = rows.of(fold.held_out & (labels != label), copies=False)
+            found.append((_scores(fold, normal, choice), _scores(fold, strange, choice)))
+        results[label] = _detector_result(found, threshold)
     return results
 
 
@@ -247,6 +349,39 @@ def summary(results: dict[str, DetectorResult]) -> dict[str, Any]:
         "detection_rate": float(np.mean([m["detection_rate"] for m in each.values()])),
         "each": each,
     }
+
+
+def _labels(rows: Rows) -> NDArray[np.str_]:
+    """Of every recording."""
+    return np.array([recording.label for recording in rows.recordings])
+
+
+type Scores = tuple[Floats, list[Path]]
+"""Anomaly scores, and the recording of each."""
+
+
+def _scores(fold: Fold, rows: Rows, choice: FeatureChoice) -> Scores:
+    tested, found = predicted(fold.fitted, rows, choice)
+    return found[:, 1], [rows.recordings[index].path for index in tested]
+
+
+def _detector_result(
+    splits: Sequence[tuple[Scores, Scores | None]], threshold: float
+) -> DetectorResult:
+    """All splits together.
+
+    splits : for each, what the normal recordings got and, where there are any, the anomalies
+    """
+    normals = [normal for normal, _ in splits]
+    anomalies = [anomaly for _, anomaly in splits if anomaly is not None]
+    return DetectorResult(
+        threshold=threshold,
+        normal=np.concatenate([scores for scores, _ in normals]),
+        anomaly=np.concatenate([scores for scores, _ in anomalies] or [np.zeros(0)]),
+        normal_paths=[path for _, paths in normals for path in paths],
+        anomaly_paths=[path for _, paths in anomalies for path in paths],
+        splits=[aucs(n, a[0]) for (n, _), a in splits if a is not None],
+    )
 
 
 def _folds(rows: Rows, labels: NDArray[np.str_], seed: int) -> NDArray[np.str_]:

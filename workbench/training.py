@@ -1,8 +1,9 @@
 """Folder of recordings -> artifacts, an entry in models.json, and a report."""
 
+import inspect
 import io
 import json
-import tempfile
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
@@ -19,9 +20,18 @@ from audio_anomaly.model import DETECTOR_THRESHOLD
 from audio_anomaly.schemas import ANOMALY, NORMAL, ModelEntry
 from threadpoolctl import threadpool_limits
 
-from workbench import classifier, dataset, detector, evaluation, recipes, report
-from workbench.dataset import Listening, Rows
-from workbench.evaluation import ClassifierResult, DetectorResult
+from workbench import (
+    classifier,
+    dataset,
+    detector,
+    evaluation,
+    page,
+    plots,
+    recipes,
+    report,
+)
+from workbench.dataset import Listening, Rows, Survey
+from workbench.evaluation import ClassifierResult, DetectorResult, Fold
 from workbench.recipes import FeatureChoice, Fitted
 from workbench.recordings import (
     FolderError,
@@ -29,8 +39,11 @@ from workbench.recordings import (
     class_folders,
     content_sha256,
     labelled,
+    replace_file,
     unlabelled,
 )
+from workbench.report import Report
+from workbench.robustness import AS_RECORDED
 
 METRICS_IN_ENTRY = ("accuracy", "auc", "pauc", "log_loss", "false_alarm_rate", "detection_rate")
 
@@ -43,6 +56,7 @@ class Plan:
     anomalies : recordings that only evaluate a detector
     fixed_gain : whether every recording, now and later, is made at the same gain
     window_s : None for the median duration of the recordings
+    links : whether the page of the report leads to the recordings, or names them alone
     """
 
     folder: Path
@@ -59,11 +73,12 @@ class Plan:
     seed: int = 0
     description: str = ""
     version: str | None = None
+    links: bool = True
 
 
 @dataclass(frozen=True)
 class Trained:
-    """What training left behind."""
+    """What training left behind. report : its text"""
 
     entry: ModelEntry
     folder: Path
@@ -84,14 +99,27 @@ class Material:
     """What there is to train on and to test with.
 
     anomaly : for a detector, the recordings that only evaluate it
-    window_s : that the model will judge at a time
+    survey : of the recordings that it is trained on
     """
 
     is_classifier: bool
     rows: Rows
     anomaly: Rows | None
     choice: FeatureChoice
-    window_s: float
+    listening: Listening
+    survey: Survey
+
+    def under(self, condition: str, advance: Callable[[], Any]) -> "Material":
+        """The same recordings under a condition of robustness.TITLES; altered ones get no copies.
+
+        advance : called after each recording that is listened to again
+        """
+        if condition == AS_RECORDED:
+            return self
+        listening = self.listening.under(condition)
+        rows = dataset.rows_of(self.rows.recordings, listening, advance)
+        strange = self.anomaly and dataset.rows_of(self.anomaly.recordings, listening, advance)
+        return replace(self, rows=rows, anomaly=strange, listening=listening)
 
 
 def train(plan: Plan, progress: Progress = _silent) -> Trained:
@@ -108,10 +136,67 @@ def train(plan: Plan, progress: Progress = _silent) -> Trained:
     done()
     result = cross_validate(plan, material, progress)
     folder = plan.models.parent / plan.name
-    folder.mkdir(parents=True, exist_ok=True)
-    text = report.write(folder, f"Model {plan.name}", result)
+    version = plan.version or date.today().isoformat()
+    written = Report(
+        title=f"Model {plan.name}",
+        method=METHODS[material.is_classifier],
+        facts=[*facts(plan, material), ("Version", version), ("Made", date.today().isoformat())],
+        results={"": result},
+    )
+    text = report.text(written)
+    replace_file(folder / "report.txt", text.encode())
+    replace_file(folder / "report.png", plots.png(written.title, result))
+    page.write(written, folder / "report.html", links=plan.links)
     entry = _write(plan, folder, fitted, material, result)
     return Trained(entry, folder, result, text)
+
+
+METHODS = {
+    True: "Each recording was judged by a model that had not heard its fold.",
+    False: "Normal recordings were judged by models that had not heard them, in repeated splits.",
+}
+"""Who judged, in a cross-validation of a classifier (True) or of a detector."""
+
+
+def facts(plan: Plan, material: Material) -> list[tuple[str, str]]:
+    """What a reader asks about the recordings and the recipe, and the answers."""
+    recordings = material.rows.recordings
+    counts = Counter(recording.label for recording in recordings)
+    told = [("Folder", folder_name(plan)), ("Recordings", amount(material.survey))]
+    if material.is_classifier:
+        told.append(("Classes", ", ".join(f"{name} {n}" for name, n in sorted(counts.items()))))
+    elif material.anomaly is not None:
+        strange = f"{len(material.anomaly.recordings)} anomalous recordings, which trained nothing"
+        told.append(("Tested with", strange))
+    groups = len({recording.group for recording in recordings})
+    recipe = classifier.fit_classifier if material.is_classifier else detector.fit_detector
+    told += [
+        ("Groups", f"{groups}, none of them on both sides of a split"),
+        (
+            "Listens at",
+            f"{plan.sample_rate / 1000:g} kHz, {material.listening.window_s:g} s a time",
+        ),
+        ("Loudness", "counts: the gain was said to be fixed" if plan.fixed_gain else "is ignored"),
+        ("Recipe", (inspect.getdoc(recipe) or "").partition("\n\n")[0]),
+    ]
+    if material.is_classifier:
+        told.append(("Augmented copies", f"{plan.copies} of each recording, for training only"))
+    return told
+
+
+def folder_name(plan: Plan) -> str:
+    """As it was typed; its name alone where the report is to be passed on."""
+    return str(plan.folder) if plan.links else plan.folder.resolve().name
+
+
+def amount(survey: Survey) -> str:
+    """How many recordings there are, how long, and at which sample rates."""
+    seconds = sum(survey.durations_s)
+    length = f"{seconds / 3600:.1f} h" if seconds >= 5400 else f"{seconds / 60:.1f} min"
+    rates = ", ".join(
+        f"{n} at {rate / 1000:g} kHz" for rate, n in survey.sample_rates.most_common()
+    )
+    return f"{len(survey.durations_s)}, {length} in all: {rates}"
 
 
 def listen(plan: Plan, progress: Progress = _silent, *, for_detectors: bool = False) -> Material:
@@ -133,7 +218,8 @@ def listen(plan: Plan, progress: Progress = _silent, *, for_detectors: bool = Fa
         recordings = unlabelled(plan.folder, NORMAL, plan.group_pattern)
         strange = unlabelled(plan.anomalies, ANOMALY) if plan.anomalies else []
     (recipes.check_classes if folders else recipes.check_normals)(recordings)
-    window_s = plan.window_s or dataset.median_duration_s(recordings)
+    survey = dataset.survey(recordings)
+    window_s = plan.window_s or survey.median_duration_s
     listening = Listening(plan.sample_rate, window_s, seed=plan.seed)
     copies, alteration = plan.copies, "varied"
     if for_detectors or not folders:
@@ -142,7 +228,7 @@ def listen(plan: Plan, progress: Progress = _silent, *, for_detectors: bool = Fa
     advance = progress("Listening to the recordings", len(recordings) + len(strange))
     rows = dataset.rows_of(recordings, copied, advance)
     anomaly = dataset.rows_of(strange, listening, advance) if strange else None
-    return Material(bool(folders), rows, anomaly, choice, window_s)
+    return Material(bool(folders), rows, anomaly, choice, listening, survey)
 
 
 def fit(plan: Plan, material: Material) -> Fitted:
@@ -164,25 +250,34 @@ def cross_validate(
     plan: Plan, material: Material, progress: Progress = _silent
 ) -> ClassifierResult | DetectorResult:
     """How well the recipe does on recordings that are left out of the fit."""
+    return evaluate(plan, fit_folds(plan, material, progress), material)
+
+
+def fit_folds(plan: Plan, material: Material, progress: Progress = _silent) -> list[Fold]:
+    """Models that each have not seen some of the recordings."""
+    step = "Fitting models to test on unseen recordings"
+    rows, choice = material.rows, material.choice
     # Hundreds of small decompositions: on a busy machine, threads of BLAS that wait for each
     # other made them 4 to 20 times slower.
     with threadpool_limits(1):
-        return _cross_validate(plan, material, progress)
+        if not material.is_classifier:
+            advance = progress(step, evaluation.detector_splits(len(rows.recordings)))
+            return evaluation.fit_detector_folds(rows, choice, plan.threshold, plan.seed, advance)
+        folds = {recording.fold for recording in rows.recordings}
+        advance = progress(step, evaluation.FOLDS if None in folds else len(folds))
+        return evaluation.fit_classifier_folds(rows, choice, plan.seed, advance)
 
 
-def _cross_validate(
-    plan: Plan, material: Material, progress: Progress
+def evaluate(
+    plan: Plan, models: Sequence[Fold], material: Material
 ) -> ClassifierResult | DetectorResult:
-    step = "Testing on unseen recordings"
-    rows = material.rows
-    if not material.is_classifier:
-        advance = progress(step, evaluation.detector_splits(len(rows.recordings)))
-        return evaluation.cross_validate_detector(
-            rows, material.anomaly, material.choice, plan.threshold, plan.seed, advance
+    """Each recording, altered or not, judged by the models of `fit_folds` that know it not."""
+    with threadpool_limits(1):
+        if material.is_classifier:
+            return evaluation.evaluate_classifier(models, material.rows, material.choice)
+        return evaluation.evaluate_detector(
+            models, material.rows, material.anomaly, material.choice, plan.threshold
         )
-    folds = {recording.fold for recording in rows.recordings}
-    advance = progress(step, evaluation.FOLDS if None in folds else len(folds))
-    return evaluation.cross_validate_classifier(rows, material.choice, plan.seed, advance)
 
 
 def _write(
@@ -213,7 +308,7 @@ def _write(
         predictor=fitted.predictor_name,
         sha256=checksums,
         sample_rate=plan.sample_rate,
-        window_s=material.window_s,
+        window_s=material.listening.window_s,
         version=plan.version or date.today().isoformat(),
         sklearn_version=sklearn.__version__,
         description=plan.description,
@@ -252,15 +347,6 @@ def _entry_json(entry: ModelEntry) -> Any:
 
 def _json(value: Any) -> bytes:
     return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()
-
-
-def replace_file(path: Path, data: bytes) -> None:
-    """Write a file in one step: a reader sees the old one or the new one, whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-        file.write(data)
-    Path(file.name).chmod(0o644)
-    Path(file.name).replace(path)
 
 
 def _check_name(name: str) -> None:

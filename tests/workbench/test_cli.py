@@ -16,6 +16,7 @@ import soundfile
 from typer.testing import CliRunner, Result
 
 from workbench.cli import app
+from workbench.robustness import CONDITIONS
 from workbench.synthesis import write_fan
 
 
@@ -235,6 +236,46 @@ def test_evaluate_each_class_as_the_normal_one(recordings: Path) -> None:
     found = read(run("evaluate", recordings, "--each-class-as-normal", "--json"))
     assert set(found["each"]) == {"normal", "faulty"}
     assert found["auc"] > 0.9
+
+
+@pytest.mark.parametrize(
+    ("options", "detects"),
+    [
+        (["by-kind", "--copies", "0"], False),
+        (["by-kind/normal", "--anomalies", "by-kind/faulty"], True),
+        (["by-kind", "--each-class-as-normal"], True),
+        (["machines"], True),
+        (["by-kind", "--model", "bearing"], False),
+        (["by-kind/normal", "--anomalies", "by-kind/faulty", "--model", "fan"], True),
+    ],
+    ids=["classifier", "detector", "each class", "machines", "model", "detecting model"],
+)
+def test_evaluate_under_alterations(
+    options: list[str],
+    detects: bool,
+    trained: Path,
+    recordings: Path,
+    tmp_path: Path,
+) -> None:
+    shutil.copytree(recordings, tmp_path / "by-kind")
+    shutil.copytree(recordings / "normal", tmp_path / "machines" / "fan_1" / "normal")
+    shutil.copytree(recordings / "faulty", tmp_path / "machines" / "fan_1" / "abnormal")
+    placed = [tmp_path / o if o.startswith(("by-kind", "machines")) else o for o in options]
+    models = ["--models", trained] if "--model" in options else []
+    page = tmp_path / "out" / "report.html"
+    found = read(run("evaluate", *placed, *models, "--robustness", "--html", page, "--json"))
+    conditions = found["robustness"]
+    assert list(conditions) == ["as_recorded", *CONDITIONS]
+    figures = {"auc", "pauc", "false_alarm_rate", "detection_rate"} if detects else {"accuracy"}
+    for name, each in conditions.items():
+        assert figures <= set(each), name
+    main = "auc" if detects else "accuracy"
+    assert conditions["as_recorded"][main] == found[main]
+    # The synthesised fault is plain, and no model listens to the level.
+    assert conditions["gain_minus_20_db"][main] >= found[main] - 0.05
+    assert 64 <= conditions["mp3_64_kbps"]["kbit_per_s"] < 70
+    told = page.read_text(encoding="utf-8")
+    assert all(condition.title in told for condition in CONDITIONS.values())
 
 
 @pytest.mark.parametrize("arguments", [["--json"], []])

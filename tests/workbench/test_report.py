@@ -1,0 +1,214 @@
+"""The report: what it says is what was measured, and its page can be opened by anyone."""
+
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote
+
+import numpy as np
+import pytest
+
+from workbench import evaluation, page, plots, report, training
+from workbench.evaluation import ClassifierResult, DetectorResult
+from workbench.recordings import FolderError
+from workbench.report import Report, Result
+from workbench.training import Plan
+
+NASTY = '<script>alert("1")&amp;$x'
+
+
+class Read(HTMLParser):
+    """Every tag of a page with its attributes, and its text."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+    def urls(self) -> list[str]:
+        """What the page leads to or loads, but for its own parts."""
+        found = [a.get(key) for _, a in self.tags for key in ("href", "src", "xlink:href")]
+        return [url for url in found if url and not url.startswith("#")]
+
+
+def classified(folder: Path, *labels: str) -> ClassifierResult:
+    """Two recordings of each class, of which one in the first class is taken for the second."""
+    truth = [label for label in labels for _ in range(2)]
+    probabilities = np.full((len(truth), len(labels)), 0.1 / (len(labels) - 1))
+    for row, label in enumerate(truth):
+        probabilities[row, labels.index(label)] = 0.9
+    probabilities[0] = [0.35, 0.65] + [0] * (len(labels) - 2)
+    paths = [folder / label / f"{number} {label}.wav" for number, label in enumerate(truth)]
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"RIFF")
+    folds = np.array(["1", "2"] * len(labels))
+    return ClassifierResult(labels, np.array(truth), probabilities, folds, paths)
+
+
+def detected(folder: Path) -> DetectorResult:
+    """Two splits: one of two normal recordings raises an alarm in one, one anomaly is missed."""
+    normal, strange = [folder / "a.flac", folder / "b.flac"], [folder / "c.aiff"]
+    return DetectorResult(
+        threshold=0.9,
+        normal=np.array([0.1, 0.95, 0.2, 0.5]),
+        anomaly=np.array([0.99, 0.7]),
+        normal_paths=normal * 2,
+        anomaly_paths=strange * 2,
+        splits=[(1.0, 1.0), (1.0, 1.0)],
+    )
+
+
+def report_of(result: Result) -> Report:
+    return Report("A title", "A method.", [("Folder", NASTY)], {"": result}, {}, [NASTY])
+
+
+def test_a_page_holds_no_script_whatever_names_hold(tmp_path: Path) -> None:
+    read = Read(page.render(report_of(classified(tmp_path, NASTY, "b")), tmp_path, links=True))
+    assert "script" not in {tag for tag, _ in read.tags}
+    assert not [name for _, attributes in read.tags for name in attributes if name.startswith("on")]
+    # Folder and warning, the mistake's name, class and verdict, and the axes of two plots.
+    assert read.text.count(NASTY) >= 7
+
+
+def test_a_page_loads_nothing_from_elsewhere(tmp_path: Path) -> None:
+    for result in (classified(tmp_path, "a", "b"), detected(tmp_path)):
+        read = Read(page.render(report_of(result), tmp_path, links=False))
+        assert read.urls() == []
+        assert "link" not in {tag for tag, _ in read.tags}
+        assert "import" not in "".join(text for text in read.text.split() if "url(" in text)
+
+
+def test_links_lead_to_the_recordings_from_where_the_page_lies(tmp_path: Path) -> None:
+    result = classified(tmp_path / "recordings", "#1 50%?", "b")
+    folder = tmp_path / "models" / "pump"
+    read = Read(page.render(report_of(result), folder, links=True))
+    urls = read.urls()
+    assert len(urls) == 2
+    for url in urls:
+        assert url.startswith("../../recordings/")
+        assert (folder / unquote(url)).resolve() == result.paths[0].resolve()
+    assert [a["src"] for tag, a in read.tags if tag == "audio"] == urls[:1]
+
+
+def test_a_name_that_looks_like_a_script_is_no_link_to_one(tmp_path: Path) -> None:
+    assert (
+        page.link(tmp_path / "javascript:alert(1).wav", tmp_path) == "javascript%3Aalert%281%29.wav"
+    )
+
+
+def test_what_a_browser_cannot_play_has_a_link_and_no_player(tmp_path: Path) -> None:
+    read = Read(page.render(report_of(detected(tmp_path)), tmp_path, links=True))
+    assert [a["src"] for tag, a in read.tags if tag == "audio"] == ["b.flac"]
+    assert [a["href"] for tag, a in read.tags if tag == "a"] == ["b.flac", "c.aiff"]
+
+
+def test_a_page_to_pass_on_names_recordings_and_nothing_of_the_machine(
+    recordings: Path, tmp_path: Path
+) -> None:
+    normal, faulty = recordings / "normal", recordings / "faulty"
+    models = tmp_path / "models.json"
+    training.train(Plan(normal, "fan", models, anomalies=faulty, links=False))
+    folder = tmp_path / "fan"
+    for path in folder.iterdir():
+        assert str(recordings.parent).encode() not in path.read_bytes(), path
+    result = classified(tmp_path / "somewhere", "a", "b")
+    read = Read(page.render(report_of(result), folder, links=False))
+    assert read.urls() == []
+    assert "a/0 a.wav" in read.text
+    (folder / "README.md").write_text("The data are from …")
+    assert Read(page.render(report_of(result), folder, links=False)).urls() == ["README.md"]
+
+
+def test_training_writes_the_page(trained: Path, recordings: Path) -> None:
+    read = Read((trained.parent / "fan" / "report.html").read_text(encoding="utf-8"))
+    assert "24, 0.8 min in all: 24 at 16 kHz" in read.text
+    assert "10% were promised" in read.text
+    assert str(recordings / "normal") in read.text
+    assert "is ignored" in read.text
+    read = Read((trained.parent / "bearing" / "report.html").read_text(encoding="utf-8"))
+    assert "faulty 8, normal 24" in read.text
+    assert "Reliability" in read.text
+
+
+def test_the_text_says_what_was_measured(tmp_path: Path) -> None:
+    found = report.text(report_of(classified(tmp_path, "a", "b")))
+    # Folds of one right in two, and of two in two; the spread of 0.5 and 1 over root two.
+    assert "75.0%  of 4 recordings, ± 25.0 points (one standard error, over 2 folds)" in found
+    assert "0.69 is that of blind guessing" in found
+    assert "60% to 70%               1  65.0%    0.0%" in found
+    assert "90% to 100%              3  90.0%  100.0%" in found
+    assert ["a/0", "a.wav", "a", "b", "65%", "1"] in [line.split() for line in found.splitlines()]
+
+
+def test_a_detectors_mistakes_are_counted_by_recording(tmp_path: Path) -> None:
+    alarm, missed = report.mistakes(detected(tmp_path))
+    assert (alarm.path.name, alarm.truth, alarm.verdict) == ("b.flac", "normal", "anomaly")
+    assert alarm.score == pytest.approx(0.725)
+    assert alarm.where == missed.where == "1 of 2"
+    assert (missed.path.name, missed.truth, missed.verdict) == ("c.aiff", "anomaly", "normal")
+
+
+def test_the_surest_mistakes_come_first_and_no_more_than_a_page_bears(tmp_path: Path) -> None:
+    count = page.MOST_MISTAKES + 20
+    sure = np.linspace(0.51, 0.99, count)
+    result = ClassifierResult(
+        ("a", "b"),
+        np.array(["a"] * (count - 1) + ["b"]),
+        np.column_stack([1 - sure, sure]),
+        np.array(["1"] * count),
+        [tmp_path / f"{number}.wav" for number in range(count)],
+    )
+    scores = [mistake.score for mistake in report.mistakes(result)]
+    assert scores == sorted(scores, reverse=True)
+    assert len(scores) == count - 1
+    read = Read(page.render(report_of(result), tmp_path, links=True))
+    assert sum(tag == "audio" for tag, _ in read.tags) == page.MOST_MISTAKES
+    assert "And 19 more." in read.text
+
+
+def test_reliability_by_hand() -> None:
+    confidence = np.array([0.55, 0.59, 1.0, 0.95])
+    first, last = evaluation.reliability(confidence, np.array([True, False, True, True]))
+    assert (first.low, first.high, first.recordings, first.right) == (0.5, 0.6, 2, 0.5)
+    assert first.probability == pytest.approx(0.57)
+    assert (last.low, last.high, last.recordings, last.right) == (0.9, 1.0, 2, 1.0)
+
+
+def test_standard_errors_by_hand() -> None:
+    right = np.array([True] * 3 + [False])
+    assert evaluation.standard_error(right, [0.5, 1.0]) == pytest.approx(0.25)
+    assert evaluation.standard_error(right, [0.75]) == pytest.approx((0.75 * 0.25 / 4) ** 0.5)
+
+
+@pytest.mark.parametrize("count", [2, 14])
+def test_plots_are_drawn_for_any_names_and_any_number_of_classes(
+    tmp_path: Path, count: int
+) -> None:
+    result = classified(tmp_path, *(f"$\\frac{number}$" for number in range(count)))
+    assert plots.png("$", result).startswith(b"\x89PNG")
+    confusion = plots.svg(plots.panels(result)[0])
+    assert "$\\frac0$" in confusion
+    assert "<image" not in confusion
+    assert "currentColor" in confusion
+
+
+def test_plots_of_a_detector_without_anomalies(tmp_path: Path) -> None:
+    result = DetectorResult(0.9, np.array([0.1]), np.zeros(0), [tmp_path / "a.wav"], [], [])
+    assert [panel.title for panel in plots.panels(result)] == ["Anomaly scores"]
+    assert "not measured" in report.text(report_of(result))
+
+
+def test_a_page_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    found = report_of(detected(tmp_path))
+    with pytest.raises(FolderError, match=r"r\.html cannot be written: (File exists|Not a dir)"):
+        page.write(found, tmp_path / "file" / "r.html", links=True)
+    shutil.rmtree(tmp_path)
