@@ -83,11 +83,7 @@ def _section(name: str, result: Result, folder: Path | None) -> dict[str, Any]:
 
 def _row(mistake: Mistake, folder: Path | None) -> dict[str, Any]:
     return {
-        "name": mistake.name,
+        "cells": mistake.cells(),
         "href": None if folder is None else link(mistake.path, folder),
         "playable": folder is not None and mistake.path.suffix.lower() in PLAYABLE,
-        "truth": mistake.truth,
-        "verdict": mistake.verdict,
-        "score": f"{mistake.score:.0%}",
-        "where": mistake.where,
     }

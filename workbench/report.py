@@ -80,20 +80,24 @@ class Table:
 class Mistake:
     """A recording that was judged wrongly.
 
-    score : probability of the verdict, or the mean anomaly score over all splits
+    score : probability of the verdict in percent, or the mean anomaly score over all splits
     where : the fold that it was tested in, or in how many splits it went wrong
     """
 
     path: Path
     truth: str
     verdict: str
-    score: float
+    score: str
     where: str
 
     @property
     def name(self) -> str:
         """Folder and file name."""
         return f"{self.path.parent.name}/{self.path.name}"
+
+    def cells(self) -> list[str]:
+        """Under the headings of `mistakes_head`."""
+        return [self.name, self.truth, self.verdict, self.score, self.where]
 
 
 def text(report: Report) -> str:
@@ -237,18 +241,18 @@ def reliability_table(result: ClassifierResult) -> Table:
 def mistakes(result: Result) -> list[Mistake]:
     """What went wrong, the surest or most frequent mistakes first."""
     if isinstance(result, ClassifierResult):
+        sureness = result.probabilities.max(axis=1)
         wrong = np.flatnonzero(result.predicted != result.truth)
-        found = [
+        return [
             Mistake(
                 path=result.paths[index],
                 truth=str(result.truth[index]),
                 verdict=str(result.predicted[index]),
-                score=float(result.probabilities[index].max()),
+                score=f"{sureness[index]:.0%}",
                 where=str(result.folds[index]),
             )
-            for index in wrong
+            for index in wrong[np.argsort(-sureness[wrong], kind="stable")]
         ]
-        return sorted(found, key=lambda mistake: -mistake.score)
     return [
         *_detector_mistakes(result, result.normal, result.normal_paths, "normal"),
         *_detector_mistakes(result, result.anomaly, result.anomaly_paths, "anomaly"),
@@ -267,7 +271,7 @@ def _detector_mistakes(
         wrong = sum((score >= result.threshold) == (truth == "normal") for score in each)
         if wrong:
             where = f"{wrong} of {len(each)}"
-            mistake = Mistake(path, truth, verdict, float(np.mean(each)), where)
+            mistake = Mistake(path, truth, verdict, f"{np.mean(each):.2f}", where)
             found.append((wrong / len(each), mistake))
     return [mistake for _, mistake in sorted(found, key=lambda pair: -pair[0])]
 
@@ -288,10 +292,9 @@ def _result_lines(result: Result) -> list[str]:
     if isinstance(result, ClassifierResult):
         lines += ["", *_confusion_lines(result), "", *reliability_table(result).lines()]
     wrong = mistakes(result)
-    rows = [[m.name, m.truth, m.verdict, f"{m.score:.0%}", m.where] for m in wrong]
-    if rows:
+    if wrong:
         lines += ["", f"The {len(wrong)} that went wrong:", ""]
-        lines += Table(mistakes_head(result), rows).lines()
+        lines += Table(mistakes_head(result), [each.cells() for each in wrong]).lines()
     return lines
 
 
