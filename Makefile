@@ -41,6 +41,12 @@ format: .venv  ## Sort imports, lay out the code
 	VIRTUAL_ENV=.venv-sam $(BIN)/uv pip install --quiet --require-hashes --requirement requirements/sam.txt
 	@touch .venv-sam
 
+# What Lambda's Python has by itself, for the emulator.
+build/runtime: .venv requirements/lambda.txt
+	rm -rf $@
+	$(UV) pip install --quiet --target $@ --require-hashes --compile-bytecode --requirement requirements/lambda.txt
+	@touch $@
+
 build: .venv .venv-sam  ## Build the functions and layers for Lambda
 	@find functions -name __pycache__ -prune -exec rm -rf {} +
 	ARCHITECTURE=$$($(STACK) architecture $(ENV)) $(SAM) build
@@ -74,7 +80,7 @@ invoke: build  ## Run every function with every sample event, in a container
 	$(BIN)/python -m workbench.invoke $$($(STACK) architecture $(ENV))
 
 requirements: .venv  ## Pin the newest versions of requirements/*.in, with hashes
-	cd requirements && for name in uv runtime dev sam; do \
+	cd requirements && for name in uv runtime dev sam lambda; do \
 	  ../$(BIN)/uv pip compile --quiet --upgrade --python-version 3.13 --universal --generate-hashes \
 	    --no-annotate --custom-compile-command "make requirements" \
 	    $$name.in --output-file $$name.txt || exit 1; done

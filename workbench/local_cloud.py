@@ -58,7 +58,7 @@ class LocalCloud:
 
     def client(self, service: str) -> Any:
         """A boto3 client of this cloud."""
-        return _client(service, self.endpoint_url)
+        return aws_client(service, self.endpoint_url)
 
 
 @contextmanager
@@ -78,13 +78,13 @@ def running(
     """
     with ExitStack() as stack:
         listener = stack.enter_context(socket.create_server((host, port)))
-        endpoint = stack.enter_context(_moto_server())
+        endpoint = stack.enter_context(moto_server())
         common = CREDENTIALS | {"AWS_ENDPOINT_URL": endpoint}
-        functions, names = template.create(template_path, _client("cloudformation", endpoint))
+        functions, names = template.create(template_path, aws_client("cloudformation", endpoint))
         if default_model is not None:
             for function in functions:
                 function.environment["DEFAULT_MODEL_NAME"] = default_model
-        s3, sqs = _client("s3", endpoint), _client("sqs", endpoint)
+        s3, sqs = aws_client("s3", endpoint), aws_client("sqs", endpoint)
         target = next(f.environment["MODELS_CONFIG_PATH"].rpartition("/")[0] for f in functions)
         push(models, target, s3)
         stopped = threading.Event()
@@ -138,7 +138,8 @@ def _pumps(
 
 
 @contextmanager
-def _moto_server() -> Iterator[str]:
+def moto_server() -> Iterator[str]:
+    """An AWS in memory, for as long as the context is. Gives its URL."""
     from moto.server import ThreadedMotoServer
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
@@ -184,11 +185,12 @@ def _serve_api(environment: dict[str, str], listener: socket.socket, started: An
     server.run(sockets=[listener])
 
 
-def _client(service: str, endpoint: str) -> Any:
+def aws_client(service: str, endpoint: str, region: str = REGION) -> Any:
+    """A boto3 client of a local endpoint."""
     return boto3.client(
         service,
         endpoint_url=endpoint,
-        region_name=REGION,
+        region_name=region,
         aws_access_key_id=CREDENTIALS["AWS_ACCESS_KEY_ID"],
         aws_secret_access_key=CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
         config=Config(retries={"max_attempts": 3}, max_pool_connections=32),

@@ -20,6 +20,7 @@ FUNCTION_PROPERTIES = (
     "CodeUri",
     "Handler",
     "Environment",
+    "MemorySize",
     "Timeout",
     "Events",
     "EventInvokeConfig",
@@ -48,13 +49,18 @@ class QueueEvent:
 class Function:
     """A function of the template.
 
+    code : folder of its code, relative to the template
+    handler : as Lambda takes it, such as app.handler
     module : of its handler, as it is imported from the project
     retries, failure_queue_arn : of asynchronous invocations
     """
 
     name: str
+    code: str
+    handler: str
     module: str
     environment: dict[str, str]
+    memory_mb: int
     timeout_s: int
     buckets: list[BucketEvent]
     queues: list[QueueEvent]
@@ -194,8 +200,11 @@ def _function(name: str, properties: dict[str, Any]) -> Function:
     failure = asynchronous.get("DestinationConfig", {}).get("OnFailure", {})
     return Function(
         name=name,
+        code=properties["CodeUri"],
+        handler=properties["Handler"],
         module=f"{folder}.{properties['Handler'].rpartition('.')[0]}",
         environment={key: str(value) for key, value in variables.items() if value is not None},
+        memory_mb=int(properties.get("MemorySize", 128)),
         timeout_s=int(properties.get("Timeout", 3)),
         buckets=[_bucket_event(event) for event in of["S3"]],
         queues=[
