@@ -4,11 +4,13 @@ BIN := .venv/bin
 UV := VIRTUAL_ENV=.venv $(BIN)/uv
 # Which environment of samconfig.toml: make deploy ENV=prod
 ENV ?= dev
+# What a build is for: by default what that environment says, x86_64 or arm64.
+ARCHITECTURE = $(shell $(STACK) architecture $(ENV))
 STACK = $(BIN)/python -m workbench.stack
 SAM := SAM_CLI_TELEMETRY=0 .venv-sam/bin/sam
 
 help:  ## What can be done here
-	@grep -hE '^[a-z.-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9.-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 # A .venv that was made from older requirements is made up to date.
 .venv: requirements/uv.txt requirements/dev.txt pyproject.toml
@@ -25,11 +27,14 @@ demo: .venv  ## The main job on this machine: the stack, recordings three ways i
 serve: .venv  ## The whole stack on this machine, HTTP at http://127.0.0.1:8000
 	$(BIN)/audio-anomaly serve
 
-test: .venv  ## Lint, types and all tests
+test: .venv .venv-sam build/runtime  ## Lint, types and all tests, those of test-e2e too
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy shared functions workbench
 	$(BIN)/pytest
+
+test-e2e: .venv .venv-sam build/runtime  ## What `sam build` built in Lambda's runtime; the local stack
+	$(BIN)/pytest tests/e2e
 
 format: .venv  ## Sort imports, lay out the code
 	$(BIN)/ruff check --fix .
@@ -49,7 +54,16 @@ build/runtime: .venv requirements/lambda.txt
 
 build: .venv .venv-sam  ## Build the functions and layers for Lambda
 	@find functions -name __pycache__ -prune -exec rm -rf {} +
-	ARCHITECTURE=$$($(STACK) architecture $(ENV)) $(SAM) build
+	ARCHITECTURE=$(ARCHITECTURE) $(SAM) build --parameter-overrides Architecture=$(ARCHITECTURE)
+	$(BIN)/python -m workbench.sizes --built
+
+# The dependency layer for both architectures; each can be built on any machine.
+layers: .venv
+	for architecture in x86_64 arm64; do \
+	  $(MAKE) --no-print-directory -C layers/dependencies ARCHITECTURE=$$architecture layer || exit 1; done
+
+sizes: build layers  ## Bytes of the layers and functions by package, both architectures
+	@$(BIN)/python -m workbench.sizes
 
 validate: .venv-sam  ## Check template.yaml: sam, cfn-lint, checkov
 	$(SAM) validate --lint
@@ -88,5 +102,5 @@ requirements: .venv  ## Pin the newest versions of requirements/*.in, with hashe
 clean:  ## Remove everything that make made
 	rm -rf .venv .venv-sam .aws-sam build .pytest_cache .mypy_cache .ruff_cache
 
-.PHONY: help demo serve test format build validate deploy destroy push-models logs redrive events \
-  invoke requirements clean
+.PHONY: help demo serve test test-e2e format build layers sizes validate deploy destroy push-models \
+  logs redrive events invoke requirements clean

@@ -59,6 +59,8 @@ def test_what_is_never_read_goes_and_the_rest_stays(slim: ModuleType, tmp_path: 
     kept = (
         "numpy/__init__.py",
         "numpy/_core/tests/_natype.py",
+        "numpy/_core/_umath_tests_helper.cpython-313-x86_64-linux-gnu.so",
+        "numpy/f2py/__init__.py",
         "numpy.libs/libscipy_openblas64.so",
         "librosa/__init__.pyi",
         "scipy-1.0.dist-info/METADATA",
@@ -66,11 +68,15 @@ def test_what_is_never_read_goes_and_the_rest_stays(slim: ModuleType, tmp_path: 
     )
     gone = (
         "bin/f2py",
+        "numpy/conftest.py",
+        "numpy/_core/_umath_tests.cpython-313-x86_64-linux-gnu.so",
         "numpy/_core/tests/test_dtype.py",
         "numpy/_core/include/numpy/arrayobject.h",
         "numpy/_core/lib/libnpymath.a",
         "numpy/__init__.pyi",
         "scipy/io/tests/data/large.mat",
+        "scipy/odr/__init__.py",
+        "cffi/api.py",
         "scipy-1.0.dist-info/RECORD",
         "scipy-1.0.dist-info/sboms/scipy.cdx.json",
         "sklearn/datasets/data/digits.csv.gz",
@@ -94,16 +100,6 @@ def test_bytecode_is_not_checked_and_every_file_is_equally_old(
     flags = int.from_bytes(compiled.read_bytes()[4:8], "little")
     assert flags == 0b01  # based on a hash, and not checked
     assert {path.stat().st_mtime for path in folder.rglob("*")} == {slim.EPOCH_S}
-
-
-def test_a_layer_over_the_limit_names_its_largest_packages(
-    slim: ModuleType, tmp_path: Path
-) -> None:
-    make(tmp_path, "scipy/a.so", size=3000)
-    make(tmp_path, "numpy/b.so", size=1000)
-    assert slim.report(tmp_path, limit_bytes=4000) == "The layer has 4,000 bytes; 0 more are free."
-    with pytest.raises(SystemExit, match=r"(?s)4,000 bytes; at most 3,999 .*3,000  scipy\n.*numpy"):
-        slim.report(tmp_path, limit_bytes=3999)
 
 
 def test_a_file_that_does_not_compile_is_an_error(slim: ModuleType, tmp_path: Path) -> None:

@@ -1,0 +1,113 @@
+"""The layers as they are built, for both architectures: what they need, and how large they are."""
+
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.e2e import elf
+from workbench import emulator, sizes
+
+MOST_BYTES = 240_000_000
+"""Ten million under what fails the build, for the next versions of the packages."""
+
+EXTENSION = "scipy/linalg/_flapack.cpython-313-{}-linux-gnu.so"
+MACHINE_OF = {"x86_64": "x86_64", "arm64": "aarch64"}
+
+
+def layer(architecture: str) -> Path:
+    return sizes.ROOT / "build" / f"layer-{architecture}" / "python"
+
+
+@pytest.fixture(params=sizes.ARCHITECTURES)
+def architecture(request: pytest.FixtureRequest, built: Path) -> str:
+    return str(request.param)
+
+
+def test_every_shared_object_finds_what_it_needs(architecture: str) -> None:
+    assert len(elf.shared_objects(layer(architecture))) > 150
+    assert elf.faults(layer(architecture), architecture) == []
+
+
+def test_the_other_layer_is_python_alone(built: Path) -> None:
+    assert elf.shared_objects(built / "SharedLayer") == []
+
+
+def test_the_base_libraries_are_those_that_lambdas_own_client_needs(built: Path) -> None:
+    (client,) = elf.shared_objects(emulator.RUNTIME)[:1]
+    assert {"libc.so.6", "libm.so.6", "libgcc_s.so.1", "libstdc++.so.6"} <= set(client.needed)
+    assert set(client.needed) <= elf.BASE_LIBRARIES
+
+
+def test_a_missing_library_is_a_fault(architecture: str, tmp_path: Path) -> None:
+    path = EXTENSION.format(MACHINE_OF[architecture])
+    copy(layer(architecture), tmp_path, path)
+    (fault, *others) = elf.faults(tmp_path, architecture)
+    assert fault.startswith(f"{path} needs libscipy_openblas")
+    assert fault.endswith("neither in the layer nor in the runtime")
+    assert any("needs scipy_dgesv_ of any library" in other for other in others)
+
+
+def test_another_architecture_is_a_fault(built: Path, tmp_path: Path) -> None:
+    path = EXTENSION.format("aarch64")
+    copy(layer("arm64"), tmp_path, path)
+    assert f"{path} is for EM_AARCH64, not for EM_X86_64" in elf.faults(tmp_path, "x86_64")
+
+
+def test_a_newer_system_is_a_fault(
+    architecture: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = EXTENSION.format(MACHINE_OF[architecture])
+    copy(layer(architecture), tmp_path, path)
+    monkeypatch.setitem(elf.NEWEST, "GLIBC", (2, 2))
+    assert any("of libc.so.6" in fault for fault in elf.faults(tmp_path, architecture))
+
+
+def copy(layer: Path, folder: Path, path: str) -> None:
+    (folder / path).parent.mkdir(parents=True)
+    shutil.copy(layer / path, folder / path)
+
+
+def test_layers_and_function_leave_room(architecture: str) -> None:
+    assert sizes.parts(architecture).total() < MOST_BYTES
+
+
+def test_what_sam_built_is_what_is_measured(built: Path) -> None:
+    assert sizes.parts() in [sizes.parts(architecture) for architecture in sizes.ARCHITECTURES]
+
+
+def test_what_is_built_says_how_much_is_free(built: Path) -> None:
+    total = sizes.parts().total()
+    free = sizes.LIMIT_BYTES - total
+    assert sizes.check(sizes.parts()) == (
+        f"Layers and function have {total:,} bytes; {free:,} more are free."
+    )
+
+
+def test_a_build_over_the_limit_names_what_is_large() -> None:
+    counted = Counter({"scipy": 3000, "numpy": 1000, "ApiFunction": 10})
+    with pytest.raises(
+        SystemExit, match=r"(?s)4,010 bytes; at most 4,009 .*3,000  scipy\n.*numpy\n.*ApiFunction"
+    ):
+        sizes.check(counted, limit_bytes=4009)
+
+
+def test_a_package_has_its_libraries_and_metadata(tmp_path: Path) -> None:
+    for name in ("numpy/a.so", "numpy.libs/b.so", "numpy-2.0.dist-info/METADATA"):
+        (tmp_path / "python" / name).parent.mkdir(parents=True)
+        (tmp_path / "python" / name).write_bytes(b"#" * 10)
+    (tmp_path / "samconfig.toml").write_bytes(b"#")
+    assert sizes.by_package(tmp_path) == {"numpy": 30, "samconfig": 1}
+
+
+def test_the_table_has_every_byte() -> None:
+    counted = {"x86_64": Counter(a=3, b=2000), "arm64": Counter(a=1, b=2, c=40)}
+    assert sizes.table(counted).splitlines() == [
+        "| Bytes | x86_64 | arm64 |",
+        "| --- | ---: | ---: |",
+        "| b | 2,000 | 2 |",
+        "| a | 3 | 1 |",
+        "| all others | 0 | 40 |",
+        "| total | 2,003 | 43 |",
+    ]
