@@ -15,10 +15,18 @@ from botocore.config import Config
 from moto import mock_aws
 
 from tests.cloud import cloud, lines  # noqa: F401
-from workbench import training
+from workbench import emulator, training
 from workbench.synthesis import write_fan
 
 REAL_DATA = Path(__file__).parents[2] / "shared" / "data"
+
+
+def pytest_report_header() -> str:
+    """Says so where the tests in Lambda's runtime prove less than they could."""
+    refused = emulator.isolation_refused()
+    if refused is None:
+        return "emulator: functions have a root of their own, with Lambda's paths"
+    return f"emulator: functions run in place, as no namespaces are allowed here: {refused}"
 
 
 @pytest.fixture(autouse=True)

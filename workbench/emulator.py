@@ -49,8 +49,6 @@ START_S = 10
 BEYOND_TIMEOUT_S = 60
 """The emulator stops a call that is over its time; initialisation comes on top of it."""
 
-FLAGS = {"nosuid": os.ST_NOSUID, "nodev": os.ST_NODEV, "noexec": os.ST_NOEXEC}
-
 
 class Slot:
     """One process of a function, as Lambda keeps one for each call that runs at a time.
@@ -80,7 +78,7 @@ class Slot:
         self.timeout_s = timeout_s
         self.isolated = isolation_refused() is None if isolated is None else isolated
         self._code, self._handler, self._opt = code.resolve(), handler, opt.resolve()
-        self._environment = {
+        self.environment = {
             **environment,
             "AWS_LAMBDA_FUNCTION_NAME": name,
             "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(memory_mb),
@@ -100,6 +98,13 @@ class Slot:
 
         Raises RuntimeError, with what was logged, where the emulator does not start.
         """
+        try:
+            self._start()
+        except BaseException:
+            self.stop()
+            raise
+
+    def _start(self) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="slot-"))
         (self._folder / "root").mkdir()
         self._port, api_port = _free_ports(2)
@@ -112,7 +117,7 @@ class Slot:
             self._process = subprocess.Popen(
                 command,
                 cwd=self._code,
-                env=self._environment | environment,
+                env=environment | self.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -127,12 +132,7 @@ class Slot:
         time, died, or answered more than Lambda passes on. Raises RuntimeError where another call
         of this slot has not ended.
         """
-        if not self._busy.acquire(blocking=False):
-            raise RuntimeError(f"{self.name} is busy; a slot takes one event at a time")
-        try:
-            status, body = self._post(json.dumps(event).encode())
-        finally:
-            self._busy.release()
+        status, body = self.call(event)
         try:
             answer = json.loads(body)
         except ValueError:
@@ -141,6 +141,15 @@ class Slot:
         if isinstance(answer, dict) and "errorMessage" in answer:
             raise InvocationError(f"{answer.get('errorType')}: {answer['errorMessage']}")
         return answer
+
+    def call(self, event: Any) -> tuple[int, bytes]:
+        """The emulator's own answer: status, which is 200 for most errors too, and body."""
+        if not self._busy.acquire(blocking=False):
+            raise RuntimeError(f"{self.name} is busy; a slot takes one event at a time")
+        try:
+            return self._post(json.dumps(event).encode())
+        finally:
+            self._busy.release()
 
     def log(self) -> str:
         """What the function and the emulator wrote since the slot was started."""
@@ -162,11 +171,7 @@ class Slot:
             self._folder = None
 
     def __enter__(self) -> Self:
-        try:
-            self.start()
-        except BaseException:
-            self.stop()
-            raise
+        self.start()
         return self
 
     def __exit__(
@@ -281,6 +286,7 @@ def _on_a_root(root: Path, read_only: Mapping[Path, str], command: list[str]) ->
     read_only : folder of this machine -> its path on the new root
     The command runs in a namespace of process ids: what it starts ends with it.
     """
+    unshare = _tool("unshare")
     at = shlex.quote(str(root))
     lines = ["set -e", f"mount -t tmpfs none {at}", f"cd {at}"]
     lines += ["mkdir -p dev home opt proc tmp var/task"]
@@ -297,15 +303,18 @@ def _on_a_root(root: Path, read_only: Mapping[Path, str], command: list[str]) ->
     lines.append("mount -t proc proc proc 2>/dev/null || mount --rbind /proc proc")
     for folder, path in read_only.items():
         there, here = shlex.quote(str(folder)), shlex.quote(path.lstrip("/"))
-        # What this folder's file system is mounted with cannot be taken off it here.
-        kept = [name for name, flag in FLAGS.items() if os.statvfs(folder).f_flag & flag]
-        options = ",".join(["remount", "bind", "ro", *kept])
+        options = ",".join(["remount", "bind", "ro", *_flags(folder)])
         lines.append(f"mkdir -p {here}; mount --rbind {there} {here}; mount -o {options} {here}")
-    lines.append("mount -o remount,ro .")
-    unshare = _tool("unshare")
+    lines.append("mount -o remount,bind,ro .")
     lines.append(f"exec {unshare} --root=. --wd=/var/task {shlex.join(command)}")
     namespaces = ("--user", "--map-root-user", "--mount", "--pid", "--fork", "--kill-child")
     return [unshare, *namespaces, "/bin/sh", "-c", "\n".join(lines)]
+
+
+def _flags(folder: Path) -> list[str]:
+    """What the folder's file system is mounted with, which cannot be taken off it here."""
+    flags = {"nosuid": os.ST_NOSUID, "nodev": os.ST_NODEV, "noexec": os.ST_NOEXEC}
+    return [name for name, flag in flags.items() if os.statvfs(folder).f_flag & flag]
 
 
 def _tool(name: str) -> str:

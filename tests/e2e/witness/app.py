@@ -1,0 +1,12 @@
+"""A function of the project, which lies beside this file, with a look at what a call imports."""
+
+import sys
+from typing import Any
+
+from function import handler as function
+
+
+def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    before = set(sys.modules)
+    answer = function(event, context)
+    return {"answer": answer, "imported": sorted(set(sys.modules) - before)}
