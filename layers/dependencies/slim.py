@@ -97,12 +97,12 @@ def _is_surplus(path: Path) -> bool:
 def byte_compile(folder: Path) -> None:
     """Lambda's /opt cannot be written: what is not compiled here is compiled at every start.
 
-    `unchecked-hash` bytecode is taken as it is, without a look at its source's time.
+    `unchecked-hash` bytecode is taken as it is, without a look at its source's time. One process
+    compiles all: what several made would depend on which of them had which files before.
     """
     done = compileall.compile_dir(
         folder,
         quiet=1,
-        workers=0,
         invalidation_mode=PycInvalidationMode.UNCHECKED_HASH,
         stripdir=folder,
         prependdir="/opt/python",

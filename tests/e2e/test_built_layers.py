@@ -1,6 +1,8 @@
 """The layers as they are built, for both architectures: what they need, and how large they are."""
 
 import shutil
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from workbench import emulator, sizes
 MOST_BYTES = 240_000_000
 """Ten million under what fails the build, for the next versions of the packages."""
 
+SLIM = sizes.ROOT / "layers" / "dependencies"
 EXTENSION = "scipy/linalg/_flapack.cpython-313-{}-linux-gnu.so"
 MACHINE_OF = {"x86_64": "x86_64", "arm64": "aarch64"}
 
@@ -62,6 +65,21 @@ def test_a_newer_system_is_a_fault(
     copy(layer(architecture), tmp_path, path)
     monkeypatch.setitem(elf.NEWEST, "GLIBC", (2, 2))
     assert any("of libc.so.6" in fault for fault in elf.faults(tmp_path, architecture))
+
+
+def test_the_same_packages_give_the_same_bytes(built: Path, tmp_path: Path) -> None:
+    """Or an unchanged layer would be published again."""
+    first = layer("x86_64")
+    python_alone = shutil.ignore_patterns("*.pyc", "*.so*")
+    again = shutil.copytree(first, tmp_path / "python", ignore=python_alone)
+    compiling = "import slim, sys; from pathlib import Path; slim.byte_compile(Path(sys.argv[1]))"
+    subprocess.run([sys.executable, "-c", compiling, again], cwd=SLIM, check=True)
+    compiled = sorted(path.relative_to(first) for path in first.rglob("*.pyc"))
+    assert len(compiled) > 2000
+    differing = [
+        path for path in compiled if (first / path).read_bytes() != (again / path).read_bytes()
+    ]
+    assert differing == []
 
 
 def copy(layer: Path, folder: Path, path: str) -> None:
