@@ -304,7 +304,7 @@ def test_the_longest_answer_that_lambda_passes_on(probe: Slot) -> None:
 
 
 def test_an_hour_of_windows_is_far_from_the_limit(deployed: Deployment) -> None:
-    """The API's longest answer: the longest recording, and the shorter windows of the two."""
+    """The API's longest answer: the longest recording, the shorter windows, explained."""
     ticks = np.zeros(3600 * 16000, dtype=np.float32)
     ticks[::16000] = 0.5
     file = io.BytesIO()
@@ -313,11 +313,13 @@ def test_an_hour_of_windows_is_far_from_the_limit(deployed: Deployment) -> None:
     request = events.through_api(
         "POST", "/predict-anomaly", form, events.multipart(file.getvalue())
     )
-    request["multiValueQueryStringParameters"] = {"model_name": ["esc10"]}
+    request["multiValueQueryStringParameters"] = {"model_name": ["esc10"], "explain": ["true"]}
     with deployed.slot("ApiFunction", timeout_s=120) as slot:
         answer = slot.invoke(request)
     assert answer["statusCode"] == 200
-    assert len(json.loads(answer["body"])["windows"]) == 720
+    prediction = json.loads(answer["body"])
+    assert prediction["explanation"]
+    assert len(prediction["windows"]) == 720
     assert len(json.dumps(answer)) < LIMIT_BYTES / 50
 
 
