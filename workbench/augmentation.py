@@ -4,6 +4,7 @@ import numpy as np
 import soxr
 from audio_anomaly.descriptors import Array
 from numpy.typing import NDArray
+from scipy import fft
 
 TRIM_SHARE = 0.5
 TRIM_BELOW = 1e-4
@@ -11,7 +12,10 @@ TRIM_LEAST_SAMPLES = 4096
 SPEED_OCTAVES = 0.2
 CROP_SHARE, CROP_TO = 0.7, (0.6, 1.0)
 COLOUR_SHARE, TILT_DB_PER_OCTAVE, PEAK_DB, PEAK_HZ = 0.7, 1.5, 6.0, (100.0, 6400.0)
-LOW_PASS_SHARE, LOW_PASS_HZ, LOW_PASS_ORDER = 0.3, (2500.0, 7500.0), 8
+LOW_PASS_SHARE, LOW_PASS_HZ = 0.3, (2500.0, 7500.0)
+MICROPHONE_ORDER, RESAMPLER_ORDER, RESAMPLER_SHARE = 8, 64, 0.2
+"""Of low-passes: a resampler, as a slower recorder has one, leaves nothing above."""
+
 NOISE_SHARE, NOISE_SNR_DB = 0.7, (15.0, 50.0)
 KNOCK_DECAY_S, KNOCK_OVER_DB, KNOCK_LOW_PASS_HZ = (0.01, 0.15), (0.0, 20.0), (500.0, 8000.0)
 
@@ -32,7 +36,8 @@ def augment(waveform: Array, sample_rate: int, rng: np.random.Generator) -> Arra
         peak_hz = PEAK_HZ[0] * (PEAK_HZ[1] / PEAK_HZ[0]) ** rng.random()
         copy = equalise(copy, sample_rate, tilt, rng.uniform(-PEAK_DB, PEAK_DB), peak_hz)
     if rng.random() < LOW_PASS_SHARE:
-        copy = low_pass(copy, sample_rate, rng.uniform(*LOW_PASS_HZ))
+        order = RESAMPLER_ORDER if rng.random() < RESAMPLER_SHARE else MICROPHONE_ORDER
+        copy = low_pass(copy, sample_rate, rng.uniform(*LOW_PASS_HZ), order)
     if rng.random() < NOISE_SHARE:
         copy = add_noise(copy, rng.uniform(*NOISE_SNR_DB), rng, exponent=int(rng.integers(2)))
     return copy
@@ -47,7 +52,8 @@ def knock(waveform: Array, sample_rate: int, rng: np.random.Generator) -> Array:
     start = int(rng.integers(len(waveform)))
     envelope = np.exp(-np.arange(4 * decay) / decay)
     burst = rng.standard_normal(len(envelope)).astype(np.float32)
-    burst = low_pass(burst, sample_rate, rng.uniform(*KNOCK_LOW_PASS_HZ)) * envelope
+    cutoff_hz = rng.uniform(*KNOCK_LOW_PASS_HZ)
+    burst = low_pass(burst, sample_rate, cutoff_hz) * envelope
     level = _rms(waveform) * 10 ** (rng.uniform(*KNOCK_OVER_DB) / 20) / _rms(burst[:decay])
     knocked = waveform.copy()
     heard = knocked[start : start + len(burst)]
@@ -90,10 +96,12 @@ def equalise(
     return _filtered(waveform, tilt + peak_db * np.exp(-2 * np.log2(hz / peak_hz) ** 2))
 
 
-def low_pass(waveform: Array, sample_rate: int, cutoff_hz: float) -> Array:
-    """A Butterworth low-pass of order 8, without phase."""
+def low_pass(
+    waveform: Array, sample_rate: int, cutoff_hz: float, order: int = MICROPHONE_ORDER
+) -> Array:
+    """A Butterworth low-pass, without phase."""
     hz = _positive_hz(waveform, sample_rate)
-    return _filtered(waveform, -10 * np.log10(1 + (hz / cutoff_hz) ** (2 * LOW_PASS_ORDER)))
+    return _filtered(waveform, -10 * np.log10(1 + (hz / cutoff_hz) ** (2 * order)))
 
 
 def add_noise(
@@ -103,10 +111,11 @@ def add_noise(
 
     exponent : the power density of the noise falls as frequency**-exponent; 0 white, 1 pink
     """
-    spectrum = np.fft.rfft(rng.standard_normal(len(waveform)))
+    size = _fast_size(waveform)
+    spectrum = fft.rfft(rng.standard_normal(size))
     bins = np.arange(len(spectrum), dtype=float)
     bins[0] = np.inf if exponent else 1
-    noise = np.fft.irfft(spectrum * bins ** (-exponent / 2), len(waveform))
+    noise = fft.irfft(spectrum * bins ** (-exponent / 2), size)[: len(waveform)]
     level = _rms(waveform) * 10 ** (-snr_db / 20) / _rms(noise)
     noisy: Array = (waveform + noise * level).astype(np.float32)
     return noisy
@@ -117,9 +126,15 @@ def _rms(waveform: Array | NDArray[np.float64]) -> float:
 
 
 def _positive_hz(waveform: Array, sample_rate: int) -> NDArray[np.float64]:
-    return np.maximum(np.fft.rfftfreq(len(waveform), 1 / sample_rate), 20.0)
+    return np.maximum(fft.rfftfreq(_fast_size(waveform), 1 / sample_rate), 20.0)
 
 
 def _filtered(waveform: Array, gain_db: NDArray[np.float64]) -> Array:
-    spectrum = np.fft.rfft(waveform) * 10 ** (gain_db / 20)
-    return np.fft.irfft(spectrum, len(waveform)).astype(np.float32)
+    size = _fast_size(waveform)
+    spectrum = fft.rfft(waveform, size) * 10 ** (gain_db / 20)
+    return fft.irfft(spectrum, size)[: len(waveform)].astype(np.float32)
+
+
+def _fast_size(waveform: Array) -> int:
+    """The length with zeros behind: transforms of prime lengths take 15 times as long."""
+    return int(fft.next_fast_len(len(waveform), real=True))
