@@ -21,6 +21,10 @@ try:
     librosa.sequence.dtw(np.ones((3, 4)), np.ones((3, 4)))
 except numba.CompilerMissingError as error:
     print(error)
+try:
+    librosa.resample(np.ones(100), orig_sr=2, target_sr=1, res_type="sinc_best")
+except ImportError as error:
+    print(error)
 """
 
 
@@ -43,9 +47,10 @@ def test_librosa_works_without_numba_and_says_what_does_not() -> None:
         env=os.environ | {"PYTHONPATH": str(LAYER / "stand_in")},
     )
     assert done.returncode == 0, done.stderr
-    features, refusal = done.stdout.splitlines()
+    features, refusal, resampler = done.stdout.splitlines()
     assert int(features) == len(extractor("default", 16000).names)
     assert "librosa.sequence.__dtw_calc_accu_cost is compiled by numba" in refusal
+    assert "samplerate is not in the Lambda layer" in resampler
 
 
 def make(folder: Path, *paths: str, size: int = 10) -> Path:
@@ -86,7 +91,7 @@ def test_what_is_never_read_goes_and_the_rest_stays(slim: ModuleType, tmp_path: 
     slim.slim(folder)
     found = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     sources = {path for path in found if not path.endswith(".pyc")}
-    assert sources == {*kept, "numba/__init__.py"}
+    assert sources == {*kept, "numba/__init__.py", "resampy.py", "samplerate.py"}
     assert not (folder / "bin").exists()
     assert not (folder / "scipy").exists()
 
