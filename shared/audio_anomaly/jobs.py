@@ -123,10 +123,13 @@ def of_message(body: str) -> list[Job]:
 
 
 class Alerts:
-    """The SNS topic that is told of anomalies. model and bucket are there to filter by."""
+    """The SNS topic that is told of anomalies. model and bucket are there to filter by.
 
-    def __init__(self, sns_client: Any, topic_arn: str) -> None:
-        self._sns = sns_client
+    sns_client : makes the boto3 client; called only when there is something to tell
+    """
+
+    def __init__(self, sns_client: Callable[[], Any], topic_arn: str) -> None:
+        self._sns_client = sns_client
         self._topic_arn = topic_arn
 
     def publish(self, result: JobResult) -> None:
@@ -135,7 +138,7 @@ class Alerts:
         attributes = {"model": result.model, "bucket": result.bucket}
         try:
             with calling(self._topic_arn):
-                self._sns.publish(
+                self._sns_client().publish(
                     TopicArn=self._topic_arn,
                     Subject=subject if len(subject) <= 100 else f"{subject[:97]}...",
                     Message=result.model_dump_json(exclude={"prediction": {"windows"}}),

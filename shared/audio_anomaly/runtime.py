@@ -42,7 +42,7 @@ def s3_client() -> Any:
 
 @cache
 def sns_client() -> Any:
-    """The boto3 client for SNS."""
+    """The boto3 client for SNS, made when there is an anomaly to tell of."""
     import boto3
     from botocore.config import Config
 
@@ -96,7 +96,7 @@ def jobs() -> "Jobs":
         registry(),
         results(),
         object_limits(),
-        Alerts(sns_client(), topic) if topic else None,
+        Alerts(sns_client, topic) if topic else None,
         emf(*names),
     )
 

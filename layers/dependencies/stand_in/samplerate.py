@@ -1,7 +1,7 @@
-"""Stands where samplerate would be, a resampler that librosa looks for at import and can do without.
+"""Stands where the resampler samplerate would be: librosa looks for it at import, but needs it not.
 
 Finding nothing, librosa's loader prepares an error text from the sources of all callers, which
 takes a tenth of a second at every start.
 """
 
-raise ImportError("samplerate is not in the Lambda layer; soxr is, which librosa resamples with by default")
+raise ImportError("samplerate is not in the Lambda layer; librosa resamples with soxr, which is")
