@@ -20,6 +20,7 @@ LAYERS = [
     {"jobs"},
     {"telemetry"},
     {"runtime"},
+    {"snapshot"},
 ]
 """The library, from the bottom up: a module imports from the layers below its own."""
 

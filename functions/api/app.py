@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from urllib.parse import quote
 
 import anyio
-from audio_anomaly import runtime, uploads
+from audio_anomaly import runtime, snapshot, uploads
 from audio_anomaly.errors import (
     AudioAnomalyError,
     AudioTooLargeError,
@@ -164,6 +164,7 @@ class RestApi(APIGateway):
 
 
 handler = Mangum(app, lifespan="off", custom_handlers=[RestApi])
+snapshot.register()
 
 _predictions = anyio.CapacityLimiter(os.cpu_count() or 1)
 

@@ -3,7 +3,7 @@
 import logging
 from typing import Any
 
-from audio_anomaly import jobs, runtime
+from audio_anomaly import jobs, runtime, snapshot
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.batch import (
     BatchProcessor,
@@ -16,6 +16,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 logger = runtime.logger()
 metrics = runtime.metrics()
+snapshot.register()
 
 
 @logger.inject_lambda_context

@@ -87,6 +87,10 @@ class Registry:
         with self._refreshing:
             self._refresh()
 
+    def look_again(self) -> None:
+        """Have the next call look at models.json, whenever the last look was."""
+        self._checked_at = None
+
     def describe(self) -> ModelList:
         """Every model as GET /models shows it; loads none.
 

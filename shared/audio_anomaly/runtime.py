@@ -123,6 +123,15 @@ def metrics() -> "Metrics":
     )
 
 
+def disconnect() -> None:
+    """Close the clients, and forget them with all that holds one; models stay loaded."""
+    for client in (s3_client, sns_client):
+        if client.cache_info().currsize:
+            client().close()
+    for function in (s3_client, sns_client, results, jobs):
+        function.cache_clear()
+
+
 def clear() -> None:
     """Forget everything, as a new process would."""
     made = (settings, s3_client, sns_client, registry, results, jobs, logger, metrics)

@@ -98,6 +98,9 @@ class Settings(BaseSettings):
     aws_endpoint_url: str | None = None
     """Another endpoint than AWS's own, such as a local cloud's; boto3 reads it too."""
 
+    aws_lambda_initialization_type: str = "on-demand"
+    """Set by Lambda. Where it is snap-start, the default model is loaded into the snapshot."""
+
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     """Least severe message that is logged."""
 
