@@ -1,0 +1,96 @@
+"""A cold call imports what it needs and no more: each in a fresh process."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from audio_anomaly.schemas import Job
+from audio_anomaly.settings import Settings
+
+from tests.cloud import ENVIRONMENT, INPUT, NORMAL, batch, notification, set_up
+from workbench.events import through_api
+from workbench.local_cloud import CREDENTIALS, moto_server
+
+ROOT = Path(__file__).parents[1]
+HTTP = {"fastapi", "starlette", "mangum", "anyio"}
+PREDICTION = {"sklearn", "librosa", "scipy", "soundfile", "soxr", "joblib", "numpy"}
+AWS = {"boto3", "botocore"}
+
+
+def cold(function: str, event: dict[str, Any], folder: Path, **environment: str) -> tuple[Any, Any]:
+    """The answer of a fresh process, and the packages that it imported."""
+    file = folder / "event.json"
+    file.write_text(json.dumps(event))
+    own = {name.upper() for name in Settings.model_fields}
+    done = subprocess.run(
+        [sys.executable, ROOT / "benchmarks" / "cold_call.py", file],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={name: value for name, value in os.environ.items() if name not in own}
+        | {"PYTHONPATH": str(ROOT / "functions" / function), "TMPDIR": str(folder)}
+        | environment,
+    )
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout.splitlines()[-1])
+    return said["answer"], {name.partition(".")[0] for name in said["modules"]}
+
+
+@pytest.fixture(scope="module")
+def on_s3(trained: Path) -> Any:
+    """The environment of a deployed function, with models and one recording on S3."""
+    with moto_server() as endpoint, pytest.MonkeyPatch.context() as patch:
+        for name, value in CREDENTIALS.items():
+            patch.setenv(name, value)
+        cloud = set_up(trained, endpoint_url=endpoint)
+        cloud.put("fan.wav", NORMAL)
+        yield {"AWS_ENDPOINT_URL": endpoint, **CREDENTIALS, **ENVIRONMENT}
+
+
+@pytest.mark.parametrize("path", ["/", "/models", "/docs", "/openapi.json"])
+def test_a_route_that_predicts_nothing_imports_nothing_for_it(
+    path: str, trained: Path, tmp_path: Path
+) -> None:
+    event = through_api("GET", path, {})
+    answer, imported = cold("api", event, tmp_path, MODELS_CONFIG_PATH=str(trained))
+    assert answer["statusCode"] == 200
+    assert imported >= {"fastapi"}
+    assert imported & (PREDICTION | AWS) == set()
+
+
+def test_models_that_are_on_s3_are_described_without_being_loaded(
+    on_s3: dict[str, str], tmp_path: Path
+) -> None:
+    answer, imported = cold("api", through_api("GET", "/models", {}), tmp_path, **on_s3)
+    assert [info["name"] for info in json.loads(answer["body"])["models"]] == ["bearing", "fan"]
+    assert imported & PREDICTION == set()
+    assert imported >= AWS
+
+
+def test_leave_to_upload_takes_no_model(on_s3: dict[str, str], tmp_path: Path) -> None:
+    headers = {"Content-Type": "application/json"}
+    body = json.dumps({"filename": "fan.wav", "model_name": "fan"}).encode()
+    event = through_api("POST", "/uploads", headers, body)
+    answer, imported = cold("api", event, tmp_path, **on_s3)
+    assert answer["statusCode"] == 200
+    assert imported & PREDICTION == set()
+
+
+@pytest.mark.parametrize("function", ["s3_trigger", "sqs_trigger"])
+def test_a_trigger_imports_nothing_of_http(
+    function: str, on_s3: dict[str, str], tmp_path: Path
+) -> None:
+    events = {
+        "s3_trigger": notification(Job(bucket=INPUT, key="fan.wav")),
+        "sqs_trigger": batch({"bucket": INPUT, "key": "fan.wav", "model_name": "bearing"}),
+    }
+    answer, imported = cold(function, events[function], tmp_path, **on_s3)
+    assert answer in (None, {"batchItemFailures": []})
+    assert imported >= PREDICTION | AWS
+    assert imported & HTTP == set()
+    assert list((tmp_path / "audio-anomaly").iterdir())  # a model was loaded
