@@ -18,7 +18,7 @@ from workbench.local_cloud import CREDENTIALS, moto_server
 ROOT = Path(__file__).parents[1]
 HTTP = {"fastapi", "starlette", "mangum", "anyio"}
 PREDICTION = {"sklearn", "librosa", "scipy", "soundfile", "soxr", "joblib", "numpy"}
-AWS = {"boto3", "botocore"}
+AWS = {"botocore"}
 
 
 def cold(function: str, event: dict[str, Any], folder: Path, **environment: str) -> tuple[Any, Any]:

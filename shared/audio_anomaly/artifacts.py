@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 class Artifacts:
     """Reads models.json and the files beside it, from disk or from S3.
 
-    s3_client : makes the boto3 client; called only when something is on S3
+    s3_client : makes the client; called only when something is on S3
     cache_dir : verified copies of what came from S3, each named by its sha256
     """
 

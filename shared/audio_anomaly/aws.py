@@ -16,7 +16,7 @@ class ConflictError(Exception):
 
 @contextmanager
 def calling(what: str) -> Iterator[None]:
-    """Around a call of boto3: translates what it raises. what : subject of the error's text.
+    """Around a call of botocore: translates what it raises. what : subject of the error's text.
 
     Raises MissingError (404), ConflictError (409, 412) or StorageError.
     """

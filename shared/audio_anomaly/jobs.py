@@ -125,7 +125,7 @@ def of_message(body: str) -> list[Job]:
 class Alerts:
     """The SNS topic that is told of anomalies. model and bucket are there to filter by.
 
-    sns_client : makes the boto3 client; called only when there is something to tell
+    sns_client : makes the client; called only when there is something to tell
     """
 
     def __init__(self, sns_client: Callable[[], Any], topic_arn: str) -> None:

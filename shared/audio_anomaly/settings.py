@@ -96,7 +96,7 @@ class Settings(BaseSettings):
     """CloudWatch namespace of the metrics."""
 
     aws_endpoint_url: str | None = None
-    """Another endpoint than AWS's own, such as a local cloud's; boto3 reads it too."""
+    """Another endpoint than AWS's own, such as a local cloud's; botocore reads it too."""
 
     aws_lambda_initialization_type: str = "on-demand"
     """Set by Lambda. Where it is snap-start, the default model is loaded into the snapshot."""

@@ -42,15 +42,18 @@ def loaded() -> list[str]:
 
 
 def clients() -> int:
-    """How many clients of AWS there are, and objects that hold one."""
-    made = (runtime.s3_client, runtime.sns_client, runtime.results, runtime.jobs)
+    """How many clients of AWS there are, with their session and the objects that hold one."""
+    made = (
+        *(runtime.s3_client, runtime.sns_client, runtime._session),
+        *(runtime.results, runtime.jobs),
+    )
     return sum(function.cache_info().currsize for function in made)
 
 
 def test_the_snapshot_has_the_default_model_and_no_client(hooks: Hooks) -> None:
     runtime.jobs()
     runtime.sns_client()
-    assert clients() == 4
+    assert clients() == 5
     run(hooks["before"])
     assert clients() == 0
     assert loaded() == ["fan"]
