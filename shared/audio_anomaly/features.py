@@ -66,6 +66,8 @@ class DefaultExtractor:
     def __init__(self, sample_rate: int) -> None:
         self.n_fft = 2 ** round(np.log2(FRAME_S * sample_rate))
         self.hop_length = self.n_fft // 2
+        # By its name librosa would have it of scipy.signal, which takes long to import.
+        self.window = 0.5 + 0.5 * np.cos(np.linspace(-np.pi, np.pi, self.n_fft + 1)[:-1])
         self.frame_rate = sample_rate / self.hop_length
         self.min_samples = self.n_fft
         self.hz = librosa.fft_frequencies(sr=sample_rate, n_fft=self.n_fft).astype(np.float32)
@@ -93,7 +95,9 @@ class DefaultExtractor:
         waveform : float32 [shape=(samples,)], samples >= min_samples, finite
         Returns float32 [shape=(len(names),)], finite, in the order of `names`.
         """
-        spectrum = librosa.stft(waveform, n_fft=self.n_fft, hop_length=self.hop_length).T
+        spectrum = librosa.stft(
+            waveform, n_fft=self.n_fft, hop_length=self.hop_length, window=self.window
+        ).T
         magnitude = np.abs(spectrum)
         power = np.square(magnitude)
         mel = power @ self.mel_basis
