@@ -65,6 +65,15 @@ layers: .venv
 sizes: build layers  ## Bytes of the layers and functions by package, both architectures
 	@$(BIN)/python -m workbench.sizes
 
+# A tutorial's packages, as pip leaves them: with numba, without bytecode.
+build/naive: .venv requirements/runtime.txt
+	rm -rf $@
+	$(UV) pip install --quiet --target $@/python --require-hashes --requirement requirements/runtime.txt
+	@touch $@
+
+bench: build layers build/runtime build/naive  ## Cold starts, sizes and a warm call, into benchmarks/results.json
+	$(BIN)/python benchmarks/bench.py --write benchmarks/results.json
+
 validate: .venv-sam  ## Check template.yaml: sam, cfn-lint, checkov
 	$(SAM) validate --lint
 	.venv-sam/bin/cfn-lint template.yaml
@@ -102,5 +111,5 @@ requirements: .venv  ## Pin the newest versions of requirements/*.in, with hashe
 clean:  ## Remove everything that make made
 	rm -rf .venv .venv-sam .aws-sam build .pytest_cache .mypy_cache .ruff_cache
 
-.PHONY: help demo serve test test-e2e format build layers sizes validate deploy destroy push-models \
-  logs redrive events invoke requirements clean
+.PHONY: help demo serve test test-e2e format build layers sizes bench validate deploy destroy \
+  push-models logs redrive events invoke requirements clean

@@ -138,6 +138,38 @@ def test_the_figures_of_the_shipped_models_are_those_of_their_reports(name: str)
     assert entry["metrics"]["auc"] == round(metrics["auc"], 4)
 
 
+def test_the_figures_of_cold_starts_are_those_of_the_benchmark() -> None:
+    found = json.loads((ROOT / "benchmarks" / "results.json").read_text())
+    page = README[README.index("## How fast it starts") : README.index("## Settings")]
+    rows = re.findall(r"^\| [^|]+ \| ([\d.]+) s \| ([\d.]*) \| ([\d.]*) \|", page, re.MULTILINE)
+    ratios = {(row["what"], row["over"]): f"{row['wall']:.2f}" for row in found["ratios"]}
+    plain = "plain handler, cold"
+    expected = [
+        (what, ratios.get((what, plain), ""), ratios[what, over])
+        for what, over in (
+            ("S3 upload, cold", "three imports"),
+            ("SQS message, cold", "three imports"),
+            ("POST /predict-anomaly, cold", "three imports"),
+            ("GET /models, cold", "FastAPI and Mangum"),
+        )
+    ]
+    expected.append((plain, "1.00", ""))
+    assert rows == [
+        (f"{found['seconds'][what]['wall']:.2f}", *ratios) for what, *ratios in expected
+    ]
+    for name in ("x86_64", "arm64", plain):
+        assert f"{found['bytes'][name]:,}" in page
+    assert f"{found['warm']['median_ms']} ms" in page
+
+
+def test_the_benchmark_met_its_targets() -> None:
+    found = json.loads((ROOT / "benchmarks" / "results.json").read_text())
+    missed = [row for row in found["ratios"] if row["target"] and row["wall"] > row["target"]]
+    assert missed == []
+    assert max(found["bytes"][name] for name in ("x86_64", "arm64")) <= found["bytes"]["limit"]
+    assert found["rounds"] >= 7
+
+
 def test_the_shipped_models_are_small() -> None:
     size = sum(path.stat().st_size for path in (ROOT / "models").rglob("*") if path.is_file())
     assert size < 5_000_000
