@@ -74,6 +74,15 @@ build/naive: .venv requirements/runtime.txt
 bench: build layers build/runtime build/naive  ## Cold starts, sizes and a warm call, into benchmarks/results.json
 	$(BIN)/python benchmarks/bench.py --write benchmarks/results.json
 
+# Other extractors, beside what .venv has.
+build/peers: .venv requirements/peers.txt
+	rm -rf $@
+	$(UV) pip install --quiet --target $@ --require-hashes --requirement requirements/peers.txt
+	@touch $@
+
+bench-features: .venv build/peers  ## Time to extract features, beside a tutorial's and other extractors
+	$(BIN)/python benchmarks/features.py $(RECORDING)
+
 validate: .venv-sam  ## Check template.yaml: sam, cfn-lint, checkov
 	$(SAM) validate --lint
 	.venv-sam/bin/cfn-lint template.yaml
@@ -103,7 +112,7 @@ invoke: build  ## Run every function with every sample event, in a container
 	$(BIN)/python -m workbench.invoke $$($(STACK) architecture $(ENV))
 
 requirements: .venv  ## Pin the newest versions of requirements/*.in, with hashes
-	cd requirements && for name in uv runtime dev sam lambda; do \
+	cd requirements && for name in uv runtime dev sam lambda peers; do \
 	  ../$(BIN)/uv pip compile --quiet --upgrade --python-version 3.13 --universal --generate-hashes \
 	    --no-annotate --custom-compile-command "make requirements" \
 	    $$name.in --output-file $$name.txt || exit 1; done
@@ -111,5 +120,5 @@ requirements: .venv  ## Pin the newest versions of requirements/*.in, with hashe
 clean:  ## Remove everything that make made
 	rm -rf .venv .venv-sam .aws-sam build .pytest_cache .mypy_cache .ruff_cache
 
-.PHONY: help demo serve test test-e2e format build layers sizes bench validate deploy destroy \
+.PHONY: help demo serve test test-e2e format build layers sizes bench bench-features validate deploy destroy \
   push-models logs redrive events invoke requirements clean

@@ -1,9 +1,11 @@
 """Time to extract features from 10 s at 16 kHz, side by side in one run, on one thread.
 
+    make bench-features [RECORDING=recording.wav]
     python benchmarks/features.py [recording.wav] [--json]
 
 Each row is a median of rounds in which every candidate has its turn, so that what else the
-machine does falls on all of them.
+machine does falls on all of them. Other extractors have a row where `make build/peers`
+installed them. The first call is that of a process just started, whose model is loaded.
 """
 
 import argparse
@@ -11,6 +13,8 @@ import io
 import json
 import os
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,9 +24,11 @@ for _library in ("OMP", "OPENBLAS", "MKL", "NUMBA"):
     os.environ[f"{_library}_NUM_THREADS"] = "1"
 
 import librosa
+import numpy as np
 import soundfile
 from audio_anomaly import pipeline
-from audio_anomaly.features import DefaultExtractor, extractor
+from audio_anomaly.descriptors import Array
+from audio_anomaly.features import extractor
 from audio_anomaly.formats import AudioLimits
 from audio_anomaly.runtime import registry
 from reference_naive import features as tutorial
@@ -33,6 +39,20 @@ RATE = 16000
 ROUNDS = 31
 LIMITS = AudioLimits(10**8, 3600)
 ROOT = Path(__file__).parents[1]
+PEERS = ROOT / "build" / "peers"
+FIRST_CALLS = 7
+FIRST_CALL = f"""
+import time, numpy
+from audio_anomaly.features import extractor
+y = numpy.random.default_rng(0).standard_normal({10 * RATE}).astype("float32")
+extract = extractor("default", {RATE})
+times = []
+for _ in range(16):
+    started = time.perf_counter()
+    extract(y)
+    times.append(time.perf_counter() - started)
+print(times[0] / numpy.median(times[1:]))
+"""
 
 
 def main() -> None:
@@ -45,7 +65,6 @@ def main() -> None:
         y = librosa.load(arguments.recording, sr=RATE, duration=10)[0]
     else:
         y = fan(1, faulty=True, duration_s=10)
-    first_ms = _ms(lambda: DefaultExtractor(RATE)(y))
     file = io.BytesIO()
     soundfile.write(file, y, RATE, "PCM_16", format="WAV")
     os.environ["MODELS_CONFIG_PATH"] = str(ROOT / "models" / "models.json")
@@ -55,6 +74,7 @@ def main() -> None:
         "one librosa.stft": lambda: librosa.stft(y, n_fft=1024, hop_length=512),
         "our 240 features": lambda: extract(y),
         "a tutorial's features": lambda: tutorial(y, RATE),
+        **peers(y),
         **{
             f"decode, features, model {name}": lambda model=model: pipeline.predict(
                 file.getvalue(), model, LIMITS
@@ -68,7 +88,8 @@ def main() -> None:
         "ms": {name: round(value, 3) for name, value in medians.items()},
         "features / stft": round(ours / stft, 2),
         "tutorial / features": round(medians["a tutorial's features"] / ours, 1),
-        "first / warm": round(first_ms / ours, 2),
+        "first / warm": round(first_by_warm(), 2),
+        **{f"{name} / features": round(medians[name] / ours, 1) for name in medians if ":" in name},
         **{
             f"prediction {name} / features": round(
                 medians[f"decode, features, model {name}"] / ours, 2
@@ -84,6 +105,43 @@ def main() -> None:
     for name, value in figures.items():
         if name != "ms":
             print(f"{name:34} {value:8.2f}")
+
+
+def peers(y: Array) -> dict[str, Callable[[], Any]]:
+    """Other extractors, as far as they are installed."""
+    # Behind the packages of this environment, so that all share one NumPy.
+    sys.path.append(str(PEERS))
+    found: dict[str, Callable[[], Any]] = {}
+    try:
+        import kaldi_native_fbank
+        import opensmile
+    except ImportError:
+        print("Other extractors are not installed; make build/peers does it.", file=sys.stderr)
+        return found
+    functionals = opensmile.Smile(
+        opensmile.FeatureSet.eGeMAPSv02, opensmile.FeatureLevel.Functionals
+    )
+    found["opensmile: 88 eGeMAPS functionals"] = lambda: functionals.process_signal(y, RATE)
+    options = kaldi_native_fbank.FbankOptions()
+    options.frame_opts.dither = 0
+    options.frame_opts.frame_length_ms, options.frame_opts.frame_shift_ms = 64, 32
+    options.mel_opts.num_bins = 40
+
+    def log_mel() -> Array:
+        bank = kaldi_native_fbank.OnlineFbank(options)
+        bank.accept_waveform(RATE, y)
+        bank.input_finished()
+        return np.stack([bank.get_frame(i) for i in range(bank.num_frames_ready)])
+
+    found["kaldi-native-fbank: log-mel alone"] = log_mel
+    return found
+
+
+def first_by_warm() -> float:
+    """The first call of a new process over its later ones; a median of processes."""
+    command = [sys.executable, "-c", FIRST_CALL]
+    runs = [subprocess.run(command, capture_output=True, check=True) for _ in range(FIRST_CALLS)]
+    return statistics.median(float(run.stdout) for run in runs)
 
 
 def _ms(call: Callable[[], Any]) -> float:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable
-from functools import cache
+from functools import cache, partial
 from itertools import pairwise
 from typing import Protocol
 
@@ -67,7 +67,11 @@ class DefaultExtractor:
         self.n_fft = 2 ** round(np.log2(FRAME_S * sample_rate))
         self.hop_length = self.n_fft // 2
         # By its name librosa would have it of scipy.signal, which takes long to import.
-        self.window = 0.5 + 0.5 * np.cos(np.linspace(-np.pi, np.pi, self.n_fft + 1)[:-1])
+        window = 0.5 + 0.5 * np.cos(np.linspace(-np.pi, np.pi, self.n_fft + 1)[:-1])
+        # Named here, librosa imports it here and not during the first prediction.
+        self.stft = partial(
+            librosa.stft, n_fft=self.n_fft, hop_length=self.hop_length, window=window
+        )
         self.frame_rate = sample_rate / self.hop_length
         self.min_samples = self.n_fft
         self.hz = librosa.fft_frequencies(sr=sample_rate, n_fft=self.n_fft).astype(np.float32)
@@ -95,9 +99,7 @@ class DefaultExtractor:
         waveform : float32 [shape=(samples,)], samples >= min_samples, finite
         Returns float32 [shape=(len(names),)], finite, in the order of `names`.
         """
-        spectrum = librosa.stft(
-            waveform, n_fft=self.n_fft, hop_length=self.hop_length, window=self.window
-        ).T
+        spectrum = self.stft(waveform).T
         magnitude = np.abs(spectrum)
         power = np.square(magnitude)
         mel = power @ self.mel_basis
