@@ -160,8 +160,11 @@ def _fit_vote(vote: Vote, rows: Floats, classes: Classes) -> CalibratedClassifie
     lda = _lda().fit(rows, classes)
     lda.coef_ *= vote.lda_temperature
     lda.intercept_ *= vote.lda_temperature
-    voters = [("svc", FrozenEstimator(svc)), ("lda", FrozenEstimator(lda))]
-    voting = VotingClassifier(voters, voting="soft").fit(rows, classes)
+    voters = [("svc", svc), ("lda", lda)]
+    frozen = [(name, FrozenEstimator(voter)) for name, voter in voters]
+    voting = VotingClassifier(frozen, voting="soft").fit(rows, classes)
+    # Frozen, they would not be fitted anew; thawed, they predict in half the time.
+    voting.estimators, voting.estimators_ = voters, [svc, lda]
     return _tempered(voting, vote.temperature, rows, classes)
 
 
@@ -181,6 +184,7 @@ def _tempered(
     calibrated.fit(rows, classes)
     (fitted,) = calibrated.calibrated_classifiers_
     fitted.calibrators[0].beta_ = temperature
+    calibrated.estimator = fitted.estimator = estimator
     return calibrated
 
 
