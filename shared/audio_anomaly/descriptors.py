@@ -115,12 +115,15 @@ def spectral_contrast(magnitude: Array, bands: list[tuple[slice, int]]) -> Array
     Same value as librosa.feature.spectral_contrast: peaks and valleys are each cut 80 dB
     under their largest.
     """
-    peaks, valleys = [], []
-    for band, fifth in bands:
+    peak = np.empty((len(magnitude), len(bands)), magnitude.dtype)
+    valley = np.empty_like(peak)
+    for k, (band, fifth) in enumerate(bands):
         ordered = np.sort(magnitude[:, band], axis=1)
-        peaks.append(ordered[:, -fifth:].mean(axis=1))
-        valleys.append(ordered[:, :fifth].mean(axis=1))
-    peak, valley = np.column_stack(peaks), np.column_stack(valleys)
+        np.add.reduce(ordered[:, -fifth:], axis=1, out=peak[:, k])
+        np.add.reduce(ordered[:, :fifth], axis=1, out=valley[:, k])
+    fifths = np.array([fifth for _, fifth in bands], magnitude.dtype)
+    peak /= fifths
+    valley /= fifths
     offset = 10 * np.log10(max(float(peak.max()), SILENCE) / max(float(valley.max()), SILENCE))
     return decibels(peak, 80) - decibels(valley, 80) + np.float32(offset)
 
@@ -148,9 +151,11 @@ def zero_crossing_rate(waveform: Array, n_fft: int, hop_length: int) -> Array:
     Same value as librosa.feature.zero_crossing_rate, which needs numba.
     """
     frames = 1 + len(waveform) // hop_length
-    negative = np.pad(waveform < -ZERO_CROSSING_THRESHOLD, hop_length, mode="edge")
-    crossed = negative[1:] != negative[:-1]
-    crossed = np.append(crossed, False)[: (frames + 1) * hop_length].reshape(frames + 1, -1)
+    negative = waveform < -ZERO_CROSSING_THRESHOLD
+    # Beyond its ends the waveform goes on as it ends, and crosses nothing.
+    crossed = np.zeros((frames + 1, hop_length), dtype=bool)
+    inside = crossed.ravel()[hop_length : hop_length + len(negative) - 1]
+    np.not_equal(negative[1:], negative[:-1], out=inside[: len(negative) - 1])
     block = crossed.sum(axis=1)
     rate: Array = ((block[:-1] + block[1:] - crossed[1:, -1]) / n_fft).astype(np.float32)
     return rate
@@ -182,6 +187,7 @@ def onsets(strength: Array, radius: int, least_db: float) -> NDArray[np.intp]:
     least_db : and stands this far above the mean
     Returns the indices, ascending.
     """
-    padded = np.pad(strength, radius)
+    padded = np.zeros(len(strength) + 2 * radius, strength.dtype)
+    padded[radius : len(padded) - radius] = strength
     around = np.lib.stride_tricks.sliding_window_view(padded, 2 * radius + 1).max(axis=1)
     return np.flatnonzero((strength == around) & (strength > strength.mean() + least_db))

@@ -196,11 +196,17 @@ class DefaultExtractor:
                 np.log10((onset.max() + 0.1) / (onset.mean() + 0.1)),
                 *[mask.mean() for mask in active],
                 starts / seconds,
-                *np.percentile(energy_db, ENERGY_PERCENTILES),
+                *_percentiles(energy_db, ENERGY_PERCENTILES),
                 10 * np.log10((10 ** (energy_db / 10)).mean()),
                 *descriptors.autocorrelation(energy_db)[lags],
             ]
         )
+
+
+def _percentiles(series: Array, percents: tuple[int, ...]) -> NDArray[np.float64]:
+    """What np.percentile gives, in a tenth of the time."""
+    places = np.array(percents) / 100 * (len(series) - 1)
+    return np.interp(places, np.arange(len(series)), np.sort(series))
 
 
 def _level(waveform: Array, loudness: Array) -> list[float]:
