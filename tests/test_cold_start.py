@@ -35,7 +35,7 @@ def cold(function: str, event: dict[str, Any], folder: Path, **environment: str)
         text=True,
         check=False,
         env={name: value for name, value in os.environ.items() if name not in own}
-        | {"PYTHONPATH": str(ROOT / "functions" / function), "TMPDIR": str(folder)}
+        | {"PYTHONPATH": str(ROOT / function), "TMPDIR": str(folder)}
         | environment,
     )
     assert done.returncode == 0, done.stderr
@@ -60,7 +60,7 @@ def test_a_route_that_predicts_nothing_imports_nothing_for_it(
     path: str, trained: Path, tmp_path: Path
 ) -> None:
     event = through_api("GET", path, {})
-    answer, imported = cold("api", event, tmp_path, MODELS_CONFIG_PATH=str(trained))
+    answer, imported = cold("functions/api", event, tmp_path, MODELS_CONFIG_PATH=str(trained))
     assert answer["statusCode"] == 200
     assert imported >= {"fastapi"}
     assert imported & (PREDICTION | AWS) == set()
@@ -69,7 +69,7 @@ def test_a_route_that_predicts_nothing_imports_nothing_for_it(
 def test_models_that_are_on_s3_are_described_without_being_loaded(
     on_s3: dict[str, str], tmp_path: Path
 ) -> None:
-    answer, imported = cold("api", through_api("GET", "/models", {}), tmp_path, **on_s3)
+    answer, imported = cold("functions/api", through_api("GET", "/models", {}), tmp_path, **on_s3)
     assert [info["name"] for info in json.loads(answer["body"])["models"]] == ["bearing", "fan"]
     assert imported & PREDICTION == set()
     assert imported >= AWS
@@ -79,7 +79,7 @@ def test_leave_to_upload_takes_no_model(on_s3: dict[str, str], tmp_path: Path) -
     headers = {"Content-Type": "application/json"}
     body = json.dumps({"filename": "fan.wav", "model_name": "fan"}).encode()
     event = through_api("POST", "/uploads", headers, body)
-    answer, imported = cold("api", event, tmp_path, **on_s3)
+    answer, imported = cold("functions/api", event, tmp_path, **on_s3)
     assert answer["statusCode"] == 200
     assert imported & PREDICTION == set()
 
@@ -92,8 +92,17 @@ def test_a_trigger_imports_nothing_of_http(
         "s3_trigger": notification(Job(bucket=INPUT, key="fan.wav")),
         "sqs_trigger": batch({"bucket": INPUT, "key": "fan.wav", "model_name": "bearing"}),
     }
-    answer, imported = cold(function, events[function], tmp_path, **on_s3)
+    answer, imported = cold(f"functions/{function}", events[function], tmp_path, **on_s3)
     assert answer in (None, {"batchItemFailures": []})
     assert imported >= PREDICTION | AWS
     assert imported & (HTTP | SLOW) == set()
     assert list((tmp_path / "audio-anomaly").iterdir())  # a model was loaded
+
+
+def test_the_benchmark_takes_the_steps_of_a_prediction(trained: Path, tmp_path: Path) -> None:
+    recording = tmp_path / "fan.wav"
+    recording.write_bytes(NORMAL)
+    request = {"path": str(recording), "calls": 1}
+    answer, _ = cold("benchmarks/steps", request, tmp_path, MODELS_CONFIG_PATH=str(trained))
+    assert list(answer) == ["decode", "features", "model"]
+    assert all(ms > 0 for ms in answer.values())

@@ -53,7 +53,7 @@ def sns_client() -> Any:
 def _session() -> Any:
     """What both clients are made by, so that its files are read once.
 
-    botocore's own: boto3 would add a third to the time of its import, and nothing that is used.
+    botocore's own: boto3 takes longer to import, and adds nothing that is used.
     """
     import botocore.session
 
