@@ -86,7 +86,8 @@ def panels(result: ClassifierResult | DetectorResult) -> list[Panel]:
     roc = Panel(
         "ROC",
         "For every threshold, how many anomalies are found at how many false alarms; the nearer"
-        " to the upper left corner, the better.",
+        " to the upper left corner, the better. The models of all splits are thrown together"
+        " here; the AUC is their mean, each by itself.",
         lambda axes: _detector_roc(axes, result),
     )
     return [scores, roc]
