@@ -137,6 +137,7 @@ def predict(
         _print_json([{"file": str(file), **result.model_dump()} for file, result in results])
     else:
         _print_predictions(results)
+        _print_slow_recorders(results, loaded.name, loaded.sample_rate)
     if any(isinstance(result, ErrorBody) for _, result in results):
         raise typer.Exit(SOME_FAILED)
     if fail_on_anomaly and any(isinstance(r, Prediction) and r.is_anomaly for _, r in results):
@@ -554,6 +555,23 @@ def _print_predictions(results: Sequence[tuple[Path, Prediction | ErrorBody]]) -
     if len(results) > 1:
         strange = sum(bool(result.is_anomaly) for result in scored)
         out.print(f"{len(scored)} of {len(results)} scored, {strange} anomalies", highlight=False)
+
+
+def _print_slow_recorders(
+    results: Sequence[tuple[Path, Prediction | ErrorBody]], model: str, sample_rate: int
+) -> None:
+    """What a slower recorder leaves out is missing from the sound, which looks like a fault."""
+    slow = [r.sample_rate for _, r in results if isinstance(r, Prediction)]
+    slow = [rate for rate in slow if rate < sample_rate]
+    if slow:
+        err.print(
+            f"{len(slow)} of {len(results)} recorded at less than the {sample_rate} Hz that"
+            f" {model} listens at (the slowest at {min(slow)} Hz): nothing is heard above"
+            f" {min(slow) // 2} Hz there, which may by itself look like an anomaly",
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
+        )
 
 
 def _print_explanation(file: Path, explanation: Explanation) -> None:

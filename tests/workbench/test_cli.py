@@ -104,6 +104,15 @@ def test_predict_prints_a_table_and_the_reason_of_each_failure(
     assert "c-broken.wav: the file begins like WAV but cannot be decoded" in result.stderr
 
 
+def test_predict_says_what_a_slower_recorder_leaves_out(configured: Path, mixed: Path) -> None:
+    sound, rate = soundfile.read(mixed / "a-normal.wav")
+    soundfile.write(mixed / "slow.wav", sound[::2], rate // 2)
+    told = run("predict", mixed / "a-normal.wav", mixed / "slow.wav")
+    assert "1 of 2 recorded at less than the 16000 Hz that fan listens at" in told.stderr
+    assert "nothing is heard above 4000 Hz there" in told.stderr
+    assert "recorded at less" not in run("predict", mixed / "a-normal.wav").stderr
+
+
 def test_predict_with_another_model_and_models_file(trained: Path, mixed: Path) -> None:
     arguments = ("--model", "bearing", "--models", trained, "--json")
     (found,) = read(run("predict", mixed / "b" / "faulty.wav", *arguments))
