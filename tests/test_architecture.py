@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[1]
 
 LAYERS = [
     {"errors", "settings", "schemas", "formats"},
-    {"descriptors", "wording"},
+    {"arithmetic", "descriptors", "wording"},
     {"audio", "features", "model", "artifacts"},
     {"comparison"},
     {"explanation"},

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 from audio_anomaly import pipeline, runtime
+from audio_anomaly.arithmetic import translate
 from audio_anomaly.comparison import Usual
 from audio_anomaly.descriptors import Array
 from audio_anomaly.model import Model
@@ -32,6 +33,17 @@ def test_they_load_verified_and_answer(name: str, classes: int, tmp_path: Path) 
     prediction = pipeline.predict(path, model, runtime.limits())
     assert len(prediction.all_probabilities) == classes
     assert sum(prediction.all_probabilities.values()) == pytest.approx(1, abs=1e-9)
+
+
+@pytest.mark.parametrize("name", ["esc10", "fan"])
+def test_they_are_computed_in_numpy(name: str, caplog: pytest.LogCaptureFixture) -> None:
+    model = runtime.registry().get(name)
+    assert [record for record in caplog.records if record.levelname == "WARNING"] == []
+    translate(model.scaler, "transform")
+    estimator = model.predictor.estimator
+    if hasattr(estimator, "mahalanobis"):
+        pytest.skip(f"{name} is a detector of an older form, a {type(estimator).__name__}")
+    translate(estimator, "predict_proba", "score_samples")
 
 
 def test_the_default_is_the_fan() -> None:

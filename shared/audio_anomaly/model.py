@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy.special import gammainc
 from sklearn.exceptions import InconsistentVersionWarning
 
+from audio_anomaly import arithmetic
 from audio_anomaly.descriptors import Array
 from audio_anomaly.errors import ModelArtifactError, ModelsConfigError
 from audio_anomaly.features import FeatureExtractor, extractor
@@ -74,9 +75,10 @@ class SklearnProba:
         if self.threshold is None and self.normal_label is not None:
             self.threshold = CLASSIFIER_THRESHOLD
         self.estimator = estimator
+        self._predict_proba = arithmetic.quick(estimator, "predict_proba", entry.model_path)
 
     def probabilities(self, rows: Floats) -> Floats:
-        return np.asarray(self.estimator.predict_proba(rows), dtype=np.float64)
+        return self._predict_proba(rows)
 
     def combine(self, windows: Floats) -> Floats:
         return np.asarray(windows.mean(axis=0))
@@ -103,7 +105,7 @@ class SklearnOutlier:
         self.threshold: float | None = threshold
         self._calibration = entry.calibration
         self.estimator = estimator
-        self._score = raw_score(estimator, log=entry.calibration.log)
+        self._score = raw_score(estimator, log=entry.calibration.log, path=entry.model_path)
 
     def probabilities(self, rows: Floats) -> Floats:
         gamma = self._calibration
@@ -119,18 +121,23 @@ class SklearnOutlier:
         return np.array([1 - score, score])
 
 
-def raw_score(estimator: Any, *, log: bool = False) -> Callable[[Floats], Floats]:
+def raw_score(
+    estimator: Any, *, log: bool = False, path: str = "the detector"
+) -> Callable[[Floats], Floats]:
     """How far each row is from what the detector was fitted to; larger is stranger.
 
     `mahalanobis`, or minus `score_samples`, or minus its logarithm: a one-class SVM sums
     kernels, which all but vanish far away, where one would still tell far from farther.
+
+    path : of its artifact, for warnings
     """
     if hasattr(estimator, "mahalanobis"):
         return lambda rows: np.asarray(estimator.mahalanobis(rows))
-    if hasattr(estimator, "score_samples") and log:
-        return lambda rows: -np.log(np.maximum(estimator.score_samples(rows), LEAST_KERNEL_SUM))
     if hasattr(estimator, "score_samples"):
-        return lambda rows: -np.asarray(estimator.score_samples(rows))
+        score = arithmetic.quick(estimator, "score_samples", path)
+        if log:
+            return lambda rows: -np.log(np.maximum(score(rows), LEAST_KERNEL_SUM))
+        return lambda rows: -score(rows)
     raise ModelArtifactError(
         f"{type(estimator).__name__} is no detector: it has neither mahalanobis nor score_samples"
     )
@@ -148,6 +155,7 @@ class Model:
     """A verified model with everything that a prediction needs.
 
     kept : indices of the extractor's features that the model was trained on
+    scale : what the scaler makes of rows of features, or None as it is
     size_bytes : of its artifacts in memory
     """
 
@@ -159,6 +167,7 @@ class Model:
     predictor: Predictor
     kept: NDArray[np.intp]
     scaler: Any
+    scale: Callable[[Floats], Floats] | None
     size_bytes: int
 
     @classmethod
@@ -200,6 +209,7 @@ class Model:
             predictor=PREDICTORS[entry.predictor](estimator, label_encoder, entry),
             kept=kept,
             scaler=scaler,
+            scale=_scale(scaler, entry),
             size_bytes=len(pickle.dumps((estimator, scaler))),
         )
 
@@ -212,8 +222,8 @@ class Model:
 
     def scaled(self, rows: Array) -> Floats:
         """Rows of `features` as the predictor takes them."""
-        scaled = rows if self.scaler is None else self.scaler.transform(rows)
-        return np.asarray(scaled, dtype=np.float64)
+        floats = rows.astype(np.float64)
+        return floats if self.scale is None else self.scale(floats)
 
 
 def unpickle(data: bytes, path: str) -> Any:
@@ -264,6 +274,12 @@ def kept_features(names: tuple[str, ...], dropped: Any) -> NDArray[np.intp]:
                 f" from {names[0]} to {names[-1]}"
             )
     return np.array([index for index in range(len(names)) if index not in gone], dtype=np.intp)
+
+
+def _scale(scaler: Any, entry: ModelEntry) -> Callable[[Floats], Floats] | None:
+    if scaler is None or entry.scaler_path is None:
+        return None
+    return arithmetic.quick(scaler, "transform", entry.scaler_path)
 
 
 def _decoded(label_encoder: Any, labels: Any, entry: ModelEntry) -> Any:

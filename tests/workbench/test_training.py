@@ -12,6 +12,7 @@ import pytest
 import sklearn
 import soundfile
 from audio_anomaly import pipeline, runtime
+from audio_anomaly.arithmetic import translate
 from audio_anomaly.features import extractor
 from audio_anomaly.schemas import ModelEntry
 from scipy.special import softmax
@@ -49,6 +50,20 @@ def test_the_artifacts_hold_nothing_but_scikit_learn(trained: Path) -> None:
         artifact = joblib.load(path)
         module = type(artifact).__module__.split(".")[0]
         assert module in {"sklearn", "builtins", "numpy"}, f"{path}: {type(artifact)}"
+
+
+@pytest.mark.parametrize("name", ["fan", "bearing"])
+def test_the_artifacts_are_computed_in_numpy(trained: Path, name: str) -> None:
+    folder = trained.parent / name
+    for artifact, *methods in [
+        ("scaler", "transform"),
+        ("model", "predict_proba", "score_samples"),
+    ]:
+        fitted = joblib.load(folder / f"{artifact}.joblib")
+        rows = np.zeros((2, fitted.n_features_in_))
+        own = next(getattr(fitted, method) for method in methods if hasattr(fitted, method))
+        found = translate(fitted, *methods).function(rows)
+        np.testing.assert_allclose(found, own(rows), rtol=1e-9, atol=1e-9)
 
 
 def test_level_features_are_dropped_unless_the_gain_is_fixed(trained: Path) -> None:
