@@ -189,5 +189,7 @@ def onsets(strength: Array, radius: int, least_db: float) -> NDArray[np.intp]:
     """
     padded = np.zeros(len(strength) + 2 * radius, strength.dtype)
     padded[radius : len(padded) - radius] = strength
-    around = np.lib.stride_tricks.sliding_window_view(padded, 2 * radius + 1).max(axis=1)
+    around = strength.copy()
+    for start in range(2 * radius + 1):
+        np.maximum(around, padded[start : start + len(strength)], out=around)
     return np.flatnonzero((strength == around) & (strength > strength.mean() + least_db))

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from itertools import pairwise
 from typing import Protocol
 
@@ -119,9 +119,11 @@ class DefaultExtractor:
                 descriptors.spectral_contrast(magnitude, self.contrast_bands),
             ]
         )
+        mean = frames.mean(axis=0)
+        deviation = np.sqrt(np.square(frames - mean).mean(axis=0))
         return np.concatenate(
             [
-                np.column_stack([frames.mean(axis=0), frames.std(axis=0)]).ravel(),
+                np.column_stack([mean, deviation]).ravel(),
                 self._modulation(log_mel),
                 self._rhythm(rise, energy_db),
                 _level(waveform, loudness),
@@ -161,12 +163,9 @@ class DefaultExtractor:
         """Strength of slow level changes per group of mel bands, and their mean shares."""
         envelopes = log_mel.reshape(len(log_mel), ENVELOPES, -1).mean(axis=2)
         envelopes -= envelopes.mean(axis=0)
-        window = np.hanning(len(envelopes) + 2)[1:-1].astype(np.float32)
-        size = next_fast_len(max(len(envelopes), round(MODULATION_MIN_S * self.frame_rate)))
+        window, size, first = _modulation_window(len(envelopes), self.frame_rate)
         spectrum = np.abs(rfft(envelopes * window[:, None], n=size, axis=0)) ** 2
         spectrum /= np.square(window).sum() * size
-        hz = np.arange(len(spectrum)) * self.frame_rate / size
-        first = np.searchsorted(hz, MODULATION_EDGES_HZ)
         bands = np.stack([spectrum[a:b].sum(axis=0) for a, b in pairwise(first)], axis=1)
         total = bands.sum(axis=1, keepdims=True)
         shares = np.divide(bands, total, out=np.zeros_like(bands), where=total > 1e-6)
@@ -203,6 +202,15 @@ class DefaultExtractor:
         )
 
 
+@lru_cache(maxsize=64)
+def _modulation_window(frames: int, frame_rate: float) -> tuple[Array, int, list[int]]:
+    """Window, length of the transform, and the first bins of the modulation bands."""
+    window = np.hanning(frames + 2)[1:-1].astype(np.float32)
+    size = next_fast_len(max(frames, round(MODULATION_MIN_S * frame_rate)))
+    hz = np.arange(size // 2 + 1) * frame_rate / size
+    return window, size, np.searchsorted(hz, MODULATION_EDGES_HZ).tolist()
+
+
 def _percentiles(series: Array, percents: tuple[int, ...]) -> NDArray[np.float64]:
     """What np.percentile gives, in a tenth of the time."""
     places = np.array(percents) / 100 * (len(series) - 1)
@@ -211,7 +219,7 @@ def _percentiles(series: Array, percents: tuple[int, ...]) -> NDArray[np.float64
 
 def _level(waveform: Array, loudness: Array) -> list[float]:
     """Root mean square of the recording and its loudest frame, in dB of full scale."""
-    mean_square = float(np.square(waveform, dtype=np.float64).mean())
+    mean_square = float(waveform @ waveform) / len(waveform)
     return [10 * np.log10(max(p, SILENCE)) for p in (mean_square, float(loudness.max()))]
 
 

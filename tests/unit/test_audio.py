@@ -74,6 +74,15 @@ def test_lossy_formats_keep_the_tone_and_the_duration(kind: str, subtype: str) -
     assert recording.duration_s == pytest.approx(2, abs=0.15)
 
 
+def test_16_bits_are_read_as_libsndfile_reads_them() -> None:
+    samples = np.arange(-32768, 32768, dtype=np.int16)
+    file = io.BytesIO()
+    soundfile.write(file, samples, RATE, "PCM_16", format="WAV")
+    file.seek(0)
+    expected = soundfile.read(file, dtype="float32")[0]
+    np.testing.assert_array_equal(load(file.getvalue()), expected)
+
+
 def test_channels_are_averaged() -> None:
     left, right = noise(1), noise(2)
     decoded = load(encoded(np.column_stack([left, right]), subtype="FLOAT"))
