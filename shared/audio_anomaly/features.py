@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable
-from functools import cache, lru_cache, partial
+from functools import cache, partial
 from itertools import pairwise
 from typing import Protocol
 
@@ -202,7 +202,6 @@ class DefaultExtractor:
         )
 
 
-@lru_cache(maxsize=64)
 def _modulation_window(frames: int, frame_rate: float) -> tuple[Array, int, list[int]]:
     """Window, length of the transform, and the first bins of the modulation bands."""
     window = np.hanning(frames + 2)[1:-1].astype(np.float32)
