@@ -180,7 +180,7 @@ def _tempered(
     estimator: Any, temperature: float, rows: Floats, classes: Classes
 ) -> CalibratedClassifierCV:
     """`estimator` under a given inverse temperature, in place of the one fitted to `rows`."""
-    calibrated = CalibratedClassifierCV(FrozenEstimator(estimator), method="temperature")
+    calibrated = CalibratedClassifierCV(FrozenEstimator(estimator), method="temperature", cv=2)
     calibrated.fit(rows, classes)
     (fitted,) = calibrated.calibrated_classifiers_
     fitted.calibrators[0].beta_ = temperature

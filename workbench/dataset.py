@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -228,4 +229,7 @@ def _code_version(*, altering: bool) -> str:
     modules = [audio, descriptors, features, pipeline, augmentation]
     if altering:
         modules.append(robustness)
-    return hashlib.sha256("".join(map(inspect.getsource, modules)).encode()).hexdigest()
+    sources = [inspect.getsource(module) for module in modules]
+    libraries = [f"{name} {version(name)}" for name in ("numpy", "scipy", "librosa", "soxr")]
+    libraries.append(soundfile.__libsndfile_version__)
+    return hashlib.sha256("".join(sources + libraries).encode()).hexdigest()

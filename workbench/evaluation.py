@@ -24,6 +24,9 @@ PAUC_MAX_FALSE_POSITIVE_RATE = 0.1
 """The p of DCASE's pAUC: the area up to this share of false alarms, standardised to 0.5..1."""
 
 FOLDS = 5
+FEWEST_OUTSIDE = 2
+"""Groups of a class that a fold must leave to the others, so that they can be calibrated."""
+
 REPEATS = 4
 BINS = 10
 """Ranges of probability, for reliability and calibration error."""
@@ -292,7 +295,9 @@ def evaluate_detector(
 
 
 def detector_splits(recordings: int) -> int:
-    """How many splits cross_validate_detector makes; for a progress bar."""
+    """How many splits fit_detector_folds makes of so many groups; for a progress bar."""
+    if recordings < FOLDS:
+        return recordings * REPEATS
     return FOLDS if recordings > detector.LEAVE_ONE_OUT_UP_TO else FOLDS * REPEATS
 
 
@@ -310,9 +315,11 @@ def fit_one_versus_rest(
     models: dict[str, list[Fold]] = {label: [] for label in classes}
     for label in classes:
         for name in names:
-            inside = rows.of((labels == label) & (folds != name), copies=True)
-            fitted = fit_detector(inside, choice, threshold)
-            models[label].append(Fold(name, folds == name, fitted))
+            # A fold without the class, or of it alone, can tell nothing of its detector.
+            if len(set(labels[folds == name] == label)) == 2:
+                inside = rows.of((labels == label) & (folds != name), copies=True)
+                fitted = fit_detector(inside, choice, threshold)
+                models[label].append(Fold(name, folds == name, fitted))
             advance()
     return models
 
@@ -390,6 +397,7 @@ def _folds(rows: Rows, labels: NDArray[np.str_], seed: int) -> NDArray[np.str_]:
         folds = np.array([str(recording.fold) for recording in rows.recordings])
         if len(set(folds.tolist())) < 2:
             raise FolderError(f"the fold pattern finds one fold only: {folds[0]!r}")
+        _check_folds(rows, labels, folds)
         return folds
     groups = np.array([recording.group for recording in rows.recordings])
     fewest = min(len(set(groups[labels == label])) for label in set(labels.tolist()))
@@ -402,12 +410,26 @@ def _folds(rows: Rows, labels: NDArray[np.str_], seed: int) -> NDArray[np.str_]:
     return folds
 
 
+def _check_folds(rows: Rows, labels: NDArray[np.str_], folds: NDArray[np.str_]) -> None:
+    """Raises FolderError where a class cannot be trained without some fold."""
+    groups = np.array([recording.group for recording in rows.recordings])
+    for label in sorted(set(labels.tolist())):
+        for fold in sorted(set(folds.tolist())):
+            outside = len(set(groups[(labels == label) & (folds != fold)]))
+            if outside < FEWEST_OUTSIDE:
+                raise FolderError(
+                    f"outside fold {fold} the class {label!r} has {outside} recordings (those of"
+                    f" one group count once); {FEWEST_OUTSIDE} are needed to train on: leave"
+                    " --fold-pattern out, and folds are made that fit"
+                )
+
+
 def _normal_splits(
     normal: Rows, seed: int
 ) -> Iterator[tuple[NDArray[np.bool_], NDArray[np.bool_]]]:
     groups = np.array([recording.group for recording in normal.recordings])
     count = min(FOLDS, len(set(groups.tolist())))
-    for repeat in range(detector_splits(len(groups)) // FOLDS):
+    for repeat in range(detector_splits(len(groups)) // count):
         folds = GroupKFold(count, shuffle=True, random_state=seed + repeat)
         for _, test in folds.split(groups, groups=groups):
             held_out = np.zeros(len(groups), dtype=bool)

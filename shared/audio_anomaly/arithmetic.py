@@ -207,12 +207,12 @@ def _svc(fitted: Any) -> Translation:
 
 
 def _one_class_svm(fitted: Any) -> Translation:
+    """The sum of kernels, also where it is too small for scikit-learn.
+
+    It adds the intercept and takes it off again, which leaves nothing of a sum under 1e-16.
+    """
     kernel, dual = _kernel(fitted), fitted.dual_coef_[0]
-    intercept, offset = fitted.intercept_, fitted.offset_
-    # They cancel, but for the rounding that scikit-learn's answer has as well.
-    return Translation(
-        lambda rows: kernel(rows) @ dual + intercept + offset, fitted.support_vectors_
-    )
+    return Translation(lambda rows: kernel(rows) @ dual, fitted.support_vectors_)
 
 
 def _kernel(fitted: Any) -> Function:

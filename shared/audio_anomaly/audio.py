@@ -171,7 +171,6 @@ def _mono_blocks(sound: soundfile.SoundFile, limits: AudioLimits) -> Iterator[Ar
 def _block(sound: soundfile.SoundFile, frames: int) -> Array:
     """The next frames [shape=(frames, channels)], full scale 1."""
     if sound.subtype == "PCM_16":
-        # The same numbers as libsndfile's, in a fifth of its time.
         # libsndfile takes five times as long to make the same numbers.
         found: Array = sound.read(frames, dtype="int16", always_2d=True) * np.float32(1 / 32768)
     else:

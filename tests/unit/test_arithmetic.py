@@ -174,10 +174,10 @@ def test_what_is_known_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("tamper", "words"),
     [
-        (lambda machine: machine.intercept_.__imul__(1.01), "the difference is up to 0.0"),
+        (lambda machine: machine.dual_coef_.__imul__(1.01), "the difference is up to 0.0"),
         (lambda machine: delattr(machine, "support_vectors_"), "AttributeError"),
         (lambda machine: setattr(machine, "dual_coef_", machine.dual_coef_[:, :1]), "ValueError"),
-        (lambda machine: setattr(machine, "intercept_", np.zeros((1, 1))), "shape is"),
+        (lambda machine: setattr(machine, "dual_coef_", machine.dual_coef_[..., None]), "shape is"),
     ],
     ids=["another number", "none", "fewer", "another shape"],
 )
@@ -187,7 +187,7 @@ def test_numbers_that_are_not_where_they_were(
     """libsvm computes with copies of its own, as another scikit-learn may."""
     machine = OneClassSVM(nu=0.3).fit(SCALED)
     # Copies by which libsvm does not compute.
-    machine.intercept_, machine.dual_coef_ = machine.intercept_.copy(), machine.dual_coef_.copy()
+    machine.dual_coef_ = machine.dual_coef_.copy()
     tamper(machine)
     found = quick(machine, "score_samples", PATH)
     [message] = caplog.messages
@@ -195,6 +195,16 @@ def test_numbers_that_are_not_where_they_were(
     assert words in message
     if hasattr(machine, "support_vectors_"):
         assert (found(SCALED) == machine.score_samples(SCALED)).all()
+
+
+def test_sums_of_kernels_do_not_vanish_far_away() -> None:
+    """scikit-learn adds its intercept to them and takes it off again."""
+    machine = OneClassSVM(nu=0.3, gamma=0.5).fit(SCALED)
+    far = SCALED[:1] + 0.6
+    squares = np.square(far - machine.support_vectors_).sum(axis=1)
+    expected = np.exp(-0.5 * squares) @ machine.dual_coef_[0]
+    assert 0 < expected < 1e-17
+    assert_allclose(quick(machine, "score_samples", PATH)(far), expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])

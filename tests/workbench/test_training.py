@@ -19,7 +19,7 @@ from scipy.special import softmax
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.svm import SVC
 
-from workbench import augmentation, classifier, dataset, detector, evaluation, training
+from workbench import assessment, augmentation, classifier, dataset, detector, evaluation, training
 from workbench.dataset import Listening
 from workbench.recipes import FeatureChoice
 from workbench.recordings import FolderError, labelled, unlabelled
@@ -282,3 +282,41 @@ def test_the_fitted_vote_is_the_vote_that_was_chosen(count: int) -> None:
     voices = softmax(1.7 * svc, axis=1), softmax(0.4 * lda.predict_log_proba(rows), axis=1)
     expected = softmax(1.3 * np.log(sum(voices) / 2 + 1e-12), axis=1)
     np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+def folded(folder: Path, recordings: Path, **folds: str) -> Path:
+    """A folder per class, a recording for each digit of its `folds`, which begins its name."""
+    sources = {"a": "normal", "b": "faulty"}
+    for label, digits in folds.items():
+        (folder / label).mkdir(parents=True)
+        for number, digit in enumerate(digits):
+            source = recordings / sources[label] / f"{number:02}.wav"
+            shutil.copy(source, folder / label / f"{digit}-{number}.wav")
+    return folder
+
+
+def test_folds_that_leave_too_little_of_a_class_are_refused(
+    recordings: Path, tmp_path: Path
+) -> None:
+    folder = folded(tmp_path / "few", recordings, a="001", b="000111")
+    plan = Plan(folder, "x", tmp_path / "models.json", fold_pattern=r"^(\d)-", copies=1)
+    with pytest.raises(FolderError, match="outside fold 0 the class 'a' has 1 recordings"):
+        training.cross_validate(plan, training.listen(plan))
+
+
+def test_a_fold_without_a_class_says_nothing_of_its_detector(
+    recordings: Path, tmp_path: Path
+) -> None:
+    folder = folded(tmp_path / "gap", recordings, a="00001111", b="00112222")
+    plan = Plan(folder, "x", tmp_path / "models.json", fold_pattern=r"^(\d)-")
+    found = assessment.of_each_class(plan, lambda _step, _total: lambda: None)
+    assert set(found.metrics["each"]) == {"a", "b"}
+    assert found.metrics["each"]["a"]["normal_recordings"] == 8
+
+
+def test_three_recordings_of_a_class_and_few_copies_suffice(
+    recordings: Path, tmp_path: Path
+) -> None:
+    folder = folded(tmp_path / "small", recordings, a="012", b="012")
+    trained = training.train(Plan(folder, "x", tmp_path / "models.json", copies=1))
+    assert trained.entry.classes == ["a", "b"]
