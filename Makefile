@@ -6,7 +6,7 @@ UV := VIRTUAL_ENV=.venv $(BIN)/uv
 ENV ?= dev
 # What a build is for: by default what that environment says, x86_64 or arm64.
 ARCHITECTURE = $(shell $(STACK) architecture $(ENV))
-STACK = $(BIN)/python -m workbench.stack
+STACK = $(BIN)/python -m oddsound_workbench.deploy.stack
 SAM := SAM_CLI_TELEMETRY=0 .venv-sam/bin/sam
 
 help:  ## What can be done here
@@ -22,15 +22,15 @@ help:  ## What can be done here
 	@touch .venv
 
 demo: .venv  ## The main job on this machine: the stack, recordings three ways in, verdicts
-	$(BIN)/python -m workbench.demo
+	$(BIN)/python -m oddsound_workbench.demo
 
 serve: .venv  ## The whole stack on this machine, HTTP at http://127.0.0.1:8000
-	$(BIN)/audio-anomaly serve
+	$(BIN)/oddsound serve
 
 test: .venv .venv-sam build/runtime  ## Lint, types and all tests, those of test-e2e too
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy shared functions workbench
+	$(BIN)/mypy
 	$(BIN)/pytest
 
 test-e2e: .venv .venv-sam build/runtime  ## What `sam build` built in Lambda's runtime; the local stack
@@ -55,7 +55,7 @@ build/runtime: .venv requirements/lambda.txt
 build: .venv .venv-sam  ## Build the functions and layers for Lambda
 	@find functions -name __pycache__ -prune -exec rm -rf {} +
 	ARCHITECTURE=$(ARCHITECTURE) $(SAM) build --parameter-overrides Architecture=$(ARCHITECTURE)
-	$(BIN)/python -m workbench.sizes --built
+	$(BIN)/python -m oddsound_workbench.deploy.sizes --built
 
 # The dependency layer for both architectures; each can be built on any machine.
 layers: .venv
@@ -63,7 +63,7 @@ layers: .venv
 	  $(MAKE) --no-print-directory -C layers/dependencies ARCHITECTURE=$$architecture layer || exit 1; done
 
 sizes: build layers  ## Bytes of the layers and functions by package, both architectures
-	@$(BIN)/python -m workbench.sizes
+	@$(BIN)/python -m oddsound_workbench.deploy.sizes
 
 # A tutorial's packages, as pip leaves them: with numba, without bytecode.
 build/naive: .venv requirements/runtime.txt
@@ -97,7 +97,7 @@ destroy: .venv .venv-sam  ## Remove the stack with all its data, after asking
 
 push-models: .venv  ## Upload models/ to the stack's bucket; live without a deployment
 	AWS_DEFAULT_REGION=$$($(STACK) region $(ENV)) \
-	  $(BIN)/audio-anomaly push s3://$$($(STACK) output $(ENV) ModelsBucketName)
+	  $(BIN)/oddsound push s3://$$($(STACK) output $(ENV) ModelsBucketName)
 
 logs: .venv .venv-sam  ## Follow the logs of all functions
 	$(SAM) logs --stack-name audio-anomaly-$(ENV) --region $$($(STACK) region $(ENV)) --tail
@@ -106,10 +106,10 @@ redrive: .venv  ## Try again what ended in the failure queues
 	$(STACK) redrive $(ENV)
 
 events: .venv  ## Write the sample events of events/ anew
-	$(BIN)/python -m workbench.events
+	$(BIN)/python -m oddsound_workbench.deploy.events
 
 invoke: build  ## Run every function with every sample event, in a container
-	$(BIN)/python -m workbench.invoke $$($(STACK) architecture $(ENV))
+	$(BIN)/python -m oddsound_workbench.local.invoke $$($(STACK) architecture $(ENV))
 
 requirements: .venv  ## Pin the newest versions of requirements/*.in, with hashes
 	cd requirements && for name in uv runtime dev sam lambda peers; do \

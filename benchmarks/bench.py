@@ -32,10 +32,11 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from workbench import deployment, events, sizes
-from workbench.deployment import CREDENTIALS, Deployment
-from workbench.emulator import RUNTIME
-from workbench.synthesis import SAMPLE_RATE, fan
+from oddsound_workbench.deploy import events, sizes
+from oddsound_workbench.local import built as deployment
+from oddsound_workbench.local.built import CREDENTIALS, Deployment
+from oddsound_workbench.local.emulator import RUNTIME
+from oddsound_workbench.synthesis import SAMPLE_RATE, fan
 
 NAIVE = ROOT / "build" / "naive"
 BENCHMARKS = Path(__file__).parent

@@ -20,11 +20,11 @@ for _library in ("OMP", "OPENBLAS", "MKL"):
     os.environ[f"{_library}_NUM_THREADS"] = "1"
 
 import soundfile
-from audio_anomaly import pipeline
-from audio_anomaly.audio import AudioLimits
-from audio_anomaly.runtime import registry
 
-from workbench.synthesis import SAMPLE_RATE, fan
+from oddsound import pipeline
+from oddsound.audio import AudioLimits
+from oddsound.runtime import registry
+from oddsound_workbench.synthesis import SAMPLE_RATE, fan
 
 MODELS = ("fan", "esc10")
 ROUNDS = 101

@@ -26,14 +26,14 @@ for _library in ("OMP", "OPENBLAS", "MKL", "NUMBA"):
 import librosa
 import numpy as np
 import soundfile
-from audio_anomaly import pipeline
-from audio_anomaly.descriptors import Array
-from audio_anomaly.features import extractor
-from audio_anomaly.formats import AudioLimits
-from audio_anomaly.runtime import registry
 from reference_naive import features as tutorial
 
-from workbench.synthesis import fan
+from oddsound import pipeline
+from oddsound.descriptors import Array
+from oddsound.features import extractor
+from oddsound.formats import AudioLimits
+from oddsound.runtime import registry
+from oddsound_workbench.synthesis import fan
 
 RATE = 16000
 ROUNDS = 31
@@ -43,7 +43,7 @@ PEERS = ROOT / "build" / "peers"
 FIRST_CALLS = 7
 FIRST_CALL = f"""
 import time, numpy
-from audio_anomaly.features import extractor
+from oddsound.features import extractor
 y = numpy.random.default_rng(0).standard_normal({10 * RATE}).astype("float32")
 extract = extractor("default", {RATE})
 times = []

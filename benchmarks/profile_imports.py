@@ -17,7 +17,7 @@ from pathlib import Path
 from bench import candidates_of, forget_results
 from processes import Candidate, run
 
-from workbench import deployment
+from oddsound_workbench.local import built as deployment
 
 GROUPS = {
     "scikit-learn": "sklearn narwhals joblib threadpoolctl",
@@ -32,7 +32,7 @@ GROUPS = {
     "Powertools": "aws_lambda_powertools",
     "FastAPI, Mangum": "fastapi starlette mangum anyio annotated_doc multipart python_multipart"
     " idna opentelemetry",
-    "the library and its handler": "audio_anomaly app",
+    "the library and its handler": "oddsound app",
 }
 GROUP_OF = {package: group for group, names in GROUPS.items() for package in names.split()}
 STANDARD = "Python's own"

@@ -14,13 +14,13 @@ from urllib.parse import quote_plus
 import boto3
 import pytest
 import soundfile
-from audio_anomaly import runtime
-from audio_anomaly.results import result_key
-from audio_anomaly.schemas import Job, JobResult
 from botocore.awsrequest import AWSResponse, HTTPHeaders
 from moto import mock_aws
 
-from workbench.synthesis import fan
+from oddsound import runtime
+from oddsound.aws.results import result_key
+from oddsound.schemas import Job, JobResult
+from oddsound_workbench.synthesis import fan
 
 INPUT, RESULTS, MODELS = "recordings-in", "results-out", "models-here"
 

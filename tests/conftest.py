@@ -9,14 +9,15 @@ from typing import Any
 import boto3
 import numpy as np
 import pytest
-from audio_anomaly import runtime
-from audio_anomaly.descriptors import Array
 from botocore.config import Config
 from moto import mock_aws
 
+from oddsound import runtime
+from oddsound.descriptors import Array
+from oddsound_workbench import training
+from oddsound_workbench.local import emulator
+from oddsound_workbench.synthesis import write_fan
 from tests.cloud import cloud, lines  # noqa: F401
-from workbench import emulator, training
-from workbench.synthesis import write_fan
 
 REAL_DATA = Path(__file__).parents[2] / "shared" / "data"
 
@@ -36,7 +37,7 @@ def cold_start(
     """No settings of the developer's own, no state of the test before."""
     if "cloud" not in request.fixturenames:
         # The triggers' logger, once imported, would write into what other tests read.
-        for handler in logging.getLogger("audio_anomaly").handlers:
+        for handler in logging.getLogger("oddsound").handlers:
             monkeypatch.setattr(handler, "stream", io.StringIO(), raising=False)
     for name in runtime.Settings.model_fields:
         monkeypatch.delenv(name.upper(), raising=False)

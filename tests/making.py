@@ -9,16 +9,17 @@ from typing import Any
 
 import joblib
 import numpy as np
-from audio_anomaly.artifacts import Artifacts, digest
-from audio_anomaly.descriptors import Array
-from audio_anomaly.features import extractor
-from audio_anomaly.model import Floats, Model
 from sklearn.covariance import LedoitWolf
 from sklearn.linear_model import LogisticRegression
 from sklearn.naive_bayes import GaussianNB
 from sklearn.preprocessing import LabelEncoder, StandardScaler
 
-from workbench.synthesis import fan
+from oddsound.artifacts import Artifacts, digest
+from oddsound.descriptors import Array
+from oddsound.features import extractor
+from oddsound.model import Model
+from oddsound.predictors import Floats
+from oddsound_workbench.synthesis import fan
 
 LABELS = ["normal"] * 6 + ["faulty"] * 6
 CALIBRATION = {"shape": 2.0, "scale": 100.0}

@@ -1,4 +1,4 @@
-"""The design's arrows, read from the imports: docs/architecture.md draws them."""
+"""The architecture, read from the imports: docs/architecture.md describes it."""
 
 import ast
 from collections.abc import Iterator
@@ -6,58 +6,88 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+from oddsound_workbench.files import PROJECT
 
 LAYERS = [
-    {"errors", "settings", "schemas", "formats"},
-    {"arithmetic", "descriptors", "wording"},
-    {"audio", "features", "model", "artifacts"},
-    {"comparison"},
-    {"explanation"},
-    {"registry", "pipeline"},
-    {"aws"},
-    {"results", "uploads"},
-    {"jobs"},
-    {"telemetry"},
+    {"errors", "formats", "schemas"},
+    {"settings", "storage"},
+    {"descriptors", "fast_sklearn", "explain.wording"},
+    {"audio", "features", "artifacts", "predictors"},
+    {"model"},
+    {"explain.comparison"},
+    {"explain.evidence"},
+    {"pipeline", "registry"},
+    {"aws.results", "aws.uploads"},
+    {"aws.jobs"},
+    {"aws.metrics"},
     {"runtime"},
     {"snapshot"},
 ]
 """The library, from the bottom up: a module imports from the layers below its own."""
 
-PEERS = {("settings", "errors"), ("model", "features")}
-"""Arrows inside a layer: the first imports the second."""
+WORKBENCH_LAYERS = [
+    {"errors", "files"},
+    {"synthesis"},
+    {"deploy", "learn"},
+    {"report"},
+    {"training"},
+    {"assessment", "local"},
+    {"cli"},
+    {"demo"},
+]
+"""The workbench, from the bottom up: each name is a module or a package."""
 
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
+WORKBENCH_RANK = {name: rank for rank, layer in enumerate(WORKBENCH_LAYERS) for name in layer}
 WITHOUT_AWS = RANK["pipeline"]
 CACHES = {("runtime", "*"), ("features", "extractor")}
 ENVIRONMENT = {"environ", "environb", "getenv", "getenvb", "putenv", "unsetenv"}
+FOLDERS = {
+    "shared": PROJECT / "shared",
+    "functions": PROJECT,
+    "workbench": PROJECT / "workbench",
+}
+"""Folder of the project -> the folder that is on sys.path."""
 
 
 def modules() -> dict[str, Path]:
     """Every module of the project by its dotted name."""
     found = {}
-    for folder, base in (("shared", ROOT / "shared"), ("functions", ROOT), ("workbench", ROOT)):
-        for path in sorted((ROOT / folder).rglob("*.py")):
+    for folder, base in FOLDERS.items():
+        for path in sorted((PROJECT / folder).rglob("*.py")):
             parts = path.relative_to(base).with_suffix("").parts
             found[".".join(parts).removesuffix(".__init__")] = path
     return found
 
 
 def violations(module: str, source: str) -> list[str]:
-    """What `source` does that the design does not allow a module of that name."""
+    """What `source` does that the architecture does not allow a module of that name."""
     tree = ast.parse(source)
     package, _, name = module.partition(".")
     found = []
     for imported, at_import in imports(tree):
         if reason := forbidden(package, name, imported, at_import):
             found.append(f"{module} imports {imported}: {reason}")
-    if package != "workbench":
+    if package != "oddsound_workbench":
         found += [f"{module} reads the environment: {what}" for what in environment(module, tree)]
-    if package == "audio_anomaly":
-        if name and name not in RANK:
-            found.append(f"{module} has no place in the design's list")
+    if package == "oddsound":
+        if name and place(name) is None and source.strip():
+            found.append(f"{module} is missing from the list of layers")
         found += [f"{module} keeps state in {what}" for what in state(name, tree)]
+    if package == "oddsound_workbench" and name and workbench_place(name) is None:
+        found.append(f"{module} is missing from the list of layers")
     return found
+
+
+def place(name: str) -> int | None:
+    """The layer of a module, or of the module that a name is imported from."""
+    while name and name not in RANK:
+        name = name.rpartition(".")[0]
+    return RANK.get(name)
+
+
+def workbench_place(name: str) -> int | None:
+    return WORKBENCH_RANK.get(name.partition(".")[0])
 
 
 def imports(tree: ast.AST, *, at_import: bool = True) -> Iterator[tuple[str, bool]]:
@@ -77,34 +107,50 @@ def imports(tree: ast.AST, *, at_import: bool = True) -> Iterator[tuple[str, boo
 def forbidden(package: str, name: str, imported: str, at_import: bool) -> str | None:
     """Why a module may not import that, or None where it may."""
     target, _, rest = imported.partition(".")
-    inner = rest.partition(".")[0]
     if imported.startswith("."):
-        return "names are absolute, for on Lambda a handler is the module `app`"
-    if package == "functions" and target not in {"audio_anomaly", "functions", "workbench"}:
+        return "imports are absolute, because on Lambda a handler is the module `app`"
+    if package == "functions" and target not in {"oddsound", "functions", "oddsound_workbench"}:
         return "a sibling file is not there on Lambda" if sibling(name, target) else None
-    if package != "workbench" and target in {"functions", "workbench"}:
+    if package != "oddsound_workbench" and target in {"functions", "oddsound_workbench"}:
         return f"nothing that goes to Lambda imports from {target}"
-    if package != "audio_anomaly":
+    if package == "oddsound_workbench":
+        return forbidden_in_workbench(name, target, rest)
+    if package != "oddsound" or not name:
         return None
-    rank = RANK.get(name, -1)
-    if target in {"boto3", "botocore"} and rank <= WITHOUT_AWS and at_import:
+    rank = place(name)
+    below = -1 if rank is None else rank
+    if target in {"boto3", "botocore"} and below <= WITHOUT_AWS and at_import:
         return "boto3 and botocore are imported inside the function that needs them"
-    if target == "audio_anomaly" and (name, inner) not in PEERS:
-        if inner not in RANK:
-            return "it has no place in the design's list"
-        if RANK[inner] >= rank:
-            return "the arrow does not point down"
+    if target == "oddsound" and not rest.startswith("__"):
+        of_target = place(rest)
+        if of_target is None:
+            return "it is missing from the list of layers"
+        if of_target >= below:
+            return "the import does not point down"
+    return None
+
+
+def forbidden_in_workbench(name: str, target: str, rest: str) -> str | None:
+    """Packages of the workbench import from lower ones; inside a package anything goes."""
+    if target != "oddsound_workbench" or not name:
+        return None
+    rank, of_target = workbench_place(name), workbench_place(rest)
+    if of_target is None:
+        return "it is missing from the list of layers"
+    same_package = name.partition(".")[0] == rest.partition(".")[0]
+    if not same_package and rank is not None and of_target >= rank:
+        return "the import does not point down"
     return None
 
 
 def sibling(name: str, target: str) -> bool:
-    folder = ROOT / "functions" / name.partition(".")[0]
+    folder = PROJECT / "functions" / name.partition(".")[0]
     return (folder / f"{target}.py").exists() or target == "app"
 
 
 def environment(module: str, tree: ast.AST) -> Iterator[str]:
-    """Every place outside settings.py that looks at environment variables."""
-    if module == "audio_anomaly.settings":
+    """Every place outside settings.py that reads environment variables."""
+    if module == "oddsound.settings":
         return
     for node in ast.walk(tree):
         match node:
@@ -137,43 +183,55 @@ def test_imports_point_down(module: str) -> None:
 
 def test_every_part_of_the_project_is_read() -> None:
     names = set(modules())
-    assert {f"audio_anomaly.{name}" for name in RANK.keys() - {"jobs"}} <= names
-    assert {"functions.api.app", "workbench.cli", "workbench", "audio_anomaly"} <= names
+    assert {f"oddsound.{name}" for name in RANK} <= names
+    assert {f"oddsound_workbench.{name}" for name in WORKBENCH_RANK} <= names
+    assert {"functions.api.app", "oddsound_workbench.cli", "oddsound"} <= names
 
 
 @pytest.mark.parametrize(
     ("module", "source", "words"),
     [
-        ("audio_anomaly.errors", "import audio_anomaly.settings", "not point down"),
-        ("audio_anomaly.schemas", "from audio_anomaly.errors import StorageError", "not point"),
-        ("audio_anomaly.features", "from audio_anomaly import model", "not point down"),
-        ("audio_anomaly.audio", "from audio_anomaly.features import extractor", "not point down"),
-        ("audio_anomaly.artifacts", "from audio_anomaly.model import Model", "not point down"),
-        ("audio_anomaly.pipeline", "from audio_anomaly.registry import Registry", "not point"),
-        ("audio_anomaly.registry", "from audio_anomaly.runtime import settings", "not point"),
-        ("audio_anomaly.model", "def f():\n from audio_anomaly import jobs", "not point down"),
-        ("audio_anomaly.model", "from .features import extractor", "names are absolute"),
-        ("audio_anomaly.model", "from audio_anomaly import helpers", "no place in the design"),
-        ("audio_anomaly.helpers", "", "no place in the design"),
-        ("audio_anomaly.artifacts", "import boto3", "inside the function"),
-        ("audio_anomaly.pipeline", "from botocore.exceptions import ClientError", "inside the"),
-        ("audio_anomaly.model", "if True:\n import boto3.session", "inside the function"),
-        ("audio_anomaly.runtime", "import workbench.training", "goes to Lambda"),
-        ("audio_anomaly.jobs", "from functions.api import app", "goes to Lambda"),
+        ("oddsound.errors", "import oddsound.settings", "not point down"),
+        ("oddsound.schemas", "from oddsound.errors import StorageError", "not point"),
+        ("oddsound.features", "from oddsound import model", "not point down"),
+        ("oddsound.audio", "from oddsound.features import extractor", "not point down"),
+        ("oddsound.artifacts", "from oddsound.model import Model", "not point down"),
+        ("oddsound.pipeline", "from oddsound.registry import Registry", "not point"),
+        ("oddsound.registry", "from oddsound.runtime import settings", "not point"),
+        ("oddsound.model", "def f():\n from oddsound.aws import jobs", "not point down"),
+        ("oddsound.model", "from .features import extractor", "imports are absolute"),
+        ("oddsound.model", "from oddsound import helpers", "list of layers"),
+        ("oddsound.helpers", "x = 1", "list of layers"),
+        ("oddsound.artifacts", "import boto3", "inside the function"),
+        ("oddsound.pipeline", "from botocore.exceptions import ClientError", "inside the"),
+        ("oddsound.model", "if True:\n import boto3.session", "inside the function"),
+        ("oddsound.runtime", "import oddsound_workbench.training", "goes to Lambda"),
+        ("oddsound.aws.jobs", "from functions.api import app", "goes to Lambda"),
         ("functions.api.app", "from functions.sqs_trigger.app import handler", "goes to Lambda"),
-        ("functions.api.app", "from workbench import cli", "goes to Lambda"),
+        ("functions.api.app", "from oddsound_workbench import cli", "goes to Lambda"),
         ("functions.api.app", "import app", "sibling file"),
-        ("functions.api.app", "from . import helpers", "names are absolute"),
+        ("functions.api.app", "from . import helpers", "imports are absolute"),
         ("functions.api.app", "import os\nx = os.environ['A']", "reads the environment"),
-        ("audio_anomaly.jobs", "import os\nx = os.getenv('A')", "reads the environment"),
-        ("audio_anomaly.runtime", "from os import environ", "reads the environment"),
-        ("audio_anomaly.jobs", "from pydantic_settings import BaseSettings", "settings of its"),
-        ("audio_anomaly.jobs", "@cache\ndef f(): ...", "keeps state in a cache: f"),
-        ("audio_anomaly.features", "@functools.lru_cache(3)\ndef mel(): ...", "a cache: mel"),
-        ("audio_anomaly.model", "def f():\n global x\n x = 1", "keeps state in global x"),
+        ("oddsound.aws.jobs", "import os\nx = os.getenv('A')", "reads the environment"),
+        ("oddsound.runtime", "from os import environ", "reads the environment"),
+        ("oddsound.aws.jobs", "from pydantic_settings import BaseSettings", "settings of its"),
+        ("oddsound.aws.jobs", "@cache\ndef f(): ...", "keeps state in a cache: f"),
+        ("oddsound.features", "@functools.lru_cache(3)\ndef mel(): ...", "a cache: mel"),
+        ("oddsound.model", "def f():\n global x\n x = 1", "keeps state in global x"),
+        (
+            "oddsound_workbench.learn.folds",
+            "from oddsound_workbench.report import tables",
+            "not point down",
+        ),
+        (
+            "oddsound_workbench.training",
+            "def f():\n from oddsound_workbench import cli",
+            "not point down",
+        ),
+        ("oddsound_workbench.helpers", "", "list of layers"),
     ],
 )
-def test_a_wrong_arrow_is_found(module: str, source: str, words: str) -> None:
+def test_a_wrong_import_is_found(module: str, source: str, words: str) -> None:
     found = violations(module, source)
     assert len(found) == 1
     assert words in found[0]
@@ -182,14 +240,18 @@ def test_a_wrong_arrow_is_found(module: str, source: str, words: str) -> None:
 @pytest.mark.parametrize(
     ("module", "source"),
     [
-        ("audio_anomaly.settings", "import os\nx = os.environ['A']"),
-        ("audio_anomaly.artifacts", "def f():\n import boto3, botocore.exceptions"),
-        ("audio_anomaly.jobs", "import botocore\nfrom audio_anomaly import pipeline, registry"),
-        ("audio_anomaly.features", "@cache\ndef extractor(): ..."),
-        ("audio_anomaly.runtime", "@cache\ndef settings(): ..."),
-        ("functions.api.app", "import os\nfrom audio_anomaly import runtime\nos.cpu_count()"),
-        ("workbench.cli", "import os\nfrom functions.api.app import app\nos.environ['A']"),
+        ("oddsound.settings", "import os\nx = os.environ['A']"),
+        ("oddsound.artifacts", "def f():\n import boto3, botocore.exceptions"),
+        ("oddsound.aws.jobs", "import botocore\nfrom oddsound import pipeline, registry"),
+        ("oddsound.features", "@cache\ndef extractor(): ..."),
+        ("oddsound.runtime", "@cache\ndef settings(): ..."),
+        ("functions.api.app", "import os\nfrom oddsound import runtime\nos.cpu_count()"),
+        ("oddsound_workbench.cli", "import os\nfrom functions.api.app import app\nos.environ['A']"),
+        (
+            "oddsound_workbench.cli.serving",
+            "from oddsound_workbench.cli import x\nfrom oddsound_workbench.local import cloud",
+        ),
     ],
 )
-def test_a_right_arrow_is_left_alone(module: str, source: str) -> None:
+def test_a_right_import_is_left_alone(module: str, source: str) -> None:
     assert violations(module, source) == []

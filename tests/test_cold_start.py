@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from audio_anomaly.schemas import Job
-from audio_anomaly.settings import Settings
 
+from oddsound.schemas import Job
+from oddsound.settings import Settings
+from oddsound_workbench.deploy.events import through_api
+from oddsound_workbench.local.cloud import CREDENTIALS, moto_server
 from tests.cloud import ENVIRONMENT, INPUT, NORMAL, batch, notification, set_up
-from workbench.events import through_api
-from workbench.local_cloud import CREDENTIALS, moto_server
 
 ROOT = Path(__file__).parents[1]
 HTTP = {"fastapi", "starlette", "mangum", "anyio"}
@@ -96,7 +96,7 @@ def test_a_trigger_imports_nothing_of_http(
     assert answer in (None, {"batchItemFailures": []})
     assert imported >= PREDICTION | AWS
     assert imported & (HTTP | SLOW) == set()
-    assert list((tmp_path / "audio-anomaly").iterdir())  # a model was loaded
+    assert list((tmp_path / "oddsound").iterdir())  # a model was loaded
 
 
 def test_the_benchmark_takes_the_steps_of_a_prediction(trained: Path, tmp_path: Path) -> None:

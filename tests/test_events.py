@@ -8,11 +8,12 @@ from typing import Any
 
 import boto3
 import pytest
-from audio_anomaly import runtime
 from moto import mock_aws
 
 from functions.api import app as api
-from workbench import events
+from oddsound import runtime
+from oddsound_workbench.deploy import events
+from oddsound_workbench.files import EVENTS
 
 
 class LambdaContext:
@@ -26,7 +27,7 @@ class LambdaContext:
 
 
 def sample(name: str) -> Any:
-    return json.loads((events.EVENTS / f"{name}.json").read_text())
+    return json.loads((EVENTS / f"{name}.json").read_text())
 
 
 @pytest.fixture
@@ -58,7 +59,7 @@ def stored(s3: Any, model: str) -> Any:
 
 def test_the_files_are_what_make_events_writes(tmp_path: Path) -> None:
     written = {path.name: path.read_bytes() for path in events.write(tmp_path)}
-    assert written == {path.name: path.read_bytes() for path in events.EVENTS.iterdir()}
+    assert written == {path.name: path.read_bytes() for path in EVENTS.iterdir()}
 
 
 def test_the_key_in_an_event_is_encoded() -> None:

@@ -8,14 +8,15 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from audio_anomaly.features import extractor
+
+from oddsound.features import extractor
 
 LAYER = Path(__file__).parents[1] / "layers" / "dependencies"
 
 CALLED = """
 import numpy as np, librosa, numba
 assert numba.__version__ == "0+stand-in"
-from audio_anomaly.features import extractor
+from oddsound.features import extractor
 print(len(extractor("default", 16000)(np.ones(16000, np.float32))))
 try:
     librosa.sequence.dtw(np.ones((3, 4)), np.ones((3, 4)))

@@ -6,17 +6,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from audio_anomaly import pipeline, runtime
-from audio_anomaly.arithmetic import translate
-from audio_anomaly.comparison import Usual
-from audio_anomaly.descriptors import Array
-from audio_anomaly.model import Model
 from typer.testing import CliRunner
 
+from oddsound import pipeline, runtime
+from oddsound.descriptors import Array
+from oddsound.explain.comparison import Usual
+from oddsound.fast_sklearn import translate
+from oddsound.model import Model
+from oddsound_workbench.cli import app
+from oddsound_workbench.synthesis import write_fan
 from tests.conftest import noise, sine
 from tests.making import probabilities
-from workbench.cli import app
-from workbench.synthesis import write_fan
 
 MODELS = Path(__file__).parents[1] / "models" / "models.json"
 
@@ -68,7 +68,7 @@ def test_the_real_fan(real_data: Path, kind: str, anomalies: int) -> None:
 
 @pytest.mark.parametrize("gain_db", [-20, 6])
 def test_loudness_does_not_make_an_anomaly(real_data: Path, gain_db: float) -> None:
-    from audio_anomaly import audio
+    from oddsound import audio
 
     model = runtime.registry().get("fan")
     path = real_data / "mimii_fan" / "abnormal" / "00000000.wav"

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 import typer.main
-from audio_anomaly import wording
-from audio_anomaly.schemas import Explanation, ModelEntry, Prediction
-from audio_anomaly.settings import Settings
 
 from functions.api.app import app as service
-from workbench.cli import app
+from oddsound.explain import wording
+from oddsound.schemas import Explanation, ModelEntry, Prediction
+from oddsound.settings import Settings
+from oddsound_workbench.cli import app
 
 ROOT = Path(__file__).parents[1]
 PAGES = [
@@ -42,14 +42,14 @@ def test_the_settings_table_is_that_of_the_settings_class() -> None:
 
 
 def commands() -> list[list[str]]:
-    """Every `audio-anomaly …` line of the pages, in shell blocks and in text."""
+    """Every `oddsound …` line of the pages, in shell blocks and in text."""
     found = []
     for page in PAGES:
         text = page.read_text(encoding="utf-8")
         lines = "\n".join(blocks("sh", text)).splitlines()
-        found += [line for line in lines if line.startswith("audio-anomaly ")]
+        found += [line for line in lines if line.startswith("oddsound ")]
         prose = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
-        found += re.findall(r"`(audio-anomaly [^`]+)`", prose)
+        found += re.findall(r"`(oddsound [^`]+)`", prose)
     return [shlex.split(command, comments=True) for command in found]
 
 
@@ -108,7 +108,7 @@ def test_the_example_entry_is_valid_and_every_key_is_explained() -> None:
 
 
 def test_the_example_program_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from workbench.synthesis import write_fan
+    from oddsound_workbench.synthesis import write_fan
 
     write_fan(tmp_path / "pump.wav", 1, faulty=False)
     monkeypatch.chdir(tmp_path)

@@ -9,10 +9,10 @@ from typing import Any
 import boto3
 import pytest
 import yaml
-from audio_anomaly.settings import Settings
 from moto import mock_aws
 
-from workbench import events
+from oddsound.settings import Settings
+from oddsound_workbench.deploy import events
 
 ROOT = Path(__file__).parents[1]
 

@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from audio_anomaly import audio, runtime
+from oddsound import audio, runtime
 
 
 def handler(event: dict[str, Any], context: object) -> dict[str, float]:

@@ -7,8 +7,20 @@ from typing import Annotated, Any
 from urllib.parse import quote
 
 import anyio
-from audio_anomaly import runtime, snapshot, uploads
-from audio_anomaly.errors import (
+from fastapi import FastAPI, File, Form, Path, Query, Request, UploadFile
+from fastapi.exceptions import RequestValidationError
+from fastapi.params import Security
+from fastapi.responses import JSONResponse
+from fastapi.security import APIKeyHeader
+from mangum import Mangum
+from mangum.handlers import APIGateway
+from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from oddsound import runtime, snapshot
+from oddsound.aws import uploads
+from oddsound.errors import (
     AudioAnomalyError,
     AudioTooLargeError,
     InvalidAudioError,
@@ -22,7 +34,7 @@ from audio_anomaly.errors import (
     UnknownModelError,
     UnsupportedAudioError,
 )
-from audio_anomaly.schemas import (
+from oddsound.schemas import (
     ErrorBody,
     JobResult,
     ModelList,
@@ -32,18 +44,8 @@ from audio_anomaly.schemas import (
     Upload,
     UploadRequest,
 )
-from fastapi import FastAPI, File, Form, Path, Query, Request, UploadFile
-from fastapi.exceptions import RequestValidationError
-from fastapi.params import Security
-from fastapi.responses import JSONResponse
-from fastapi.security import APIKeyHeader
-from mangum import Mangum
-from mangum.handlers import APIGateway
-from starlette.exceptions import HTTPException
-from starlette.formparsers import MultiPartException
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-logger = logging.getLogger("audio_anomaly.api")
+logger = logging.getLogger("oddsound.api")
 
 STATUS_OF: dict[type[AudioAnomalyError], HTTPStatus] = {
     InvalidAudioError: HTTPStatus.UNPROCESSABLE_ENTITY,
@@ -205,7 +207,7 @@ async def predict_anomaly(
 
     def score() -> Prediction:
         # What a prediction needs is most of a cold start, and no other route needs it.
-        from audio_anomaly import pipeline
+        from oddsound import pipeline
 
         model = runtime.registry().get(model_name or form_model_name)
         return pipeline.predict(recording, model, runtime.limits(), explain=explain)

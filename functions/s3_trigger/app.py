@@ -1,9 +1,11 @@
 """S3: every recording that arrives in the input bucket is scored, its result stored."""
 
-from audio_anomaly import jobs, runtime, snapshot
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.data_classes import S3Event, event_source
 from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from oddsound import runtime, snapshot
+from oddsound.aws import jobs
 
 logger = runtime.logger()
 metrics = runtime.metrics()

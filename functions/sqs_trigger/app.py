@@ -3,7 +3,6 @@
 import logging
 from typing import Any
 
-from audio_anomaly import jobs, runtime, snapshot
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.batch import (
     BatchProcessor,
@@ -13,6 +12,9 @@ from aws_lambda_powertools.utilities.batch import (
 from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from oddsound import runtime, snapshot
+from oddsound.aws import jobs
 
 logger = runtime.logger()
 metrics = runtime.metrics()
@@ -26,7 +28,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> PartialItemFailure
     processor = BatchProcessor(
         EventType.SQS,
         raise_on_entire_batch_failure=False,
-        logger=logging.getLogger("audio_anomaly.sqs_trigger"),
+        logger=logging.getLogger("oddsound.sqs_trigger"),
     )
     reserve_ms = 1000 * runtime.settings().batch_reserve_s
 

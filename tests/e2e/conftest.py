@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from workbench import deployment
-from workbench.deployment import Deployment
+from oddsound_workbench.local import built as deployment
+from oddsound_workbench.local.built import Deployment
 
 ROOT = Path(__file__).parents[2]
 ARCHITECTURE = {"x86_64": "x86_64", "aarch64": "arm64"}.get(platform.machine(), "x86_64")

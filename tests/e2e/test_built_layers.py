@@ -8,19 +8,20 @@ from pathlib import Path
 
 import pytest
 
+from oddsound_workbench.deploy import sizes
+from oddsound_workbench.local import emulator
 from tests.e2e import elf
-from workbench import emulator, sizes
 
 MOST_BYTES = 240_000_000
 """Ten million under what fails the build, for the next versions of the packages."""
 
-SLIM = sizes.ROOT / "layers" / "dependencies"
+SLIM = sizes.PROJECT / "layers" / "dependencies"
 EXTENSION = "scipy/linalg/_flapack.cpython-313-{}-linux-gnu.so"
 MACHINE_OF = {"x86_64": "x86_64", "arm64": "aarch64"}
 
 
 def layer(architecture: str) -> Path:
-    return sizes.ROOT / "build" / f"layer-{architecture}" / "python"
+    return sizes.PROJECT / "build" / f"layer-{architecture}" / "python"
 
 
 @pytest.fixture(params=sizes.ARCHITECTURES)

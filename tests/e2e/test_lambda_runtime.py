@@ -17,11 +17,13 @@ import numpy as np
 import pytest
 import soundfile
 
+from oddsound_workbench.deploy import events
+from oddsound_workbench.files import EVENTS
+from oddsound_workbench.local import emulator
+from oddsound_workbench.local.built import MODELS, Deployment
+from oddsound_workbench.local.emulator import Slot
+from oddsound_workbench.local.function_process import InvocationError
 from tests.e2e.probe import librosa_calls
-from workbench import emulator, events
-from workbench.deployment import MODELS, Deployment
-from workbench.emulator import Slot
-from workbench.function_process import InvocationError
 
 HERE = Path(__file__).parent
 LIMIT_BYTES = 6_291_556
@@ -36,7 +38,7 @@ FUNCTION_OF = {
 
 
 def event(name: str) -> Any:
-    return json.loads((events.EVENTS / f"{name}.json").read_text())
+    return json.loads((EVENTS / f"{name}.json").read_text())
 
 
 def lists_the_models(answer: Any, _: Deployment) -> None:
@@ -92,7 +94,7 @@ def without_latency(answer: Any) -> Any:
 
 
 def test_every_sample_event_has_its_function() -> None:
-    assert {path.stem for path in events.EVENTS.glob("*.json")} == set(FUNCTION_OF) == set(CHECK_OF)
+    assert {path.stem for path in EVENTS.glob("*.json")} == set(FUNCTION_OF) == set(CHECK_OF)
 
 
 @pytest.mark.parametrize("name", FUNCTION_OF)

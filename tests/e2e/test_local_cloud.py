@@ -13,9 +13,9 @@ from typing import Any
 import httpx2
 import pytest
 
-from workbench import local_cloud
-from workbench.local_cloud import LocalCloud
-from workbench.synthesis import write_fan
+from oddsound_workbench.local import cloud as local_cloud
+from oddsound_workbench.local.cloud import LocalCloud
+from oddsound_workbench.synthesis import write_fan
 
 ROOT = Path(__file__).parents[2]
 POISON = '{"buckett": "misspelt"}'
@@ -254,7 +254,7 @@ def test_an_upload_and_a_message_at_once_are_one_result(
 def test_the_worker_does_the_work_of_the_sqs_function(
     cloud: LocalCloud, wavs: dict[str, Path]
 ) -> None:
-    """`audio-anomaly worker` on a queue of its own, ended by SIGTERM."""
+    """`oddsound worker` on a queue of its own, ended by SIGTERM."""
     sqs, s3 = cloud.client("sqs"), cloud.client("s3")
     queue_url = sqs.create_queue(QueueName="own")["QueueUrl"]
     s3.put_object(Bucket=cloud.input_bucket, Key="own.bin", Body=wavs["anomaly"].read_bytes())
@@ -265,7 +265,7 @@ def test_the_worker_does_the_work_of_the_sqs_function(
         "RESULTS_BUCKET": cloud.results_bucket,
         "MODELS_CONFIG_PATH": f"s3://{cloud.names['ModelsBucket']}/models.json",
     }
-    command = [sys.executable, "-m", "workbench.cli", "worker", "--queue-url", queue_url]
+    command = [sys.executable, "-m", "oddsound_workbench.cli", "worker", "--queue-url", queue_url]
     with subprocess.Popen(
         command,
         env=os.environ | environment,
@@ -360,7 +360,7 @@ def is_gone(group: int, within_s: float = 10) -> bool:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
 def test_serve_stops_and_leaves_nothing_running(trained: Path, number: int) -> None:
-    command = [sys.executable, "-m", "workbench.cli", "serve", "--port", "0", "--json"]
+    command = [sys.executable, "-m", "oddsound_workbench.cli", "serve", "--port", "0", "--json"]
     process = subprocess.Popen(
         [*command, "--models", str(trained)],
         stdout=subprocess.PIPE,

@@ -12,15 +12,15 @@ import numpy as np
 import pytest
 import soundfile
 import uvicorn
-from audio_anomaly import audio, pipeline, runtime
-from audio_anomaly.errors import AudioAnomalyError, StorageError
-from audio_anomaly.registry import Registry
-from audio_anomaly.schemas import Explanation
 from fastapi.testclient import TestClient
 
 from functions.api.app import STATUS_OF, app
+from oddsound import audio, pipeline, runtime
+from oddsound.errors import AudioAnomalyError, StorageError
+from oddsound.registry import Registry
+from oddsound.schemas import Explanation
+from oddsound_workbench.synthesis import fan
 from tests.conftest import noise
-from workbench.synthesis import fan
 
 
 def wav(waveform: np.ndarray, rate: int = 16000) -> bytes:

@@ -7,9 +7,9 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
-from audio_anomaly import pipeline, runtime
 
 from functions.api.app import handler
+from oddsound import pipeline, runtime
 from tests.functions.test_api import FAULTY, NORMAL
 
 BOUNDARY = "----recording-of-a-fan"

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from audio_anomaly import runtime
-from audio_anomaly.errors import InvalidJobError, StorageError
-from audio_anomaly.schemas import Job
 from aws_lambda_powertools.metrics.provider.base import reset_cold_start_flag_provider
 
 from functions.s3_trigger.app import handler
+from oddsound import runtime
+from oddsound.errors import InvalidJobError, StorageError
+from oddsound.schemas import Job
 from tests.cloud import (
     FAULTY,
     INPUT,
@@ -102,7 +102,7 @@ def test_what_cloudwatch_is_told(cloud: Cloud, lines: Lines) -> None:
     emf = [line for line in said if "_aws" in line]
     assert [line["ColdStart"] for line in emf if "ColdStart" in line] == [[1.0]]
     assert [line["Received"] for line in emf if "Received" in line] == [[1.0]] * 3
-    assert {line["service"] for line in emf} == {"audio-anomaly"}
+    assert {line["service"] for line in emf} == {"oddsound"}
 
 
 def test_the_log_is_json_with_a_correlation_id_and_no_secret(
@@ -116,7 +116,7 @@ def test_the_log_is_json_with_a_correlation_id_and_no_secret(
     (scored,) = [line for line in said if line.get("message") == "scored"]
     assert scored["correlation_id"] == "C3D13FE58DE4C810"
     assert scored["function_request_id"] == LambdaContext.aws_request_id
-    assert scored["service"] == "audio-anomaly"
+    assert scored["service"] == "oddsound"
     assert (scored["key"], scored["model"], scored["prediction"]) == ("fan.wav", "fan", "normal")
     assert any(line.get("message", "").startswith("model fan ") for line in said)
     text = str(said)
@@ -149,7 +149,7 @@ def test_a_trigger_starts_as_lambda_starts_it_and_without_what_only_the_api_need
 
 def test_the_library_up_to_jobs_needs_no_aws() -> None:
     code = (
-        "import sys, audio_anomaly.jobs, audio_anomaly.uploads, audio_anomaly.runtime\n"
+        "import sys, oddsound.aws.jobs, oddsound.aws.uploads, oddsound.runtime\n"
         "names = ('boto3', 'botocore', 'aws_lambda_powertools')\n"
         "print([name for name in names if name in sys.modules])"
     )

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from audio_anomaly import runtime
-from audio_anomaly.schemas import Job
 
 from functions.sqs_trigger.app import handler
+from oddsound import runtime
+from oddsound.schemas import Job
 from tests.cloud import (
     FAULTY,
     INPUT,

@@ -12,14 +12,14 @@ import boto3
 import httpx2
 import pytest
 from anyio.from_thread import start_blocking_portal
-from audio_anomaly import runtime
-from audio_anomaly.schemas import Job, JobResult
-from audio_anomaly.uploads import upload_key
 from fastapi.testclient import TestClient
 from moto.server import ThreadedMotoServer
 
 from functions.api.app import app
 from functions.s3_trigger.app import handler
+from oddsound import runtime
+from oddsound.aws.uploads import upload_key
+from oddsound.schemas import Job, JobResult
 from tests.cloud import (
     ENVIRONMENT,
     FAULTY,

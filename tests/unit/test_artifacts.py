@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from audio_anomaly.artifacts import Artifacts, beside, digest
-from audio_anomaly.errors import ModelArtifactError, StorageError
 from botocore.awsrequest import AWSResponse
 from botocore.exceptions import ConnectTimeoutError
+
+from oddsound.artifacts import Artifacts, beside, digest
+from oddsound.errors import ModelArtifactError, StorageError
 
 DATA = b"the bytes of a model"
 OTHER = b"the bytes of another"

@@ -10,18 +10,18 @@ import numpy as np
 import pytest
 import soundfile
 import soxr
-from audio_anomaly import audio
-from audio_anomaly.descriptors import Array
-from audio_anomaly.errors import (
+
+from oddsound import audio
+from oddsound.descriptors import Array
+from oddsound.errors import (
     AudioAnomalyError,
     AudioTooLargeError,
     InvalidAudioError,
     UnsupportedAudioError,
 )
-from audio_anomaly.formats import AudioLimits
-
+from oddsound.formats import AudioLimits
+from oddsound_workbench.synthesis import fan
 from tests.conftest import noise, sine
-from workbench.synthesis import fan
 
 RATE = 16000
 LIMITS = AudioLimits(max_bytes=10_000_000, max_duration_s=60)

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from audio_anomaly import descriptors
 
+from oddsound import descriptors
 from tests.conftest import noise
 
 

@@ -8,14 +8,14 @@ import librosa
 import numpy as np
 import pytest
 import soundfile
-from audio_anomaly import audio
-from audio_anomaly.descriptors import Array
-from audio_anomaly.errors import ModelsConfigError
-from audio_anomaly.features import DefaultExtractor, extractor
 from numpy.typing import NDArray
 
+from oddsound import audio
+from oddsound.descriptors import Array
+from oddsound.errors import ModelsConfigError
+from oddsound.features import DefaultExtractor, extractor
+from oddsound_workbench.synthesis import fan
 from tests.conftest import REAL_DATA, click, noise, sine
-from workbench.synthesis import fan
 
 RATE, N_FFT, HOP = 16000, 1024, 512
 
@@ -209,7 +209,7 @@ numba.uint32 = None
 sys.modules["numba"] = numba
 
 import numpy as np
-from audio_anomaly.features import extractor
+from oddsound.features import extractor
 print(len(extractor("default", 16000)(np.ones(16000, np.float32))))
 """
 

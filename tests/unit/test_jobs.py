@@ -7,16 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from audio_anomaly import jobs, runtime
-from audio_anomaly.errors import (
-    InvalidJobError,
-    ModelArtifactError,
-    NotConfiguredError,
-    StorageError,
-)
-from audio_anomaly.results import result_key
-from audio_anomaly.schemas import Job, JobResult
 
+from oddsound import runtime
+from oddsound.aws import jobs
+from oddsound.aws.results import result_key
+from oddsound.errors import InvalidJobError, ModelArtifactError, NotConfiguredError, StorageError
+from oddsound.schemas import Job, JobResult
 from tests.cloud import (
     FAULTY,
     INPUT,

@@ -6,15 +6,17 @@ from typing import Any
 import numpy as np
 import pytest
 import sklearn
-from audio_anomaly.errors import ModelArtifactError, ModelsConfigError, StorageError
-from audio_anomaly.features import extractor
-from audio_anomaly.model import Model, SklearnOutlier, kept_features
-from audio_anomaly.schemas import ModelEntry
 from sklearn.decomposition import PCA
 from sklearn.ensemble import IsolationForest
 from sklearn.preprocessing import LabelEncoder, StandardScaler
 from sklearn.svm import SVC
 
+from oddsound.errors import ModelArtifactError, ModelsConfigError, StorageError
+from oddsound.features import extractor
+from oddsound.model import Model, kept_features
+from oddsound.predictors import SklearnOutlier
+from oddsound.schemas import ModelEntry
+from oddsound_workbench.synthesis import fan
 from tests.making import (
     CALIBRATION,
     LABELS,
@@ -26,7 +28,6 @@ from tests.making import (
     features,
     probabilities,
 )
-from workbench.synthesis import fan
 
 NAMES = extractor("default", 16000).names
 FAULTY = fan(51, faulty=True, duration_s=1)
@@ -120,7 +121,7 @@ class TestClassifier:
 
     def test_a_normal_class_that_the_model_does_not_have(self) -> None:
         words = refusal({"normal_label": "ok"}, model=bayes())
-        assert "normal_label 'ok' is no class of the model; it has faulty, normal" in words
+        assert "normal_label 'ok' is not a class of the model; its classes are faulty, normal" in words
 
     def test_a_model_without_probabilities(self) -> None:
         svc = SVC().fit(features(), LABELS)
@@ -187,10 +188,10 @@ class TestDetector:
 
     def test_a_detector_needs_its_calibration(self) -> None:
         words = refusal({"predictor": "sklearn_outlier"}, model=detector()[1])
-        assert "needs `calibration` (shape and scale of a gamma)" in words
+        assert "needs `calibration` (shape and scale of a gamma distribution)" in words
 
     def test_what_is_no_detector(self) -> None:
-        assert "GaussianNB is no detector: it has neither" in refusal(OUTLIER, model=bayes())
+        assert "GaussianNB is not a detector: it has neither" in refusal(OUTLIER, model=bayes())
 
 
 class TestRefused:

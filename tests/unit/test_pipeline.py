@@ -6,17 +6,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from audio_anomaly import pipeline, runtime
-from audio_anomaly.descriptors import Array
-from audio_anomaly.errors import AudioTooLargeError, InvalidAudioError
-from audio_anomaly.formats import AudioLimits
-from audio_anomaly.model import Model, SklearnProba
-from audio_anomaly.pipeline import split, verdict
-from audio_anomaly.schemas import ModelEntry
 from sklearn.naive_bayes import GaussianNB
 
+from oddsound import pipeline, runtime
+from oddsound.descriptors import Array
+from oddsound.errors import AudioTooLargeError, InvalidAudioError
+from oddsound.formats import AudioLimits
+from oddsound.model import Model
+from oddsound.pipeline import split, verdict
+from oddsound.predictors import SklearnProba
+from oddsound.schemas import ModelEntry
+from oddsound_workbench.synthesis import fan
 from tests.conftest import noise
-from workbench.synthesis import fan
 
 RATE = 16000
 LIMITS = AudioLimits(max_bytes=10_000_000, max_duration_s=60)

@@ -7,18 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from audio_anomaly import runtime
-from audio_anomaly.artifacts import digest
-from audio_anomaly.errors import (
-    ModelArtifactError,
-    ModelsConfigError,
-    StorageError,
-    UnknownModelError,
-)
-from audio_anomaly.model import Model
-from audio_anomaly.registry import Registry
-from audio_anomaly.settings import Settings
 
+from oddsound import runtime
+from oddsound.artifacts import digest
+from oddsound.errors import ModelArtifactError, ModelsConfigError, StorageError, UnknownModelError
+from oddsound.model import Model
+from oddsound.registry import Registry
+from oddsound.settings import Settings
+from oddsound_workbench.synthesis import fan
 from tests.making import (
     Watched,
     bayes,
@@ -32,7 +28,6 @@ from tests.making import (
 )
 from tests.unit.test_artifacts import slow_down
 from tests.unit.test_schemas import MINIMAL
-from workbench.synthesis import fan
 
 FAULTY = fan(51, faulty=True, duration_s=1)
 

@@ -3,9 +3,10 @@
 import json
 
 import pytest
-from audio_anomaly.errors import ModelsConfigError
-from audio_anomaly.registry import parse
-from audio_anomaly.schemas import ModelEntry
+
+from oddsound.errors import ModelsConfigError
+from oddsound.registry import parse
+from oddsound.schemas import ModelEntry
 
 MINIMAL = {
     "model_path": "fan/model.joblib",

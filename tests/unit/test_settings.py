@@ -4,10 +4,11 @@ import inspect
 from pathlib import Path
 
 import pytest
-from audio_anomaly import runtime
-from audio_anomaly.errors import ModelsConfigError
-from audio_anomaly.settings import Settings, read_settings
 from pydantic import ValidationError
+
+from oddsound import runtime
+from oddsound.errors import ModelsConfigError
+from oddsound.settings import Settings, read_settings
 
 
 def test_every_setting_has_a_default_and_a_line_of_documentation() -> None:

@@ -9,9 +9,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from audio_anomaly import pipeline, runtime, snapshot
-from audio_anomaly.errors import UnknownModelError
 
+from oddsound import pipeline, runtime, snapshot
+from oddsound.errors import UnknownModelError
 from tests.cloud import MODELS, NORMAL, Cloud
 
 type Hooks = dict[str, list[Callable[[], None]]]

@@ -1,8 +1,9 @@
 """What is said of features is true of them, and reads as a sentence."""
 
 import pytest
-from audio_anomaly.features import extractor
-from audio_anomaly.wording import FAMILIES, FEATURES, NUMBER, between, comparison, family
+
+from oddsound.explain.wording import FAMILIES, FEATURES, NUMBER, between, comparison, family
+from oddsound.features import extractor
 
 EXTRACTOR = extractor("default", 16000)
 

@@ -15,9 +15,9 @@ import pytest
 import soundfile
 from typer.testing import CliRunner, Result
 
-from workbench.cli import app
-from workbench.robustness import CONDITIONS
-from workbench.synthesis import write_fan
+from oddsound_workbench.cli import app
+from oddsound_workbench.learn.robustness import CONDITIONS
+from oddsound_workbench.synthesis import write_fan
 
 
 def run(*arguments: object) -> Result:
@@ -291,7 +291,15 @@ def test_evaluate_under_alterations(
 def test_serve_answers_and_stops_at_ctrl_c(
     trained: Path, recordings: Path, arguments: list[str]
 ) -> None:
-    command = [sys.executable, "-m", "workbench.cli", "serve", "--http-only", "--port", "0"]
+    command = [
+        sys.executable,
+        "-m",
+        "oddsound_workbench.cli",
+        "serve",
+        "--http-only",
+        "--port",
+        "0",
+    ]
     with subprocess.Popen(
         [*command, "--models", str(trained), *arguments],
         stdout=subprocess.PIPE,
@@ -323,7 +331,7 @@ def test_a_port_that_is_taken_is_said(trained: Path, mode: list[str]) -> None:
 
 def test_help_starts_without_the_heavy_libraries() -> None:
     code = (
-        "import sys; from workbench.cli import app\n"
+        "import sys; from oddsound_workbench.cli import app\n"
         "heavy = {'numpy', 'librosa', 'sklearn', 'matplotlib'} & set(sys.modules)\n"
         "sys.exit(f'imported at start: {heavy}' if heavy else 0)"
     )
@@ -335,7 +343,7 @@ def test_a_stereo_recording_at_another_rate_is_scored(configured: Path, tmp_path
     import numpy as np
     import soxr
 
-    from workbench.synthesis import fan
+    from oddsound_workbench.synthesis import fan
 
     mono = soxr.resample(fan(650, faulty=True, duration_s=2), 16000, 44100)
     path = tmp_path / "stereo.flac"

@@ -8,12 +8,12 @@ from typing import Any
 
 import boto3
 import pytest
-from audio_anomaly import runtime
-from audio_anomaly.errors import ModelArtifactError, ModelsConfigError
 from moto import mock_aws
 
-from workbench.push import push
-from workbench.recordings import FolderError
+from oddsound import runtime
+from oddsound.errors import ModelArtifactError, ModelsConfigError
+from oddsound_workbench.deploy.push import push
+from oddsound_workbench.errors import FolderError
 
 
 @pytest.fixture

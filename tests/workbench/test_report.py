@@ -8,11 +8,14 @@ from urllib.parse import unquote
 import numpy as np
 import pytest
 
-from workbench import evaluation, page, plots, report, training
-from workbench.evaluation import ClassifierResult, DetectorResult
-from workbench.recordings import FolderError
-from workbench.report import Report, Result
-from workbench.training import Plan
+from oddsound_workbench import training
+from oddsound_workbench.errors import FolderError
+from oddsound_workbench.learn import folds as evaluation
+from oddsound_workbench.learn.folds import ClassifierResult, DetectorResult
+from oddsound_workbench.report import page, plots
+from oddsound_workbench.report import tables as report
+from oddsound_workbench.report.tables import Report, Result
+from oddsound_workbench.training import Plan
 
 NASTY = '<script>alert("1")&amp;$x'
 

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-from audio_anomaly import audio
 
+from oddsound import audio
+from oddsound_workbench.learn import dataset, robustness
+from oddsound_workbench.learn.dataset import LIMITS, Listening
+from oddsound_workbench.learn.recordings import unlabelled
+from oddsound_workbench.learn.robustness import CONDITIONS
 from tests.conftest import click, noise, sine
-from workbench import dataset, robustness
-from workbench.dataset import LIMITS, Listening
-from workbench.recordings import unlabelled
-from workbench.robustness import CONDITIONS
 
 RATE = 16000
 

@@ -9,8 +9,8 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from workbench import events
-from workbench.stack import SAMCONFIG, Stack, empty, main, redrive
+from oddsound_workbench.deploy import events
+from oddsound_workbench.deploy.stack import SAMCONFIG, Stack, empty, main, redrive
 
 TEMPLATE = {
     "Resources": {

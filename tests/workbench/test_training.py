@@ -11,19 +11,22 @@ import numpy as np
 import pytest
 import sklearn
 import soundfile
-from audio_anomaly import pipeline, runtime
-from audio_anomaly.arithmetic import translate
-from audio_anomaly.features import extractor
-from audio_anomaly.schemas import ModelEntry
 from scipy.special import softmax
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.svm import SVC
 
-from workbench import assessment, augmentation, classifier, dataset, detector, evaluation, training
-from workbench.dataset import Listening
-from workbench.recipes import FeatureChoice
-from workbench.recordings import FolderError, labelled, unlabelled
-from workbench.training import Plan
+from oddsound import pipeline, runtime
+from oddsound.fast_sklearn import translate
+from oddsound.features import extractor
+from oddsound.schemas import ModelEntry
+from oddsound_workbench import assessment, training
+from oddsound_workbench.errors import FolderError
+from oddsound_workbench.learn import augmentation, classifier, dataset, detector
+from oddsound_workbench.learn import folds as evaluation
+from oddsound_workbench.learn.dataset import Listening
+from oddsound_workbench.learn.recipe import FeatureChoice
+from oddsound_workbench.learn.recordings import labelled, unlabelled
+from oddsound_workbench.training import Plan
 
 
 def entry_of(models: Path, name: str) -> ModelEntry:

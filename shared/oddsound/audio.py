@@ -1,0 +1,184 @@
+"""Bytes or a file -> mono float32 waveform at the model's rate."""
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import soxr
+
+from oddsound.descriptors import Array
+from oddsound.errors import AudioTooLargeError, InvalidAudioError, UnsupportedAudioError
+from oddsound.formats import FORMATS, AudioLimits
+
+CONTAINERS = {
+    "WAV": b"RIFF",
+    "WAVEX": b"RIFF",
+    "RF64": b"RF64",
+    "FLAC": b"fLaC",
+    "OGG": b"OggS",
+    "MP3": b"ID3",
+    "AIFF": b"FORM",
+    "AU": b".snd",
+}
+"""Formats that are read, as libsndfile calls them, and how their files begin."""
+
+SAMPLE_RATES_HZ = (2_000, 384_000)
+MAX_CHANNELS = 64
+MAX_AMPLITUDE = 2.0**31
+"""Float files hold 1.0 or, unscaled, the integers of a converter; nothing holds more."""
+
+BLOCK_SAMPLES = 1 << 18
+UNKNOWN_FRAMES = 1 << 62
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A decoded recording.
+
+    waveform : float32 [shape=(samples,)], mono, at the rate that was asked for
+    sample_rate : Hz of the file itself
+    duration_s : of the file itself
+    """
+
+    waveform: Array
+    sample_rate: int
+    duration_s: float
+
+
+def load(source: bytes | Path, sample_rate: int, limits: AudioLimits) -> Recording:
+    """Decode a recording, mix it to mono and resample it to `sample_rate` Hz.
+
+    Decoding stops at the limit, whatever the header promised.
+    Raises AudioTooLargeError, UnsupportedAudioError (not audio) or InvalidAudioError
+    (empty, damaged, silent of frames, or with values that no microphone gives).
+    """
+    size = source.stat().st_size if isinstance(source, Path) else len(source)
+    if size == 0:
+        raise InvalidAudioError("the file is empty (0 bytes)")
+    if size > limits.max_bytes:
+        raise AudioTooLargeError(
+            f"the file has {size:,} bytes; at most {limits.max_bytes:,} are read"
+        )
+    with _opened(source) as sound:
+        _check_header(sound, limits)
+        blocks = _mono_blocks(sound, limits)
+        native = sound.samplerate
+        if native == sample_rate:
+            parts = list(blocks)
+            frames = sum(map(len, parts))
+        else:
+            stream = soxr.ResampleStream(native, sample_rate, 1, dtype="float32")
+            parts, frames = [], 0
+            for block in blocks:
+                parts.append(stream.resample_chunk(block))
+                frames += len(block)
+            parts.append(stream.resample_chunk(np.zeros(0, np.float32), last=True))
+    if frames == 0:
+        raise InvalidAudioError("the file holds no sound (0 frames)")
+    waveform = parts[0] if len(parts) == 1 else np.concatenate(parts)
+    return Recording(waveform, native, frames / native)
+
+
+class _Bytes(io.BytesIO):
+    """A damaged header makes libsndfile seek before the start; files then stay where they are."""
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        try:
+            return super().seek(offset, whence)
+        except ValueError:
+            return self.tell()
+
+
+@contextmanager
+def _opened(source: bytes | Path) -> Iterator[soundfile.SoundFile]:
+    with _Bytes(source) if isinstance(source, bytes) else source.open("rb", 0) as file:
+        start = file.read(12)
+        file.seek(0)
+        try:
+            # A descriptor lets libsndfile read by itself and hides the name's suffix from it.
+            target = file if isinstance(file, _Bytes) else file.fileno()
+            sound = soundfile.SoundFile(target, closefd=False)
+        except (soundfile.SoundFileError, TypeError, ValueError) as error:
+            raise _refusal(start, str(error)) from None
+        with sound:
+            if sound.format not in CONTAINERS:
+                raise UnsupportedAudioError(f"{sound.format} files are not read; {FORMATS} are")
+            yield sound
+
+
+def _refusal(start: bytes, reason: str) -> InvalidAudioError | UnsupportedAudioError:
+    """The damaged recording told from what never was one, by how the file begins."""
+    kinds = [kind for kind, magic in CONTAINERS.items() if start.startswith(magic)]
+    if not kinds or (kinds[0] == "WAV" and not b"WAVE".startswith(start[8:12])):
+        return UnsupportedAudioError(
+            f"this is not a recording: it begins with {start[:8]!r}; {FORMATS} files are read"
+        )
+    reason = reason.split(": ", 1)[-1]
+    return InvalidAudioError(f"the file begins like {kinds[0]} but cannot be decoded: {reason}")
+
+
+def _check_header(sound: soundfile.SoundFile, limits: AudioLimits) -> None:
+    low, high = SAMPLE_RATES_HZ
+    if not low <= sound.samplerate <= high:
+        raise InvalidAudioError(
+            f"the sample rate is {sound.samplerate:,} Hz; {low:,} to {high:,} Hz are read"
+        )
+    if not 1 <= sound.channels <= MAX_CHANNELS:
+        raise InvalidAudioError(
+            f"the file has {sound.channels} channels; 1 to {MAX_CHANNELS} are read"
+        )
+    duration_s = sound.frames / sound.samplerate
+    if sound.frames < UNKNOWN_FRAMES and duration_s > limits.max_duration_s:
+        raise _too_long(f"{duration_s:,.1f}", limits)
+
+
+def _mono_blocks(sound: soundfile.SoundFile, limits: AudioLimits) -> Iterator[Array]:
+    """The recording block by block, channels averaged; refuses what cannot be a sound."""
+    size = max(1, BLOCK_SAMPLES // sound.channels)
+    most = int(limits.max_duration_s * sound.samplerate)
+    done = 0
+    while True:
+        try:
+            block = _block(sound, size)
+        except soundfile.SoundFileError as error:
+            at = done / sound.samplerate
+            raise InvalidAudioError(f"the file is damaged {at:.1f} s in: {error}") from None
+        if not len(block):
+            break
+        done += len(block)
+        if done > most:
+            raise _too_long(f"more than {limits.max_duration_s:,.0f}", limits)
+        loudest = np.abs(block).max()
+        if not np.isfinite(loudest):
+            raise InvalidAudioError("the recording has samples that are not finite numbers")
+        if loudest > MAX_AMPLITUDE:
+            raise InvalidAudioError(
+                f"the recording has a sample of {loudest:.3g}; full scale is 1,"
+                f" and at most {MAX_AMPLITUDE:.3g} is read"
+            )
+        yield block[:, 0] if sound.channels == 1 else block.mean(axis=1)
+    if sound.format == "FLAC" and done < sound.frames < UNKNOWN_FRAMES:
+        raise InvalidAudioError(
+            f"the file is cut short: {done / sound.samplerate:.1f} s"
+            f" of {sound.frames / sound.samplerate:.1f} s are there"
+        )
+
+
+def _block(sound: soundfile.SoundFile, frames: int) -> Array:
+    """The next frames [shape=(frames, channels)], full scale 1."""
+    if sound.subtype == "PCM_16":
+        # libsndfile takes five times as long to make the same numbers.
+        found: Array = sound.read(frames, dtype="int16", always_2d=True) * np.float32(1 / 32768)
+    else:
+        found = sound.read(frames, dtype="float32", always_2d=True)
+    return found
+
+
+def _too_long(found: str, limits: AudioLimits) -> AudioTooLargeError:
+    return AudioTooLargeError(
+        f"the recording lasts {found} s; at most {limits.max_duration_s:,g} s are read"
+    )

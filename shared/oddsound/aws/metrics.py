@@ -1,0 +1,40 @@
+"""What CloudWatch is told of results: one line of Embedded Metric Format for each."""
+
+from oddsound.aws.jobs import Measure
+from oddsound.errors import UnknownModelError
+from oddsound.schemas import JobResult
+
+UNKNOWN = "unknown"
+"""Dimension of models that do not exist: each new value of a dimension is a metric to pay for."""
+
+
+def emf(namespace: str, service: str) -> Measure:
+    """Writes metrics of each result to stdout, by service and model.
+
+    Predictions, Anomalies and FailedJobs are counts, 0 included; AnomalyScore is 0..1;
+    PredictionLatency and ModelLoad are in ms.
+    """
+    from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
+
+    def measure(result: JobResult, load_ms: float | None) -> None:
+        metrics = EphemeralMetrics(namespace=namespace, service=service)
+        metrics.add_dimension("model", _dimension(result))
+        metrics.add_metric("FailedJobs", MetricUnit.Count, result.status == "failed")
+        if prediction := result.prediction:
+            metrics.add_metric("Predictions", MetricUnit.Count, 1)
+            metrics.add_metric("PredictionLatency", MetricUnit.Milliseconds, prediction.latency_ms)
+            if prediction.is_anomaly is not None:
+                metrics.add_metric("Anomalies", MetricUnit.Count, prediction.is_anomaly)
+            if prediction.anomaly_score is not None:
+                metrics.add_metric("AnomalyScore", MetricUnit.NoUnit, prediction.anomaly_score)
+        if load_ms is not None:
+            metrics.add_metric("ModelLoad", MetricUnit.Milliseconds, load_ms)
+        metrics.flush_metrics()
+
+    return measure
+
+
+def _dimension(result: JobResult) -> str:
+    if result.error and result.error.error == UnknownModelError.__name__:
+        return UNKNOWN
+    return result.model.encode("ascii", "replace").decode()

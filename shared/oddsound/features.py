@@ -1,0 +1,293 @@
+"""Waveform -> named feature vector: clip statistics of one shared STFT."""
+
+import re
+from collections.abc import Iterable
+from functools import cache, partial
+from itertools import pairwise
+from typing import Protocol
+
+import librosa
+import numpy as np
+from numpy.typing import NDArray
+from scipy.fft import dct, next_fast_len, rfft
+
+from oddsound import descriptors
+from oddsound.descriptors import SILENCE, Array
+from oddsound.errors import ModelsConfigError
+
+FRAME_S = 0.064
+MEL_BANDS = 40
+MEL_FMIN_HZ = 50.0
+MFCCS = 20
+DYNAMIC_RANGE_DB = 60.0
+ROLLOFFS = (0.25, 0.50, 0.85, 0.95)
+CONTRAST_FMIN_HZ = 200.0
+ENVELOPES = 10
+MODULATION_EDGES_HZ = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
+MODULATION_MIN_S = 4.0
+ONSET_PERIODS_S = (0.1, 2.0)
+ONSET_RADIUS_S = 0.1
+ONSET_LEAST_DB = 1.0
+ACTIVE_WITHIN_DB = (15, 30, 45)
+ENERGY_PERCENTILES = (10, 25, 50, 75, 90)
+ENERGY_LAGS_S = (0.05, 0.1, 0.2, 0.4, 0.8)
+
+
+class FeatureExtractor(Protocol):
+    """What a model needs of an extractor: a fixed, named vector from any waveform.
+
+    names : those of every family in turn
+    bands : float [shape=(len(names), 2)], lowest and highest Hz of each feature that listens to
+        one band of frequencies; NaN of the others
+    levels : indices of those that are the mean level of their band in dB, from low to high
+    level_effect : float32 [shape=(len(levels), len(names))], what 1 dB more in one level adds
+        to the features that are sums of levels
+    """
+
+    names: tuple[str, ...]
+    families: dict[str, tuple[str, ...]]
+    bands: NDArray[np.float64]
+    levels: NDArray[np.intp]
+    level_effect: Array
+    min_samples: int
+
+    def __call__(self, waveform: Array) -> Array: ...
+
+
+class DefaultExtractor:
+    """Clip statistics of one STFT (Hann, 64 ms frames, half overlapping).
+
+    The frame is the power of two nearest to 64 ms: 1024 samples at 16 kHz. No value but the
+    two of the family `level` changes when the recording is made louder or softer.
+
+    sample_rate : Hz of every waveform that will be passed in
+    """
+
+    def __init__(self, sample_rate: int) -> None:
+        self.n_fft = 2 ** round(np.log2(FRAME_S * sample_rate))
+        self.hop_length = self.n_fft // 2
+        # By its name librosa would have it of scipy.signal, which takes long to import.
+        window = 0.5 + 0.5 * np.cos(np.linspace(-np.pi, np.pi, self.n_fft + 1)[:-1])
+        # Named here, librosa imports it here and not during the first prediction.
+        self.stft = partial(
+            librosa.stft, n_fft=self.n_fft, hop_length=self.hop_length, window=window
+        )
+        self.frame_rate = sample_rate / self.hop_length
+        self.min_samples = self.n_fft
+        self.hz = librosa.fft_frequencies(sr=sample_rate, n_fft=self.n_fft).astype(np.float32)
+        mel = librosa.filters.mel(
+            sr=sample_rate, n_fft=self.n_fft, n_mels=MEL_BANDS, fmin=MEL_FMIN_HZ, htk=True, norm=1
+        )
+        self.mel_basis = np.ascontiguousarray(mel.T)
+        self.dct_basis = dct(np.eye(MEL_BANDS), norm="ortho")[:, :MFCCS].astype(np.float32)
+        self.contrast_bands = descriptors.contrast_bands(self.hz, CONTRAST_FMIN_HZ)
+        self.families = _families(len(self.contrast_bands))
+        self.names = tuple(name for names in self.families.values() for name in names)
+        self.bands = _bands(self.names, sample_rate)
+        self.levels = self._indices(f"log_mel_{i}_mean" for i in range(MEL_BANDS))
+        self.level_effect = np.zeros((MEL_BANDS, len(self.names)), np.float32)
+        self.level_effect[:, self.levels] = np.eye(MEL_BANDS)
+        mfcc = self._indices(f"mfcc_{i}_mean" for i in range(MFCCS))
+        self.level_effect[:, mfcc] = self.dct_basis
+
+    def _indices(self, names: Iterable[str]) -> NDArray[np.intp]:
+        return np.array([self.names.index(name) for name in names])
+
+    def __call__(self, waveform: Array) -> Array:
+        """The feature vector of one waveform.
+
+        waveform : float32 [shape=(samples,)], samples >= min_samples, finite
+        Returns float32 [shape=(len(names),)], finite, in the order of `names`.
+        """
+        spectrum = self.stft(waveform).T
+        magnitude = np.abs(spectrum)
+        power = np.square(magnitude)
+        mel = power @ self.mel_basis
+        log_mel = descriptors.decibels(mel, DYNAMIC_RANGE_DB)
+        loudness = descriptors.frame_power(power)
+        energy_db = descriptors.decibels(loudness, DYNAMIC_RANGE_DB)
+        rise, fall = descriptors.flux(log_mel)
+        frames = np.column_stack(
+            [
+                log_mel,
+                log_mel @ self.dct_basis,
+                self._shape(magnitude, power, mel, log_mel),
+                rise,
+                fall,
+                descriptors.zero_crossing_rate(waveform, self.n_fft, self.hop_length),
+                energy_db,
+                descriptors.spectral_contrast(magnitude, self.contrast_bands),
+            ]
+        )
+        mean = frames.mean(axis=0)
+        deviation = np.sqrt(np.square(frames - mean).mean(axis=0))
+        return np.concatenate(
+            [
+                np.column_stack([mean, deviation]).ravel(),
+                self._modulation(log_mel),
+                self._rhythm(rise, energy_db),
+                _level(waveform, loudness),
+            ],
+            dtype=np.float32,
+        )
+
+    def _shape(self, magnitude: Array, power: Array, mel: Array, log_mel: Array) -> Array:
+        """Where the energy lies and how it is spread; frequencies in octaves above 1 Hz."""
+        centroid = descriptors.spectral_centroid(magnitude, self.hz)
+        in_hz = np.column_stack(
+            [
+                centroid,
+                descriptors.spectral_bandwidth(magnitude, self.hz, centroid),
+                descriptors.spectral_rolloff(magnitude, self.hz, ROLLOFFS),
+            ]
+        )
+        total = mel.sum(axis=1)
+        share = mel / np.maximum(total, SILENCE)[:, None]
+        entropy = -(share * np.log(np.maximum(share, SILENCE))).sum(axis=1)
+        mean_db = log_mel.mean(axis=1)
+        arithmetic_db = 10 * np.log10((10 ** (log_mel / 10)).mean(axis=1))
+        bins_db = 10 * np.log10(
+            np.maximum(power.sum(axis=1), SILENCE) / np.maximum(power.max(axis=1), SILENCE)
+        )
+        return np.column_stack(
+            [
+                np.log2(np.maximum(in_hz, self.hz[1])),
+                mean_db - arithmetic_db,
+                entropy,
+                log_mel.max(axis=1) - mean_db,
+                bins_db,
+            ]
+        )
+
+    def _modulation(self, log_mel: Array) -> Array:
+        """Strength of slow level changes per group of mel bands, and their mean shares."""
+        envelopes = log_mel.reshape(len(log_mel), ENVELOPES, -1).mean(axis=2)
+        envelopes -= envelopes.mean(axis=0)
+        window, size, first = _modulation_window(len(envelopes), self.frame_rate)
+        spectrum = np.abs(rfft(envelopes * window[:, None], n=size, axis=0)) ** 2
+        spectrum /= np.square(window).sum() * size
+        bands = np.stack([spectrum[a:b].sum(axis=0) for a, b in pairwise(first)], axis=1)
+        total = bands.sum(axis=1, keepdims=True)
+        shares = np.divide(bands, total, out=np.zeros_like(bands), where=total > 1e-6)
+        return np.concatenate([np.log10(bands + 1e-3).ravel(), shares.mean(axis=0)])
+
+    def _rhythm(self, onset: Array, energy_db: Array) -> Array:
+        """How often, how regularly and for how long something sounds."""
+        seconds = len(onset) / self.frame_rate
+        correlation = descriptors.autocorrelation(onset)
+        first, last = (round(period * self.frame_rate) for period in ONSET_PERIODS_S)
+        candidates = correlation[first : min(last, len(onset) // 2)]
+        period = first + int(candidates.argmax()) if len(candidates) else 0
+        found = period > 0 and correlation[period] > 0
+        radius = round(ONSET_RADIUS_S * self.frame_rate)
+        times = descriptors.onsets(onset, radius, ONSET_LEAST_DB) / self.frame_rate
+        gaps = np.diff(times) if len(times) > 1 else np.array([seconds])
+        active = [energy_db > -within for within in ACTIVE_WITHIN_DB]
+        starts = np.count_nonzero(active[0][1:] > active[0][:-1]) + int(active[0][0])
+        lags = [min(round(lag * self.frame_rate), len(onset) - 1) for lag in ENERGY_LAGS_S]
+        return np.array(
+            [
+                correlation[period] if found else 0.0,
+                period / self.frame_rate if found else 0.0,
+                len(times) / seconds,
+                gaps.mean(),
+                gaps.std(),
+                np.log10((onset.max() + 0.1) / (onset.mean() + 0.1)),
+                *[mask.mean() for mask in active],
+                starts / seconds,
+                *_percentiles(energy_db, ENERGY_PERCENTILES),
+                10 * np.log10((10 ** (energy_db / 10)).mean()),
+                *descriptors.autocorrelation(energy_db)[lags],
+            ]
+        )
+
+
+def _modulation_window(frames: int, frame_rate: float) -> tuple[Array, int, list[int]]:
+    """Window, length of the transform, and the first bins of the modulation bands."""
+    window = np.hanning(frames + 2)[1:-1].astype(np.float32)
+    size = next_fast_len(max(frames, round(MODULATION_MIN_S * frame_rate)))
+    hz = np.arange(size // 2 + 1) * frame_rate / size
+    return window, size, np.searchsorted(hz, MODULATION_EDGES_HZ).tolist()
+
+
+def _percentiles(series: Array, percents: tuple[int, ...]) -> NDArray[np.float64]:
+    """What np.percentile gives, in a tenth of the time."""
+    places = np.array(percents) / 100 * (len(series) - 1)
+    return np.interp(places, np.arange(len(series)), np.sort(series))
+
+
+def _level(waveform: Array, loudness: Array) -> list[float]:
+    """Root mean square of the recording and its loudest frame, in dB of full scale."""
+    mean_square = float(waveform @ waveform) / len(waveform)
+    return [10 * np.log10(max(p, SILENCE)) for p in (mean_square, float(loudness.max()))]
+
+
+def _families(contrast_bands: int) -> dict[str, tuple[str, ...]]:
+    """Every feature's name, by family, in the order of the vector."""
+
+    def each(*names: str) -> tuple[str, ...]:
+        return tuple(f"{name}_{statistic}" for name in names for statistic in ("mean", "std"))
+
+    shape = ("centroid", "bandwidth", *(f"rolloff_{round(100 * r)}" for r in ROLLOFFS))
+    bands = [f"{low:g}_{high:g}_hz" for low, high in pairwise(MODULATION_EDGES_HZ)]
+    return {
+        "log_mel": each(*(f"log_mel_{i}" for i in range(MEL_BANDS))),
+        "mfcc": each(*(f"mfcc_{i}" for i in range(MFCCS))),
+        "shape": each(*shape, "mel_flatness", "mel_entropy", "mel_crest", "energy_over_peak"),
+        "flux": each("onset_strength", "offset_strength"),
+        "zero_crossing_rate": each("zero_crossing_rate"),
+        "energy": each("energy_db"),
+        "contrast": each(*(f"contrast_{i}" for i in range(contrast_bands))),
+        "modulation": (
+            *(f"modulation_{group}_{band}" for group in range(ENVELOPES) for band in bands),
+            *(f"modulation_share_{band}" for band in bands),
+        ),
+        "rhythm": (
+            "onset_period_strength",
+            "onset_period_s",
+            "onsets_per_s",
+            "onset_gap_mean_s",
+            "onset_gap_std_s",
+            "onset_crest",
+            *(f"active_share_{within}_db" for within in ACTIVE_WITHIN_DB),
+            "active_segments_per_s",
+            *(f"energy_p{p}_db" for p in ENERGY_PERCENTILES),
+            "energy_mean_over_max_db",
+            *(f"energy_correlation_{round(1000 * lag)}_ms" for lag in ENERGY_LAGS_S),
+        ),
+        "level": ("level_rms_dbfs", "level_max_dbfs"),
+    }
+
+
+def _bands(names: tuple[str, ...], sample_rate: int) -> NDArray[np.float64]:
+    """Lowest and highest Hz of each feature that listens to one band; NaN of the others."""
+    top = sample_rate / 2
+    mel = librosa.mel_frequencies(MEL_BANDS + 2, fmin=MEL_FMIN_HZ, fmax=top, htk=True)
+    per_group = MEL_BANDS // ENVELOPES
+    bands = np.full((len(names), 2), np.nan)
+    for row, name in zip(bands, names, strict=True):
+        match re.split(r"_(\d+)_", name, maxsplit=1):
+            case "log_mel", i, _:
+                row[:] = mel[int(i)], mel[int(i) + 2]
+            case "contrast", i, _:
+                octave = CONTRAST_FMIN_HZ * 2.0 ** int(i)
+                row[:] = octave / 2 if int(i) else 0, min(octave, top)
+            case "modulation", i, _:
+                row[:] = mel[per_group * int(i)], mel[per_group * (int(i) + 1) + 1]
+    return bands
+
+
+EXTRACTORS = {"default": DefaultExtractor}
+"""The strategies that `feature_extractor` of a models.json entry may name."""
+
+
+@cache
+def extractor(name: str, sample_rate: int) -> FeatureExtractor:
+    """The extractor called `name` for waveforms at `sample_rate` Hz, made once.
+
+    Raises ModelsConfigError where no extractor has that name.
+    """
+    if name not in EXTRACTORS:
+        known = ", ".join(sorted(EXTRACTORS))
+        raise ModelsConfigError(f"no feature_extractor is called {name!r}; known are: {known}")
+    return EXTRACTORS[name](sample_rate)

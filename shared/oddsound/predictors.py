@@ -1,0 +1,161 @@
+"""Predictor strategies: rows of scaled features -> probabilities of classes."""
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import gammainc
+
+from oddsound import fast_sklearn
+from oddsound.errors import ModelArtifactError, ModelsConfigError
+from oddsound.schemas import ANOMALY, NORMAL, ModelEntry
+
+type Floats = NDArray[np.float64]
+
+CLASSIFIER_THRESHOLD = 0.5
+DETECTOR_THRESHOLD = 0.9
+"""Anomaly score from which a recording is an anomaly, where models.json gives no threshold."""
+
+MIN_KERNEL_SUM = 1e-300
+
+
+class Predictor(Protocol):
+    """Computes class probabilities from rows of scaled features.
+
+    classes : names of the classes, in the order of the probabilities
+    normal_label : the class that means "as it should be", or None
+    threshold : anomaly score from which a recording is an anomaly, or None
+    is_detector : whether it was trained on normal recordings alone
+    estimator : the artifact that computes the probabilities
+    """
+
+    classes: tuple[str, ...]
+    normal_label: str | None
+    threshold: float | None
+    is_detector: bool
+    estimator: Any
+
+    def probabilities(self, rows: Floats) -> Floats:
+        """Probabilities for each window [shape=(windows, classes)]; each row sums to 1."""
+        ...
+
+    def combine(self, windows: Floats) -> Floats:
+        """Probabilities for the whole recording [shape=(classes,)], from those of its windows."""
+        ...
+
+
+class SklearnProba:
+    """A classifier with `predict_proba`; a long recording gets the mean over its windows."""
+
+    is_detector = False
+
+    def __init__(self, estimator: Any, label_encoder: Any, entry: ModelEntry) -> None:
+        if not hasattr(estimator, "predict_proba"):
+            raise ModelArtifactError(
+                f"{entry.model_path} holds {type(estimator).__name__}, which has no"
+                " predict_proba; the predictor sklearn_proba needs it"
+            )
+        labels = estimator.classes_
+        if label_encoder is not None:
+            labels = _decoded(label_encoder, labels, entry)
+        self.classes = tuple(str(label) for label in labels)
+        self.normal_label = entry.normal_label
+        if self.normal_label is not None and self.normal_label not in self.classes:
+            raise ModelsConfigError(
+                f"normal_label {self.normal_label!r} is not a class of the model; its classes are"
+                f" {', '.join(self.classes)}"
+            )
+        self.threshold = entry.threshold
+        if self.threshold is None and self.normal_label is not None:
+            self.threshold = CLASSIFIER_THRESHOLD
+        self.estimator = estimator
+        self._predict_proba = fast_sklearn.fast_method(estimator, "predict_proba", entry.model_path)
+
+    def probabilities(self, rows: Floats) -> Floats:
+        return self._predict_proba(rows)
+
+    def combine(self, windows: Floats) -> Floats:
+        return np.asarray(windows.mean(axis=0))
+
+
+class SklearnOutlier:
+    """A detector that was fitted to normal recordings alone.
+
+    Its raw score (see `raw_score`; larger is more anomalous) is turned into the share of unseen
+    normal recordings that would score lower, by the gamma distribution that models.json gives
+    under `calibration`.
+    """
+
+    classes: tuple[str, ...] = (NORMAL, ANOMALY)
+    normal_label: str | None = NORMAL
+    is_detector = True
+
+    def __init__(self, estimator: Any, _label_encoder: Any, entry: ModelEntry) -> None:
+        if entry.calibration is None:
+            raise ModelsConfigError(
+                "the predictor sklearn_outlier needs `calibration` (shape and scale of a gamma"
+                " distribution) in models.json; `oddsound train` writes it"
+            )
+        threshold = DETECTOR_THRESHOLD if entry.threshold is None else entry.threshold
+        self.threshold: float | None = threshold
+        self._calibration = entry.calibration
+        self.estimator = estimator
+        self._score = raw_score(estimator, log=entry.calibration.log, path=entry.model_path)
+
+    def probabilities(self, rows: Floats) -> Floats:
+        gamma = self._calibration
+        score = gammainc(gamma.shape, np.maximum(self._score(rows) - gamma.loc, 0) / gamma.scale)
+        return np.column_stack([1 - score, score])
+
+    def combine(self, windows: Floats) -> Floats:
+        """The largest window score to the power of the number of windows.
+
+        That is the probability that all of n independent normal windows score lower, so that
+        one bad second in an hour counts, and a long recording raises no more false alarms.
+        """
+        score = windows[:, 1].max() ** len(windows)
+        return np.array([1 - score, score])
+
+
+def raw_score(
+    estimator: Any, *, log: bool = False, path: str = "the detector"
+) -> Callable[[Floats], Floats]:
+    """How far each row is from the training data; larger is more anomalous.
+
+    Computed by the estimator's `mahalanobis`, or as minus `score_samples`, or as minus its
+    logarithm. A one-class SVM sums kernels, which underflow far from the data; the logarithm
+    keeps distances distinguishable.
+
+    path : path of the artifact, for warnings
+    Raises ModelArtifactError where the estimator has neither method.
+    """
+    if hasattr(estimator, "mahalanobis"):
+        return lambda rows: np.asarray(estimator.mahalanobis(rows))
+    if hasattr(estimator, "score_samples"):
+        score = fast_sklearn.fast_method(estimator, "score_samples", path)
+        if log:
+            return lambda rows: -np.log(np.maximum(score(rows), MIN_KERNEL_SUM))
+        return lambda rows: -score(rows)
+    raise ModelArtifactError(
+        f"{type(estimator).__name__} is not a detector: it has neither mahalanobis nor"
+        " score_samples"
+    )
+
+
+def _decoded(label_encoder: Any, labels: Any, entry: ModelEntry) -> Any:
+    """The names of an estimator's classes."""
+    try:
+        return label_encoder.inverse_transform(labels)
+    except (AttributeError, TypeError, ValueError) as error:
+        raise ModelArtifactError(
+            f"{entry.label_encoder_path} ({type(label_encoder).__name__}) does not know the"
+            f" classes of {entry.model_path}, {list(labels)}: {error}"
+        ) from None
+
+
+PREDICTORS: dict[str, Callable[[Any, Any, ModelEntry], Predictor]] = {
+    "sklearn_proba": SklearnProba,
+    "sklearn_outlier": SklearnOutlier,
+}
+"""The strategies that `predictor` of a models.json entry may name."""

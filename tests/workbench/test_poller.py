@@ -1,0 +1,127 @@
+"""Lambda's semantics for queues and uploads, against moto's SQS."""
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import boto3
+import pytest
+from moto import mock_aws
+
+from oddsound_workbench.local import poller as pump
+from oddsound_workbench.local.poller import NotificationPump, QueuePump
+
+ARN = "arn:aws:sqs:us-east-1:123456789012:jobs"
+
+
+@pytest.fixture
+def sqs(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.setattr(pump, "POLL_S", 0)
+    with mock_aws():
+        yield boto3.client("sqs")
+
+
+@pytest.fixture
+def dead(sqs: Any) -> str:
+    return str(sqs.create_queue(QueueName="dead")["QueueUrl"])
+
+
+@pytest.fixture
+def jobs(sqs: Any, dead: str) -> str:
+    policy = {"deadLetterTargetArn": ARN.replace("jobs", "dead"), "maxReceiveCount": 3}
+    attributes = {"VisibilityTimeout": "1", "RedrivePolicy": json.dumps(policy)}
+    return str(sqs.create_queue(QueueName="jobs", Attributes=attributes)["QueueUrl"])
+
+
+def bodies(sqs: Any, queue_url: str) -> list[str]:
+    answer = sqs.receive_message(QueueUrl=queue_url, MaxNumberOfMessages=10, VisibilityTimeout=0)
+    return [message["Body"] for message in answer.get("Messages", [])]
+
+
+def drain(queue: QueuePump, seconds: float) -> None:
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        if not queue.once():
+            time.sleep(0.1)
+
+
+def test_what_succeeds_is_deleted_and_what_fails_is_tried_as_often_as_allowed(
+    sqs: Any, jobs: str, dead: str
+) -> None:
+    tries: list[str] = []
+
+    def handler(event: dict[str, Any]) -> Any:
+        tries.extend(record["body"] for record in event["Records"])
+        failed = [r["messageId"] for r in event["Records"] if r["body"] == "poison"]
+        return {"batchItemFailures": [{"itemIdentifier": identifier} for identifier in failed]}
+
+    for body in ("good", "poison", "better"):
+        sqs.send_message(QueueUrl=jobs, MessageBody=body)
+    drain(QueuePump(sqs, jobs, ARN, handler), 5)
+    assert tries.count("poison") == 3
+    assert tries.count("good") == tries.count("better") == 1
+    assert bodies(sqs, jobs) == []
+    assert bodies(sqs, dead) == ["poison"]
+
+
+def test_a_handler_that_raises_keeps_its_whole_batch(sqs: Any, jobs: str) -> None:
+    def broken(_: Any) -> None:
+        raise RuntimeError("out of memory")
+
+    sqs.send_message(QueueUrl=jobs, MessageBody="first")
+    assert QueuePump(sqs, jobs, ARN, broken).once() == 1
+    seen: list[str] = []
+    time.sleep(1.1)
+    QueuePump(sqs, jobs, ARN, lambda e: seen.extend(r["body"] for r in e["Records"])).once()
+    assert seen == ["first"]
+
+
+def test_a_record_has_lambdas_shape(sqs: Any, jobs: str) -> None:
+    events: list[dict[str, Any]] = []
+    attributes = {"trace": {"DataType": "String", "StringValue": "7"}}
+    sqs.send_message(QueueUrl=jobs, MessageBody="{}", MessageAttributes=attributes)
+    QueuePump(sqs, jobs, ARN, events.append).once()
+    (record,) = events[0]["Records"]
+    assert record["eventSource"] == "aws:sqs"
+    assert record["eventSourceARN"] == ARN
+    assert record["awsRegion"] == "us-east-1"
+    assert record["attributes"]["ApproximateReceiveCount"] == "1"
+    assert record["messageAttributes"]["trace"]["stringValue"] == "7"
+
+
+@pytest.mark.parametrize(("failures", "given_up"), [(0, False), (2, False), (3, True)])
+def test_an_upload_is_tried_three_times_then_parked(
+    sqs: Any, dead: str, failures: int, given_up: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pump, "RETRY_DELAYS_S", (0, 0))
+    url = sqs.create_queue(QueueName="notifications")["QueueUrl"]
+    upload = {"Records": [{"s3": {"object": {"key": "a.wav"}}}]}
+    sqs.send_message(QueueUrl=url, MessageBody=json.dumps({"Event": "s3:TestEvent"}))
+    sqs.send_message(QueueUrl=url, MessageBody=json.dumps(upload))
+    tries: list[Any] = []
+    stopped = threading.Event()
+
+    def handler(event: Any) -> None:
+        tries.append(event)
+        if len(tries) <= failures:
+            raise RuntimeError("SlowDown")
+
+    pumping = NotificationPump(sqs, url, handler, retries=2, failure_queue_url=dead)
+    thread = threading.Thread(target=pumping.run, args=(stopped,))
+    thread.start()
+    time.sleep(1.5)
+    stopped.set()
+    thread.join(timeout=10)
+    assert tries == [upload] * min(failures + 1, 3)
+    parked = [json.loads(body) for body in bodies(sqs, dead)]
+    assert len(parked) == given_up
+    if given_up:
+        assert parked[0]["requestPayload"] == upload
+        assert parked[0]["requestContext"]["condition"] == "RetriesExhausted"
+        assert parked[0]["requestContext"]["approximateInvokeCount"] == 3
+        assert "SlowDown" in parked[0]["responsePayload"]["errorMessage"]

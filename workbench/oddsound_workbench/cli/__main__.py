@@ -1,0 +1,3 @@
+from oddsound_workbench.cli import main
+
+main()

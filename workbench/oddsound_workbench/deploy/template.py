@@ -1,0 +1,238 @@
+"""template.yaml, created on a local endpoint: what is declared there is what runs here.
+
+CloudFormation itself (moto's) resolves every reference. The stack that it is given holds the
+template's buckets, queues and topics, and an output for each value of a function that the
+local cloud needs: its environment, its events, its failure queue.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+KEPT_TYPES = ("AWS::S3::Bucket", "AWS::SQS::Queue", "AWS::SNS::Topic")
+FUNCTION_TYPE = "AWS::Serverless::Function"
+FUNCTION_PROPERTIES = (
+    "CodeUri",
+    "Handler",
+    "Environment",
+    "MemorySize",
+    "Timeout",
+    "Events",
+    "EventInvokeConfig",
+)
+
+
+@dataclass(frozen=True)
+class BucketEvent:
+    """Objects whose creation invokes a function; the filter as S3 takes it."""
+
+    bucket: str
+    events: list[str]
+    filter: dict[str, Any] | None
+
+
+@dataclass(frozen=True)
+class QueueEvent:
+    """A queue whose messages invoke a function, a batch at a time."""
+
+    queue_arn: str
+    batch_size: int
+    window_s: int
+
+
+@dataclass(frozen=True)
+class Function:
+    """A function of the template.
+
+    code : folder of its code, relative to the template
+    handler : as Lambda takes it, such as app.handler
+    module : of its handler, as it is imported from the project
+    retries, failure_queue_arn : of asynchronous invocations
+    """
+
+    name: str
+    code: str
+    handler: str
+    module: str
+    environment: dict[str, str]
+    memory_mb: int
+    timeout_s: int
+    buckets: list[BucketEvent]
+    queues: list[QueueEvent]
+    retries: int
+    failure_queue_arn: str | None
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML, with CloudFormation's short forms turned into the long ones."""
+
+
+def _long_form(loader: yaml.SafeLoader, name: str, node: yaml.Node) -> dict[str, Any]:
+    argument: Any = None
+    if isinstance(node, yaml.ScalarNode):
+        argument = loader.construct_scalar(node)
+    elif isinstance(node, yaml.SequenceNode):
+        argument = loader.construct_sequence(node, deep=True)
+    elif isinstance(node, yaml.MappingNode):
+        argument = loader.construct_mapping(node, deep=True)
+    if name in ("Ref", "Condition"):
+        return {name: argument}
+    if name == "GetAtt" and isinstance(argument, str):
+        argument = argument.split(".", 1)
+    return {f"Fn::{name}": argument}
+
+
+_Loader.add_multi_constructor("!", _long_form)
+
+
+def load(path: Path) -> dict[str, Any]:
+    """The template as plain data, with the long forms of intrinsic functions."""
+    raw: dict[str, Any] = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506
+    return raw
+
+
+def layers(path: Path) -> list[Path]:
+    """Folders of the built layers, in the order in which Lambda unpacks them."""
+    raw = load(path)
+    names = [layer["Ref"] for layer in raw["Globals"]["Function"]["Layers"]]
+    contents = [raw["Resources"][name]["Properties"]["ContentUri"] for name in names]
+    return [path.parent / content for content in contents]
+
+
+def create(
+    path: Path, cloudformation: Any, stack: str = "local"
+) -> tuple[list[Function], dict[str, str]]:
+    """Create the template's buckets, queues and topics.
+
+    Returns its functions with every reference resolved, and the physical name (of a queue,
+    the URL) of every resource by logical id.
+    """
+    raw = load(path)
+    kept = {name: _plain(r) for name, r in raw["Resources"].items() if r["Type"] in KEPT_TYPES}
+    shared = raw.get("Globals", {}).get("Function", {})
+    functions = {
+        name: _over(shared, resource["Properties"])
+        for name, resource in raw["Resources"].items()
+        if resource["Type"] == FUNCTION_TYPE
+    }
+    there = {*kept, *raw.get("Parameters", {})}
+    wanted = [value for value in _intrinsics(functions) if _mentions(value) <= there]
+    outputs = {f"Value{number}": {"Value": value} for number, value in enumerate(wanted)}
+    body: dict[str, Any] = {
+        key: raw[key] for key in ("Parameters", "Conditions", "Mappings") if key in raw
+    }
+    body |= {"Resources": kept, "Outputs": outputs}
+    cloudformation.create_stack(StackName=stack, TemplateBody=json.dumps(body))
+    made = cloudformation.describe_stacks(StackName=stack)["Stacks"][0]
+    if made["StackStatus"] != "CREATE_COMPLETE":
+        raise RuntimeError(f"the local stack could not be made: {made['StackStatus']}")
+    found = {output["OutputKey"]: output["OutputValue"] for output in made["Outputs"]}
+    known = {json.dumps(value): found[f"Value{n}"] for n, value in enumerate(wanted)}
+    resources = cloudformation.describe_stack_resources(StackName=stack)["StackResources"]
+    names = {r["LogicalResourceId"]: r["PhysicalResourceId"] for r in resources}
+    resolved = _resolved(functions, known)
+    return [_function(name, properties) for name, properties in resolved.items()], names
+
+
+def _plain(resource: dict[str, Any]) -> dict[str, Any]:
+    """Without what moto drops or cannot know: notifications, conditions on other resources."""
+    properties = dict(resource.get("Properties", {}))
+    properties.pop("NotificationConfiguration", None)
+    return {"Type": resource["Type"], "Properties": properties}
+
+
+def _over(shared: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+    """What the local cloud needs of a function's properties, laid over those of Globals."""
+    variables = {
+        **shared.get("Environment", {}).get("Variables", {}),
+        **own.get("Environment", {}).get("Variables", {}),
+    }
+    properties = {**shared, **own, "Environment": {"Variables": variables}}
+    return {name: value for name, value in properties.items() if name in FUNCTION_PROPERTIES}
+
+
+def _is_intrinsic(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and len(value) == 1
+        and (next(iter(value)) == "Ref" or next(iter(value)).startswith("Fn::"))
+    )
+
+
+def _intrinsics(value: Any) -> Iterator[dict[str, Any]]:
+    if _is_intrinsic(value):
+        yield value
+    elif isinstance(value, dict | list):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from _intrinsics(part)
+
+
+def _mentions(value: Any) -> set[str]:
+    """Logical ids and parameters that a value refers to; pseudo parameters left out."""
+    found: set[str] = set()
+    if isinstance(value, dict):
+        for key, argument in value.items():
+            if key == "Ref":
+                found.add(argument)
+            elif key == "Fn::GetAtt":
+                found.add(argument[0])
+            elif key == "Fn::Sub":
+                text = argument if isinstance(argument, str) else argument[0]
+                found |= {name.split(".")[0] for name in re.findall(r"\$\{([^!}]+)\}", text)}
+            else:
+                found |= _mentions(argument)
+    elif isinstance(value, list):
+        found = set().union(*map(_mentions, value))
+    return {name for name in found if not name.startswith("AWS::")}
+
+
+def _resolved(value: Any, known: dict[str, str]) -> Any:
+    if _is_intrinsic(value):
+        return known.get(json.dumps(value))
+    if isinstance(value, dict):
+        return {key: _resolved(part, known) for key, part in value.items()}
+    return [_resolved(part, known) for part in value] if isinstance(value, list) else value
+
+
+def _function(name: str, properties: dict[str, Any]) -> Function:
+    folder = properties["CodeUri"].strip("/").replace("/", ".")
+    variables = properties["Environment"]["Variables"]
+    events = properties.get("Events", {}).values()
+    of = {kind: [e["Properties"] for e in events if e["Type"] == kind] for kind in ("S3", "SQS")}
+    asynchronous = properties.get("EventInvokeConfig", {})
+    failure = asynchronous.get("DestinationConfig", {}).get("OnFailure", {})
+    return Function(
+        name=name,
+        code=properties["CodeUri"],
+        handler=properties["Handler"],
+        module=f"{folder}.{properties['Handler'].rpartition('.')[0]}",
+        environment={key: str(value) for key, value in variables.items() if value is not None},
+        memory_mb=int(properties.get("MemorySize", 128)),
+        timeout_s=int(properties.get("Timeout", 3)),
+        buckets=[_bucket_event(event) for event in of["S3"]],
+        queues=[
+            QueueEvent(
+                event["Queue"],
+                int(event.get("BatchSize", 10)),
+                int(event.get("MaximumBatchingWindowInSeconds", 0)),
+            )
+            for event in of["SQS"]
+        ],
+        retries=int(asynchronous.get("MaximumRetryAttempts", 2)),
+        failure_queue_arn=failure.get("Destination"),
+    )
+
+
+def _bucket_event(event: dict[str, Any]) -> BucketEvent:
+    events = event["Events"]
+    rules = event.get("Filter", {}).get("S3Key", {}).get("Rules")
+    return BucketEvent(
+        bucket=event["Bucket"],
+        events=[events] if isinstance(events, str) else events,
+        filter={"Key": {"FilterRules": rules}} if rules else None,
+    )

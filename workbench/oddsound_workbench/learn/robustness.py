@@ -1,0 +1,129 @@
+"""What befalls a recording on its way here: other gains, noise, dull microphones, MP3, rates.
+
+Each alteration makes a file of a recording, as a device or a sender would, and the file then
+takes the service's own way: decoded, mixed, resampled.
+"""
+
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import soundfile
+import soxr
+from numpy.typing import NDArray
+
+from oddsound.descriptors import Array
+from oddsound_workbench.learn import augmentation
+
+AS_RECORDED = "as_recorded"
+FULL_SCALE = 2**15
+PINK_FROM_HZ = 20.0
+MP3_KBPS = 64
+MP3_RATES_HZ = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
+MP3_RANGES_KBPS = ((32000, 32, 320), (16000, 8, 160), (0, 8, 64))
+"""From which sample rate on libsndfile's compression level 1..0 spans which bit rates."""
+
+type Alter = Callable[[Array, int, np.random.Generator], bytes]
+"""(mono float32 [shape=(samples,)], its rate in Hz, a source of chance) -> the bytes of a file."""
+
+
+@dataclass(frozen=True)
+class Condition:
+    """An alteration that a model should withstand."""
+
+    title: str
+    alter: Alter
+
+
+def gain(waveform: Array, sample_rate: int, db: float) -> bytes:
+    """Recorded louder or softer. What exceeds full scale is clipped, as a converter does it."""
+    return _wav(waveform * np.float32(10 ** (db / 20)), sample_rate)
+
+
+def pink_noise(waveform: Array, sample_rate: int, rng: np.random.Generator, snr_db: float) -> bytes:
+    """In noise, snr_db under the mean power of the whole recording.
+
+    The noise has equal power in every octave from 20 Hz up: none of it lies where no
+    microphone hears, which would flatter the ratio.
+    """
+    spectrum = np.fft.rfft(rng.standard_normal(len(waveform)))
+    hz = np.fft.rfftfreq(len(waveform), 1 / sample_rate)
+    spectrum *= np.where(hz < PINK_FROM_HZ, 0, np.maximum(hz, PINK_FROM_HZ) ** -0.5)
+    noise = np.fft.irfft(spectrum, len(waveform))
+    noise *= _rms(waveform) / max(_rms(noise), np.finfo(float).tiny) * 10 ** (-snr_db / 20)
+    return _wav((waveform + noise).astype(np.float32), sample_rate)
+
+
+def low_pass(waveform: Array, sample_rate: int, cutoff_hz: float) -> bytes:
+    """Through a microphone or a line that passes no more than cutoff_hz (48 dB an octave)."""
+    return _wav(augmentation.low_pass(waveform, sample_rate, cutoff_hz), sample_rate)
+
+
+def mp3(waveform: Array, sample_rate: int) -> bytes:
+    """As an MP3 of constant 64 kbit/s, at the recording's rate or the next that MP3 knows."""
+    rate = next((r for r in MP3_RATES_HZ if r >= sample_rate), MP3_RATES_HZ[-1])
+    low, high = next((low, high) for first, low, high in MP3_RANGES_KBPS if rate >= first)
+    file = io.BytesIO()
+    soundfile.write(
+        file,
+        np.clip(_resampled(waveform, sample_rate, rate), -1, 1),
+        rate,
+        format="MP3",
+        subtype="MPEG_LAYER_III",
+        bitrate_mode="CONSTANT",
+        compression_level=(high - MP3_KBPS) / (high - low),
+    )
+    return file.getvalue()
+
+
+def at_rate(waveform: Array, sample_rate: int, rate: int) -> bytes:
+    """Sent as a file of another sample rate."""
+    return _wav(_resampled(waveform, sample_rate, rate), rate)
+
+
+CONDITIONS = {
+    "gain_minus_20_db": Condition("gain -20 dB", lambda y, rate, _: gain(y, rate, -20)),
+    "gain_plus_6_db": Condition("gain +6 dB, clipped", lambda y, rate, _: gain(y, rate, 6)),
+    "pink_noise_20_db": Condition(
+        "pink noise, 20 dB SNR", lambda y, rate, rng: pink_noise(y, rate, rng, 20)
+    ),
+    "pink_noise_10_db": Condition(
+        "pink noise, 10 dB SNR", lambda y, rate, rng: pink_noise(y, rate, rng, 10)
+    ),
+    "low_pass_4_khz": Condition("low-pass at 4 kHz", lambda y, rate, _: low_pass(y, rate, 4000)),
+    "mp3_64_kbps": Condition("MP3, 64 kbit/s", lambda y, rate, _: mp3(y, rate)),
+    "rate_8_khz": Condition("sent at 8 kHz", lambda y, rate, _: at_rate(y, rate, 8000)),
+    "rate_44_khz": Condition("sent at 44.1 kHz", lambda y, rate, _: at_rate(y, rate, 44100)),
+}
+
+TITLES = {AS_RECORDED: "as recorded"} | {name: each.title for name, each in CONDITIONS.items()}
+
+
+def altered(waveform: Array, sample_rate: int, condition: str, seed: list[int]) -> bytes:
+    """The file that a recording becomes under one of CONDITIONS.
+
+    waveform : mono float32 [shape=(samples,)]; one that exceeds full scale is brought to it
+    seed : the same gives the same noise
+    """
+    whole = waveform / np.float32(max(1.0, np.abs(waveform).max(initial=0)))
+    return CONDITIONS[condition].alter(whole, sample_rate, np.random.default_rng(seed))
+
+
+def _wav(waveform: Array, sample_rate: int) -> bytes:
+    """16 bits, rounded, without dither, clipped at full scale."""
+    samples = np.clip(np.round(waveform * FULL_SCALE), -FULL_SCALE, FULL_SCALE - 1)
+    file = io.BytesIO()
+    soundfile.write(file, samples.astype(np.int16), sample_rate, "PCM_16", format="WAV")
+    return file.getvalue()
+
+
+def _resampled(waveform: Array, sample_rate: int, rate: int) -> Array:
+    if rate == sample_rate:
+        return waveform
+    resampled: Array = soxr.resample(waveform, sample_rate, rate)
+    return resampled
+
+
+def _rms(waveform: Array | NDArray[np.float64]) -> float:
+    return float(np.sqrt(np.mean(np.square(waveform, dtype=np.float64))))
