@@ -1,11 +1,15 @@
-"""S3: every recording that arrives in the input bucket is scored, its result stored."""
+"""S3: every new recording in the input bucket is scored, and its result stored."""
 
+import oddsound.cold_start
+
+# isort: split
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.data_classes import S3Event, event_source
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
+import oddsound.aws.jobs  # noqa: F401  while Lambda initialises, not in the first event
 from oddsound import runtime, snapshot
-from oddsound.aws import jobs
+from oddsound.aws.messages import jobs_of_notification
 
 logger = runtime.logger()
 metrics = runtime.metrics()
@@ -18,6 +22,6 @@ UPLOAD_REQUEST = 'Records[0].responseElements."x-amz-request-id"'
 @metrics.log_metrics(capture_cold_start_metric=True)
 @event_source(data_class=S3Event)
 def handler(event: S3Event, context: LambdaContext) -> None:
-    """Transient errors leave here: Lambda retries twice, then parks the event."""
+    """Transient errors are raised: Lambda retries twice, then sends the event to a queue."""
     metrics.add_metric("Received", MetricUnit.Count, len(event.get("Records") or ()))
-    runtime.jobs().process_all(jobs.of_notification(event))
+    runtime.jobs().process_all(jobs_of_notification(event))

@@ -1,5 +1,8 @@
-"""SQS: every recording that a message names is scored; only failed messages go back."""
+"""SQS: every recording that a message names is scored; only failed messages are returned."""
 
+import oddsound.cold_start
+
+# isort: split
 import logging
 from typing import Any
 
@@ -13,8 +16,9 @@ from aws_lambda_powertools.utilities.batch.types import PartialItemFailureRespon
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
+import oddsound.aws.jobs  # noqa: F401  while Lambda initialises, not in the first event
 from oddsound import runtime, snapshot
-from oddsound.aws import jobs
+from oddsound.aws.messages import jobs_of_message
 
 logger = runtime.logger()
 metrics = runtime.metrics()
@@ -24,7 +28,7 @@ snapshot.register()
 @logger.inject_lambda_context
 @metrics.log_metrics(capture_cold_start_metric=True)
 def handler(event: dict[str, Any], context: LambdaContext) -> PartialItemFailureResponse:
-    """The ids of the messages that are to come again, and in the end to the dead-letter queue."""
+    """The ids of the messages to retry; after five tries they go to the dead-letter queue."""
     processor = BatchProcessor(
         EventType.SQS,
         raise_on_entire_batch_failure=False,
@@ -32,15 +36,17 @@ def handler(event: dict[str, Any], context: LambdaContext) -> PartialItemFailure
     )
     reserve_ms = 1000 * runtime.settings().batch_reserve_s
 
-    def take(record: SQSRecord) -> None:
+    def process(record: SQSRecord) -> None:
         logger.set_correlation_id(record.message_id)
         remaining_ms = context.get_remaining_time_in_millis()
-        # The first is always begun: a reserve that is too large must not park every message.
+        # The first message is always started: with too large a reserve, none would ever be.
         if remaining_ms < reserve_ms and (processor.success_messages or processor.fail_messages):
-            raise TimeoutError(f"not begun: {remaining_ms} ms remain, {reserve_ms:g} are reserved")
-        runtime.jobs().process_all(jobs.of_message(record.body))
+            raise TimeoutError(
+                f"not started: {remaining_ms} ms remain, {reserve_ms:g} ms are reserved"
+            )
+        runtime.jobs().process_all(jobs_of_message(record.body))
 
     metrics.add_metric("Received", MetricUnit.Count, len(event["Records"]))
     return process_partial_response(
-        event=event, record_handler=take, processor=processor, context=context
+        event=event, record_handler=process, processor=processor, context=context
     )

@@ -1,4 +1,4 @@
-"""Where models live: a folder or s3://bucket/prefix; verified copies in a cache folder."""
+"""Files of models, in a folder or under s3://bucket/prefix, verified and cached."""
 
 import hashlib
 import logging
@@ -8,15 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from oddsound.errors import ModelArtifactError, StorageError
+from oddsound.storage import MissingError, NotModifiedError, split_url, translating_errors
 
 logger = logging.getLogger(__name__)
 
 
 class Artifacts:
-    """Reads models.json and the files beside it, from disk or from S3.
+    """Reads models.json and the artifacts that it names, from disk or from S3.
 
-    s3_client : makes the client; called only when something is on S3
-    cache_dir : verified copies of what came from S3, each named by its sha256
+    s3_client : creates the client; called only when a file is on S3
+    cache_dir : folder for verified copies of objects from S3, each named by its SHA-256
     """
 
     def __init__(self, s3_client: Callable[[], Any], cache_dir: Path) -> None:
@@ -24,10 +25,10 @@ class Artifacts:
         self._cache_dir = cache_dir
 
     def fetch(self, location: str, sha256: str | None) -> bytes:
-        """The bytes of one artifact, checked against `sha256` where that is given.
+        """The bytes of one artifact, checked against `sha256` if that is given.
 
-        Raises ModelArtifactError where the file is missing or its checksum is another,
-        StorageError where storage fails.
+        Raises ModelArtifactError if the file is missing or has another checksum, StorageError
+        if storage fails.
         """
         if not location.startswith("s3://"):
             return _verified(_read_file(location), location, sha256)
@@ -38,7 +39,7 @@ class Artifacts:
             data = copy.read_bytes()
             if digest(data) == sha256:
                 return data
-            logger.warning("%s in the cache is damaged; it is downloaded again", copy)
+            logger.warning("%s in the cache is damaged and is downloaded again", copy)
         except OSError:
             pass
         data = _verified(self._read_s3(location), location, sha256)
@@ -46,9 +47,10 @@ class Artifacts:
         return data
 
     def read_if_changed(self, location: str, tag: str | None) -> tuple[bytes, str] | None:
-        """A file and the tag of its state, or None where the tag is still `tag`.
+        """The content of a file and its tag, or None if its tag is still `tag`.
 
-        Raises ModelArtifactError where there is no such file, StorageError where storage fails.
+        The tag is the ETag of an object, or modification time, size and inode of a file.
+        Raises ModelArtifactError if there is no such file, StorageError if storage fails.
         """
         if location.startswith("s3://"):
             return self._read_s3_if_changed(location, tag)
@@ -65,42 +67,32 @@ class Artifacts:
     def _read_s3_if_changed(self, location: str, tag: str | None) -> tuple[bytes, str] | None:
         try:
             return self._get_s3(location, {} if tag is None else {"IfNoneMatch": tag})
-        except _NotModifiedError:
+        except NotModifiedError:
             return None
 
     def _get_s3(self, location: str, condition: dict[str, str] | None = None) -> tuple[bytes, str]:
-        from botocore.exceptions import BotoCoreError, ClientError
-
-        # Not urlsplit, which would end the key at a "?" or "#".
-        bucket, _, key = location.removeprefix("s3://").partition("/")
+        bucket, key = split_url(location)
         if not bucket or not key:
-            raise ModelArtifactError(f"{location} names no object; s3://bucket/key does")
+            raise ModelArtifactError(f"{location} names no object; expected s3://bucket/key")
         try:
-            answer = self._s3_client().get_object(Bucket=bucket, Key=key, **(condition or {}))
-            return answer["Body"].read(), answer["ETag"]
-        except ClientError as error:
-            code = error.response["Error"]["Code"]
-            if code in ("304", "NotModified"):
-                raise _NotModifiedError from None
-            if code in ("NoSuchKey", "NoSuchBucket", "404"):
-                raise ModelArtifactError(f"{location}: no such object") from None
-            reason = error.response["Error"].get("Message", "no reason given")
-            raise StorageError(f"{location}: {code}: {reason}") from error
-        except BotoCoreError as error:
-            raise StorageError(f"{location}: {error}") from error
-
-
-class _NotModifiedError(Exception):
-    """The object is still what its tag says."""
+            with translating_errors(location):
+                answer = self._s3_client().get_object(Bucket=bucket, Key=key, **(condition or {}))
+                return answer["Body"].read(), answer["ETag"]
+        except MissingError:
+            raise ModelArtifactError(f"{location}: no such object") from None
+        except StorageError as error:
+            if error.code == "NoSuchBucket":
+                raise ModelArtifactError(f"{location}: no such bucket") from None
+            raise
 
 
 def digest(data: bytes) -> str:
-    """The sha256 of `data`, in lower-case hexadecimal."""
+    """The SHA-256 of `data`, in lower-case hexadecimal."""
     return hashlib.sha256(data).hexdigest()
 
 
-def beside(config: str, path: str) -> str:
-    """Where `path` of an entry is: absolute, or relative to the folder of models.json.
+def resolve_path(config: str, path: str) -> str:
+    """Where the artifact `path` of an entry is: absolute, or relative to the folder of models.json.
 
     config : path or s3:// URL of models.json; "" for the working directory
     """
@@ -127,17 +119,17 @@ def _read_file(location: str) -> bytes:
 
 
 def _keep(data: bytes, copy: Path) -> None:
-    """Into the cache by atomic rename: another process never sees half a file."""
+    """Write to the cache by an atomic rename: another process never reads half a file."""
     try:
         copy.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=copy.parent, delete=False) as file:
-            half = Path(file.name)
+            partial = Path(file.name)
             try:
                 file.write(data)
                 file.flush()
-                half.replace(copy)
+                partial.replace(copy)
             except OSError:
-                half.unlink()
+                partial.unlink()
                 raise
     except OSError as error:
-        logger.warning("%s cannot be kept for the next start: %s", copy, error)
+        logger.warning("%s cannot be cached for the next start: %s", copy, error)

@@ -12,7 +12,7 @@ import soxr
 
 from oddsound.descriptors import Array
 from oddsound.errors import AudioTooLargeError, InvalidAudioError, UnsupportedAudioError
-from oddsound.formats import FORMATS, AudioLimits
+from oddsound.formats import FORMATS, SAMPLE_RATES_HZ, AudioLimits
 
 CONTAINERS = {
     "WAV": b"RIFF",
@@ -26,7 +26,6 @@ CONTAINERS = {
 }
 """Formats that are read, as libsndfile calls them, and how their files begin."""
 
-SAMPLE_RATES_HZ = (2_000, 384_000)
 MAX_CHANNELS = 64
 MAX_AMPLITUDE = 2.0**31
 """Float files hold 1.0 or, unscaled, the integers of a converter; nothing holds more."""

@@ -1,22 +1,22 @@
-"""Every failure that has a name.
+"""Every failure that a caller may want to tell apart.
 
 AudioAnomalyError
 ├── InvalidAudioError        this recording cannot be scored, however often it is sent
-├── UnsupportedAudioError    these bytes are not a recording in a format that is read here
-├── AudioTooLargeError       over a limit; the text names the limit
+├── UnsupportedAudioError    these bytes are not a recording in a supported format
+├── AudioTooLargeError       the recording is over a limit; the text names the limit
 ├── UnknownModelError        models.json has no such model; the text lists those it has
-├── ModelsConfigError        models.json, or what stands in for it, cannot be used
-├── ModelArtifactError       missing, or not the bytes that its checksum promises
+├── ModelsConfigError        models.json or an environment variable cannot be used
+├── ModelArtifactError       a file of a model is missing or has another checksum
 ├── InvalidJobError          this message names no recording, however often it is sent
-├── RecordingNotFoundError   the object was gone before it was read
+├── RecordingNotFoundError   the object was deleted before it was read
 ├── ResultNotFoundError      no result of this recording is stored, or not yet
-├── NotConfiguredError       a setting that this way in needs is missing; the text names it
+├── NotConfiguredError       a setting that this request needs is missing; the text names it
 └── StorageError             AWS refused or timed out; a retry may succeed
 """
 
 
 class AudioAnomalyError(Exception):
-    """The root of all failures that a caller may want to tell apart."""
+    """The base class of this library's errors."""
 
 
 class InvalidAudioError(AudioAnomalyError):
@@ -24,7 +24,7 @@ class InvalidAudioError(AudioAnomalyError):
 
 
 class UnsupportedAudioError(AudioAnomalyError):
-    """These bytes are not a recording in a format that is read here."""
+    """These bytes are not a recording in a supported format."""
 
 
 class AudioTooLargeError(AudioAnomalyError):
@@ -36,19 +36,19 @@ class UnknownModelError(AudioAnomalyError):
 
 
 class ModelsConfigError(AudioAnomalyError):
-    """The model configuration is missing, not JSON, or has a faulty entry."""
+    """The configuration is missing, not JSON, or has an invalid value."""
 
 
 class ModelArtifactError(AudioAnomalyError):
-    """A file of a model is missing, altered, or cannot serve in this environment."""
+    """A file of a model is missing, altered, or cannot be used in this environment."""
 
 
 class InvalidJobError(AudioAnomalyError):
-    """A message or event that names no recording, or not in the agreed words."""
+    """A message or event that names no recording, or has another form than documented."""
 
 
 class RecordingNotFoundError(AudioAnomalyError):
-    """The object with the recording was deleted before it was read."""
+    """The object that holds the recording was deleted before it was read."""
 
 
 class ResultNotFoundError(AudioAnomalyError):
@@ -56,8 +56,15 @@ class ResultNotFoundError(AudioAnomalyError):
 
 
 class NotConfiguredError(AudioAnomalyError):
-    """A setting is missing without which this part of the service has nowhere to work."""
+    """A setting is missing that this part of the service needs."""
 
 
 class StorageError(AudioAnomalyError):
-    """AWS refused or timed out; the same call may succeed later."""
+    """AWS refused or timed out; the same call may succeed later.
+
+    code : the error code of AWS, such as NoSuchBucket, or None
+    """
+
+    def __init__(self, text: str, code: str | None = None) -> None:
+        super().__init__(text)
+        self.code = code

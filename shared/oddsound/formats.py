@@ -1,15 +1,18 @@
-"""What is read: the formats, how their files are called, and how large they may be."""
+"""Supported audio formats, their file name suffixes, and limits."""
 
 from dataclasses import dataclass
 
 FORMATS = "WAV, FLAC, OGG, MP3, AIFF and AU"
 SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".snd")
-"""How the names of such files end, in lower case."""
+"""Suffixes of the names of recordings, in lower case."""
+
+SAMPLE_RATES_HZ = (2_000, 384_000)
+"""Lowest and highest sample rate of a recording, and of a model."""
 
 
 @dataclass(frozen=True)
 class AudioLimits:
-    """What is refused unread: max_bytes of a file, max_duration_s of its sound."""
+    """Limits of one recording: max_bytes of the file, max_duration_s of its content."""
 
     max_bytes: int
     max_duration_s: float

@@ -1,8 +1,12 @@
-"""The only module with state: what is made once and kept. Clear the caches for a cold start."""
+"""The only module with state: objects that are created once per process and kept.
+
+`clear()` forgets them all, so that the next call behaves like a cold start.
+"""
 
 import threading
+from collections.abc import Callable
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from oddsound.artifacts import Artifacts
 from oddsound.aws.results import Results
@@ -16,22 +20,58 @@ if TYPE_CHECKING:
 
     from oddsound.aws.jobs import Jobs
 
+
+class Kept[T](Protocol):
+    """A function without arguments whose first result is kept."""
+
+    def __call__(self) -> T: ...
+    def cache_clear(self) -> None: ...
+    def cache_info(self) -> Any: ...
+
+
 _connecting = threading.Lock()
+_kept: list[Kept[Any]] = []
+_connected: list[Kept[Any]] = []
 
 
-@cache
+def kept[T](function: Callable[[], T]) -> Kept[T]:
+    """Decorator: keep the first result until `clear()`."""
+    made: Any = cache(function)
+    _kept.append(made)
+    return made  # type: ignore[no-any-return]
+
+
+def connected[T](function: Callable[[], T]) -> Kept[T]:
+    """Decorator: like `kept`, for objects that `disconnect()` forgets too."""
+    made = kept(function)
+    _connected.append(made)
+    return made
+
+
+@kept
 def settings() -> Settings:
-    """The environment, read once."""
+    """The environment, read once. Raises ModelsConfigError."""
     return read_settings()
 
 
-@cache
+@connected
+def session() -> Any:
+    """The botocore session that creates both clients, so that its data files are read once.
+
+    botocore's and not boto3's: boto3 takes longer to import and adds nothing that is used here.
+    """
+    import botocore.session
+
+    return botocore.session.get_session()
+
+
+@connected
 def s3_client() -> Any:
-    """The client for S3, made when something is first read from there."""
+    """The S3 client, created when something is first read from S3."""
     from botocore.config import Config
 
-    # A form that is signed for the bucket's own address, in its region, is never redirected;
-    # one signed the old way is refused by every newer region and by KMS.
+    # A form that is signed for the bucket's regional address is never redirected. Newer regions
+    # and KMS refuse the older signature versions.
     config = Config(
         connect_timeout=5,
         read_timeout=30,
@@ -41,68 +81,58 @@ def s3_client() -> Any:
     return _client("s3", config)
 
 
-@cache
+@connected
 def sns_client() -> Any:
-    """The client for SNS, made when there is an anomaly to tell of."""
+    """The SNS client, created when the first anomaly is published."""
     from botocore.config import Config
 
     return _client("sns", Config(connect_timeout=5, read_timeout=10))
 
 
-@cache
-def _session() -> Any:
-    """What both clients are made by, so that its files are read once.
-
-    botocore's own: boto3 takes longer to import, and adds nothing that is used.
-    """
-    import botocore.session
-
-    return botocore.session.get_session()
-
-
 def _client(service: str, config: Any) -> Any:
-    with _connecting:  # a session is not safe in threads; the clients that it makes are
-        return _session().create_client(service, config=config)
+    with _connecting:  # a session is not thread-safe; the clients that it creates are
+        return session().create_client(service, config=config)
 
 
-@cache
+@kept
 def registry() -> Registry:
     """The models of this environment; none is loaded yet."""
     return Registry(settings(), Artifacts(s3_client, settings().model_cache_dir))
 
 
 def limits() -> AudioLimits:
-    """What this environment refuses unread."""
+    """Limits of a recording that is uploaded or read from a file."""
     return AudioLimits(settings().max_upload_bytes, settings().max_duration_s)
 
 
 def object_limits() -> AudioLimits:
-    """What this environment refuses unread of what lies on S3."""
-    most = settings().max_object_bytes or settings().max_upload_bytes
-    return AudioLimits(most, settings().max_duration_s)
+    """Limits of a recording on S3."""
+    max_bytes = settings().max_object_bytes or settings().max_upload_bytes
+    return AudioLimits(max_bytes, settings().max_duration_s)
 
 
-@cache
+@connected
 def results() -> Results:
-    """The results bucket. Raises NotConfiguredError where there is none."""
+    """The results bucket. Raises NotConfiguredError if RESULTS_BUCKET is not set."""
     bucket = settings().results_bucket
     if bucket is None:
-        raise NotConfiguredError("RESULTS_BUCKET is not set; results are stored nowhere")
+        raise NotConfiguredError("RESULTS_BUCKET is not set: this service stores no results")
     return Results(s3_client(), bucket)
 
 
 def input_bucket() -> str:
-    """The bucket that recordings are uploaded to. Raises NotConfiguredError where there is none."""
+    """Name of the input bucket. Raises NotConfiguredError if INPUT_BUCKET is not set."""
     bucket = settings().input_bucket
     if bucket is None:
-        raise NotConfiguredError("INPUT_BUCKET is not set; there is nowhere to upload to")
+        raise NotConfiguredError("INPUT_BUCKET is not set: this service takes no uploads to S3")
     return bucket
 
 
-@cache
+@connected
 def jobs() -> "Jobs":
-    """What the triggers process jobs with. Raises NotConfiguredError without RESULTS_BUCKET."""
-    from oddsound.aws.jobs import Alerts, Jobs
+    """The processor of jobs for both triggers. Raises NotConfiguredError without RESULTS_BUCKET."""
+    from oddsound.aws.alerts import Alerts
+    from oddsound.aws.jobs import Jobs
     from oddsound.aws.metrics import emf
 
     names = settings().powertools_metrics_namespace, settings().powertools_service_name
@@ -117,9 +147,9 @@ def jobs() -> "Jobs":
     )
 
 
-@cache
+@kept
 def logger() -> "Logger":
-    """Everything that this library logs, as lines of JSON on stdout."""
+    """The logger of this library: one line of JSON on stdout for each event."""
     from aws_lambda_powertools import Logger
 
     # By its name it is the parent of the library's own loggers, which write through it.
@@ -128,9 +158,9 @@ def logger() -> "Logger":
     return made
 
 
-@cache
+@kept
 def metrics() -> "Metrics":
-    """What is counted by call and not by result."""
+    """Metrics that are counted per invocation, not per result."""
     from aws_lambda_powertools import Metrics
 
     return Metrics(
@@ -140,16 +170,15 @@ def metrics() -> "Metrics":
 
 
 def disconnect() -> None:
-    """Close the clients, and forget them with all that holds one; models stay loaded."""
+    """Close the clients and forget every object that holds one. Models stay loaded."""
     for client in (s3_client, sns_client):
         if client.cache_info().currsize:
             client().close()
-    for function in (s3_client, sns_client, _session, results, jobs):
+    for function in _connected:
         function.cache_clear()
 
 
 def clear() -> None:
-    """Forget everything, as a new process would."""
-    made = (settings, s3_client, sns_client, _session, registry, results, jobs, logger, metrics)
-    for function in made:
+    """Forget everything, as in a new process."""
+    for function in _kept:
         function.cache_clear()

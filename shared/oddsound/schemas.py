@@ -5,6 +5,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from oddsound.formats import SAMPLE_RATES_HZ
+
 Probability = Annotated[float, Field(ge=0, le=1)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
@@ -44,7 +46,7 @@ class ModelEntry(Schema):
     feature_extractor: str = "default"
     predictor: str = "sklearn_proba"
     sha256: dict[str, Sha256] = {}
-    sample_rate: int | None = Field(default=None, ge=2000, le=384000)
+    sample_rate: int | None = Field(default=None, ge=SAMPLE_RATES_HZ[0], le=SAMPLE_RATES_HZ[1])
     window_s: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     threshold: Probability | None = None
     normal_label: str | None = None

@@ -1,4 +1,4 @@
-"""The environment, read once, typed."""
+"""The environment, read once and validated."""
 
 import tempfile
 from pathlib import Path
@@ -7,16 +7,19 @@ from typing import Literal
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from oddsound import __version__
 from oddsound.errors import ModelsConfigError
+from oddsound.formats import SAMPLE_RATES_HZ
 
 MODELS_CONFIG_PATH = "models/models.json"
 
 
 class Settings(BaseSettings):
-    """The environment and `.env`, read once. Every field stands in the README's table."""
+    """Environment variables and `.env`, read once. docs/settings.md lists every field."""
 
     model_config = SettingsConfigDict(
         env_file=".env",
+        env_file_encoding="utf-8-sig",  # UTF-8, with or without a byte order mark
         env_ignore_empty=True,
         frozen=True,
         extra="ignore",
@@ -26,17 +29,18 @@ class Settings(BaseSettings):
     api_title: str = "Audio anomaly detection"
     """Name of the service, as GET / and /docs show it."""
 
-    api_version: str = "0.1.0"
+    api_version: str = __version__
     """Version of the service, as GET / and /docs show it."""
 
     default_model_name: str = "fan"
-    """Model used where a request, message or upload names none."""
+    """Model that is used if a request, message or upload names none."""
 
     models_config_path: str | None = None
-    """models.json: a path or an s3://bucket/key URL; models/models.json where nothing is set."""
+    """models.json: a path or an s3://bucket/key URL. Default: models/models.json, or else the
+    models of the package."""
 
     models_config_json: str | None = None
-    """The text of models.json itself, instead of a file; goes before MODELS_CONFIG_PATH."""
+    """The text of models.json itself. Takes precedence over MODELS_CONFIG_PATH."""
 
     model_path: str | None = None
     """A single model without models.json: its classifier or detector (path or s3:// URL)."""
@@ -50,8 +54,8 @@ class Settings(BaseSettings):
     dropped_features_path: str | None = None
     """The single model's list of features to leave out, if it has one."""
 
-    sample_rate: int = Field(default=16000, ge=2000, le=384000)
-    """Hz at which a model listens whose entry in models.json names no sample_rate."""
+    sample_rate: int = Field(default=16000, ge=SAMPLE_RATES_HZ[0], le=SAMPLE_RATES_HZ[1])
+    """Hz that recordings are resampled to, for models whose entry has no sample_rate."""
 
     allow_unverified_models: bool = False
     """Load artifacts that have no sha256. Unpickling runs code: only for files you made."""
@@ -60,34 +64,34 @@ class Settings(BaseSettings):
     """Largest recording that is read, in bytes."""
 
     max_object_bytes: int | None = Field(default=None, gt=0)
-    """Largest recording that is read from S3, in bytes; MAX_UPLOAD_BYTES where it is not set."""
+    """Largest recording that is read from S3, in bytes. Default: MAX_UPLOAD_BYTES."""
 
     max_duration_s: float = Field(default=3600, gt=0)
-    """Longest recording that is decoded, in seconds; longer ones are refused unread."""
+    """Longest recording that is decoded, in seconds. Longer ones are refused."""
 
     model_cache_mb: float = Field(default=512, gt=0)
-    """Memory for loaded models, in MB; the least recently used leaves first."""
+    """Memory for loaded models, in MB. The least recently used model is removed first."""
 
     model_cache_dir: Path = Path(tempfile.gettempdir()) / "oddsound"
-    """Where verified copies of artifacts from S3 are kept."""
+    """Folder for verified copies of artifacts from S3."""
 
     models_refresh_s: float = Field(default=30, ge=0)
-    """Seconds between looks at models.json for changes."""
+    """Seconds between checks of models.json for changes."""
 
     input_bucket: str | None = None
-    """Bucket whose recordings are scored; POST /uploads gives leave to write there."""
+    """Bucket for recordings to score. POST /uploads signs uploads to it."""
 
     results_bucket: str | None = None
-    """Bucket for the results of recordings that came by S3 or SQS."""
+    """Bucket for the results of recordings from S3 and SQS."""
 
     anomaly_topic_arn: str | None = None
-    """SNS topic that is told of every anomaly; nobody is told where it is not set."""
+    """SNS topic that anomalies are published to. Default: none."""
 
     upload_expiry_s: int = Field(default=900, ge=1, le=604800)
-    """Seconds for which the answer of POST /uploads may be used."""
+    """Seconds that a presigned upload of POST /uploads is valid."""
 
     batch_reserve_s: float = Field(default=15, ge=0)
-    """Seconds of a Lambda call that must remain for another message to be begun."""
+    """Seconds of a Lambda invocation that must remain for another message to be started."""
 
     powertools_service_name: str = "oddsound"
     """Name of the service in its logs and metrics."""
@@ -96,17 +100,20 @@ class Settings(BaseSettings):
     """CloudWatch namespace of the metrics."""
 
     aws_endpoint_url: str | None = None
-    """Another endpoint than AWS's own, such as a local cloud's; botocore reads it too."""
+    """Endpoint to use instead of AWS's own, such as a local cloud. botocore reads it too."""
 
     aws_lambda_initialization_type: str = "on-demand"
-    """Set by Lambda. Where it is snap-start, the default model is loaded into the snapshot."""
+    """Set by Lambda. If it is snap-start, the default model is loaded into the snapshot."""
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
-    """Least severe message that is logged."""
+    """Lowest level of messages that are logged."""
 
 
 def read_settings() -> Settings:
-    """The settings of this environment. Raises ModelsConfigError naming each faulty variable."""
+    """The settings of this environment.
+
+    Raises ModelsConfigError naming each invalid variable, or the file that cannot be decoded.
+    """
     try:
         return Settings()
     except ValidationError as error:
@@ -114,4 +121,18 @@ def read_settings() -> Settings:
             f"{'.'.join(map(str, fault['loc'])).upper()}: {fault['msg']}, found {fault['input']!r}"
             for fault in error.errors()
         )
-        raise ModelsConfigError(f"the environment is faulty: {faults}") from None
+        raise ModelsConfigError(f"the environment is invalid: {faults}") from None
+    except UnicodeDecodeError as error:
+        found = error.object[error.start]
+        raise ModelsConfigError(
+            f".env is not UTF-8 text: byte {error.start} is 0x{found:02x}; save it as UTF-8"
+        ) from None
+
+
+def shipped_models() -> Path | None:
+    """The models.json of the installed package or of this checkout; None if there is none."""
+    package = Path(__file__).parent
+    for folder in (package, package.parents[1]):
+        if (path := folder / "models" / "models.json").is_file():
+            return path
+    return None

@@ -1,7 +1,7 @@
-"""SnapStart: what is ready in the snapshot of a version, and what must not be in it.
+"""SnapStart: what the snapshot of a version contains, and what it must not contain.
 
-Lambda takes one snapshot of an initialised process and starts every container from it. Loaded
-models and libraries are for all of them; connections, credentials and random states are not.
+Lambda takes one snapshot of an initialised process and starts every execution environment from
+it. They may share loaded models and libraries, but not connections, credentials or random states.
 """
 
 import io
@@ -14,18 +14,19 @@ logger = logging.getLogger(__name__)
 
 SNAP_START = "snap-start"
 SAMPLE_RATE_HZ = 44_100
-"""Of the noise that is scored before the snapshot; no model's own, so that it is resampled."""
+"""Sample rate of the noise that is scored before the snapshot. It differs from the rate of every
+model, so that the resampler is loaded too."""
 
 
 def register() -> None:
-    """Have Lambda prepare its snapshot, where this process is to be one; else do nothing."""
+    """Register the hooks around the snapshot, if Lambda is going to take one."""
     if runtime.settings().aws_lambda_initialization_type != SNAP_START:
         return
     try:
-        # Part of Lambda's runtime, and of no other place.
+        # Part of Lambda's runtime; not available elsewhere.
         from snapshot_restore_py import register_after_restore, register_before_snapshot
     except ModuleNotFoundError as error:
-        logger.warning("the snapshot is taken as it is: %s", error)
+        logger.warning("the snapshot is taken without preparation: %s", error)
         return
     register_before_snapshot(before_snapshot)
     register_after_restore(after_restore)
@@ -38,18 +39,18 @@ def before_snapshot() -> None:
     try:
         model = runtime.registry().get()
         pipeline.predict(_noise(), model, runtime.limits())
-    # A version must come into being before its models do: the first call says what is wrong.
+    # A version can be published before its models are pushed; the first request reports the error.
     except Exception as error:
-        logger.warning("no model is in the snapshot: %s: %s", type(error).__name__, error)
+        logger.warning("the snapshot contains no model: %s: %s", type(error).__name__, error)
     finally:
         runtime.disconnect()
 
 
 def after_restore() -> None:
-    """Make this process differ from all others that began as the same snapshot."""
-    random.seed()  # botocore waits by it between two tries
+    """Make this process differ from all others that start from the same snapshot."""
+    random.seed()  # botocore uses it for the waiting time between two tries
     runtime.disconnect()
-    runtime.registry().look_again()
+    runtime.registry().catalogue.expire()
 
 
 def _noise() -> bytes:

@@ -14,9 +14,10 @@ import soundfile
 import uvicorn
 from fastapi.testclient import TestClient
 
-from functions.api.app import STATUS_OF, app
-from oddsound import audio, pipeline, runtime
+from functions.api.app import app
+from oddsound import __version__, audio, pipeline, runtime
 from oddsound.errors import AudioAnomalyError, StorageError
+from oddsound.http.errors import STATUS_OF
 from oddsound.registry import Registry
 from oddsound.schemas import Explanation
 from oddsound_workbench.synthesis import fan
@@ -54,7 +55,7 @@ def failed(response: httpx2.Response, status: int, error: str, *words: str) -> N
 
 def test_the_service_says_who_it_is(client: TestClient) -> None:
     body = client.get("/").json()
-    assert body == {"name": "Audio anomaly detection", "version": "0.1.0", "status": "ok"}
+    assert body == {"name": "Audio anomaly detection", "version": __version__, "status": "ok"}
 
 
 def test_models_are_listed_and_none_is_loaded(client: TestClient) -> None:
@@ -201,7 +202,7 @@ def test_a_missing_file_says_how_to_send_one(client: TestClient) -> None:
 
 def test_a_text_where_a_file_belongs(client: TestClient) -> None:
     answer = client.post("/predict-anomaly", data={"file": "fan.wav"})
-    failed(answer, 422, "InvalidRequest", "a file is expected, a text was found")
+    failed(answer, 422, "InvalidRequest", "file: expected a file, found text")
     broken = client.post(
         "/uploads", content=b'{"filename": ', headers={"content-type": "application/json"}
     )
@@ -210,7 +211,7 @@ def test_a_text_where_a_file_belongs(client: TestClient) -> None:
 
 def test_errors_of_the_framework_have_the_same_body(client: TestClient) -> None:
     failed(client.get("/nowhere"), 404, "NotFound", "/nowhere", "/docs")
-    failed(client.get("/predict-anomaly"), 405, "MethodNotAllowed", "POST is")
+    failed(client.get("/predict-anomaly"), 405, "MethodNotAllowed", "allowed: POST")
 
 
 def test_a_long_upload_is_answered_413(configured: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -219,7 +220,7 @@ def test_a_long_upload_is_answered_413(configured: Path, monkeypatch: pytest.Mon
     limited = post(client, wav(noise(1, 1.7)))
     failed(limited, 413, "AudioTooLargeError", "54,444 bytes", "at most 50,000", "S3")
     unread = post(client, wav(noise(1, 60)))
-    failed(unread, 413, "AudioTooLargeError", "over 50,000 bytes", "S3")
+    failed(unread, 413, "AudioTooLargeError", "more than 50,000 bytes", "S3")
 
 
 def test_a_long_recording_is_answered_413(

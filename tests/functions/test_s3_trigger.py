@@ -83,7 +83,7 @@ def test_what_is_no_recording_is_skipped(cloud: Cloud, lines: Lines, event: dict
 
 
 def test_what_is_no_notification_leaves_the_handler(cloud: Cloud) -> None:
-    with pytest.raises(InvalidJobError, match="it has detail"):
+    with pytest.raises(InvalidJobError, match="not an S3 event notification; its keys: detail"):
         handler({"detail": {}}, LambdaContext())
 
 

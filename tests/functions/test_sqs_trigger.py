@@ -118,12 +118,12 @@ def test_a_batch_that_runs_out_of_time_hands_the_rest_back(cloud: Cloud, lines: 
     remaining = iter([60_000, 15_001, 14_999, 14_000])
     assert failed(event, LambdaContext(lambda: next(remaining))) == ["message-2", "message-3"]
     assert len(cloud.results()) == 2
-    assert "14999 ms remain, 15000 are reserved" in str(lines())
+    assert "not started: 14999 ms remain, 15000 ms are reserved" in str(lines())
     assert failed(event) == []
     assert len(cloud.results()) == 4
 
 
-def test_the_first_message_is_begun_however_little_time_there_is(cloud: Cloud) -> None:
+def test_the_first_message_is_started_however_little_time_remains(cloud: Cloud) -> None:
     event = batch(*(message(cloud.put(f"{number}.wav", NORMAL)) for number in range(2)))
     assert failed(event, LambdaContext(lambda: 3_000)) == ["message-1"]
 
@@ -136,7 +136,7 @@ def test_a_throttled_s3_sends_the_message_back(cloud: Cloud) -> None:
     assert len(cloud.results()) == 2
 
 
-def test_an_altered_model_sends_back_its_own_messages_until_it_is_mended(
+def test_an_altered_model_sends_back_its_own_messages_until_it_is_repaired(
     cloud: Cloud, trained: Path
 ) -> None:
     cloud.s3.put_object(Bucket=MODELS, Key="fan/model.joblib", Body=b"other bytes")
@@ -158,6 +158,6 @@ def test_a_broken_models_json_does_not_stop_the_traffic(
     assert failed(batch(message(cloud.put("2.wav", NORMAL)))) == []
     assert len(cloud.results()) == 2
     assert any(
-        line.get("level") == "ERROR" and "the one before it serves" in line["message"]
+        line.get("level") == "ERROR" and "the previous one stays" in line["message"]
         for line in lines()
     )

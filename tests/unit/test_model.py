@@ -121,7 +121,9 @@ class TestClassifier:
 
     def test_a_normal_class_that_the_model_does_not_have(self) -> None:
         words = refusal({"normal_label": "ok"}, model=bayes())
-        assert "normal_label 'ok' is not a class of the model; its classes are faulty, normal" in words
+        assert (
+            "normal_label 'ok' is not a class of the model; its classes are faulty, normal" in words
+        )
 
     def test_a_model_without_probabilities(self) -> None:
         svc = SVC().fit(features(), LABELS)

@@ -98,7 +98,7 @@ class TestOriginal:
         entry = saved_classifier(tmp_path, "pump")
         assert registry_of(configured(tmp_path, pump=entry)).get().name == "pump"
         two = configured(tmp_path, pump=entry, press=entry)
-        with pytest.raises(UnknownModelError, match="called 'fan'; known are: press, pump"):
+        with pytest.raises(UnknownModelError, match="called 'fan'; known models: press, pump"):
             registry_of(two).get()
 
     def test_the_single_model_of_the_environment(
@@ -240,7 +240,9 @@ class TestLoading:
     def test_an_unknown_model_lists_the_known(self, tmp_path: Path) -> None:
         entry = saved_classifier(tmp_path, "fan")
         registry = registry_of(configured(tmp_path, pump=entry, fan=entry))
-        with pytest.raises(UnknownModelError, match="no model is called 'x'; known are: fan, pump"):
+        with pytest.raises(
+            UnknownModelError, match="no model is called 'x'; known models: fan, pump"
+        ):
             registry.get("x")
 
     def test_sixteen_threads_load_once(self, tmp_path: Path) -> None:
@@ -295,7 +297,7 @@ class TestRefresh:
         assert registry.get("pump").name == "pump"
         assert registry.get("fan") is kept
         configured(tmp_path, pump=entry)
-        with pytest.raises(UnknownModelError, match="known are: pump"):
+        with pytest.raises(UnknownModelError, match="known models: pump"):
             registry.get("fan")
 
     def test_a_changed_entry_replaces_the_loaded_model(self, tmp_path: Path) -> None:
@@ -344,7 +346,7 @@ class TestRefresh:
         found = registry.describe()
         assert [info.name for info in found.models] == ["fan"]
         assert words in (found.config_error or "")
-        assert "the new models.json is not used, the one before it serves" in caplog.text
+        assert "the new models.json is not used, the previous one stays" in caplog.text
         configured(tmp_path, fan=entry, pump=entry)
         found = registry.describe()
         assert [info.name for info in found.models] == ["fan", "pump"]
@@ -434,8 +436,9 @@ class TestS3:
             registry_of(self.URL, store).get()
 
     def test_a_missing_bucket_or_models_json(self, store: Watched) -> None:
-        for url in ("s3://models/gone.json", "s3://no-such-bucket/models.json"):
-            with pytest.raises(ModelsConfigError, match=f"cannot be read: {url}: no such object"):
+        missing = {"s3://models/gone.json": "object", "s3://no-such-bucket/models.json": "bucket"}
+        for url, what in missing.items():
+            with pytest.raises(ModelsConfigError, match=f"cannot be read: {url}: no such {what}"):
                 registry_of(url, store).get()
 
     def test_throttling_leaves_the_old_models_serving(

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
+from oddsound.catalogue import parse
 from oddsound.errors import ModelsConfigError
-from oddsound.registry import parse
 from oddsound.schemas import ModelEntry
 
 MINIMAL = {
@@ -70,7 +70,7 @@ def test_a_faulty_entry_is_refused_by_the_name_of_its_key(
     [
         ("", "models.json is not JSON: Expecting value"),
         ("{'fan': 1}", "models.json is not JSON"),
-        (b"\xff\xfe{}", "models.json is not JSON"),
+        (b"\xff\xfe{}", "models.json is not UTF-8 text: byte 0 is 0xff; save it as UTF-8"),
         ("[" * 100_000, "models.json is not JSON"),
         ("[]", "must be an object with an entry for each model"),
         ("{}", "must be an object with an entry for each model"),

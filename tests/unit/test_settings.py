@@ -40,7 +40,7 @@ def test_the_original_variables_are_read(monkeypatch: pytest.MonkeyPatch) -> Non
         assert str(getattr(found, name.lower())) == value
 
 
-def test_dotenv_is_read_and_the_environment_goes_before_it(
+def test_the_environment_takes_precedence_over_dotenv(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / ".env").write_text(
@@ -53,7 +53,7 @@ def test_dotenv_is_read_and_the_environment_goes_before_it(
     assert found.model_path is None
 
 
-def test_an_empty_variable_is_one_that_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_empty_variable_counts_as_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MODELS_CONFIG_PATH", "")
     monkeypatch.setenv("SAMPLE_RATE", "")
     assert read_settings().models_config_path is None
@@ -72,16 +72,16 @@ def test_an_empty_variable_is_one_that_is_not_set(monkeypatch: pytest.MonkeyPatc
         ("LOG_LEVEL", "LOUD", "'DEBUG', 'INFO', 'WARNING' or 'ERROR'"),
     ],
 )
-def test_a_faulty_variable_is_named_with_what_was_found(
+def test_the_error_names_the_variable_and_its_value(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str, words: str
 ) -> None:
     monkeypatch.setenv(name, value)
-    with pytest.raises(ModelsConfigError, match=f"^the environment is faulty: {name}: ") as caught:
+    with pytest.raises(ModelsConfigError, match=f"^the environment is invalid: {name}: ") as caught:
         read_settings()
     assert words in str(caught.value)
 
 
-def test_every_faulty_variable_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_names_every_invalid_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SAMPLE_RATE", "fast")
     monkeypatch.setenv("MAX_UPLOAD_BYTES", "huge")
     with pytest.raises(ModelsConfigError, match=r"SAMPLE_RATE: .*; MAX_UPLOAD_BYTES: "):

@@ -14,7 +14,7 @@ import joblib
 import sklearn
 from threadpoolctl import threadpool_limits
 
-from oddsound import registry
+from oddsound import catalogue
 from oddsound.artifacts import digest
 from oddsound.errors import ModelsConfigError
 from oddsound.features import extractor
@@ -353,10 +353,10 @@ def _current_entries(models: Path) -> dict[str, Any]:
     """The entries of models.json as they stand; a broken file is not overwritten."""
     if not models.exists():
         return {}
-    text = models.read_text(encoding="utf-8")
+    text = models.read_bytes()
     try:
-        registry.parse(text, str(models))
+        catalogue.parse(text, str(models))
     except ModelsConfigError as error:
-        raise FolderError(f"{error}; mend or remove it first") from None
-    entries: dict[str, Any] = json.loads(text)
-    return entries
+        raise FolderError(f"{error}; fix or delete the file first") from None
+    entries: Any = catalogue.parse_json(text, str(models))
+    return dict(entries)

@@ -1,43 +1,38 @@
-"""Job -> read object, predict, store result, alert: AWS at both ends.
+"""Job -> read the object, predict, store the result, publish an anomaly.
 
-Permanent failures become a stored result; all others are raised, and whoever sent the job
-sends it again. The stored result of a recording names the content that was scored, therefore
-the same job twice is one result.
+A permanent failure is stored as a result; every other failure is raised, and the sender sends the
+job again. A stored result names the content that was scored, so that the same job twice gives one
+result.
 """
 
-import json
 import logging
 import random
-import re
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
-from urllib.parse import unquote_plus
-
-from pydantic import ValidationError
 
 from oddsound import pipeline
+from oddsound.aws.alerts import Alerts
 from oddsound.aws.results import Results, result_key
 from oddsound.aws.uploads import model_of_key
 from oddsound.errors import (
     AudioTooLargeError,
     InvalidAudioError,
-    InvalidJobError,
     RecordingNotFoundError,
     StorageError,
     UnknownModelError,
     UnsupportedAudioError,
 )
-from oddsound.formats import SUFFIXES, AudioLimits
+from oddsound.formats import AudioLimits
 from oddsound.model import Model
 from oddsound.registry import Registry
 from oddsound.schemas import ErrorBody, Job, JobResult
-from oddsound.storage import ConflictError, MissingError, calling
+from oddsound.storage import ConflictError, MissingError, translating_errors
 
 logger = logging.getLogger(__name__)
 
@@ -48,112 +43,27 @@ PERMANENT = (
     UnknownModelError,
     RecordingNotFoundError,
 )
-"""Failures that another try at the same moment would repeat: stored, not raised."""
+"""Failures that an immediate retry would repeat: they are stored, not raised."""
 
-MENDABLE = {
+RETRY_AFTER_FIX = {
     error.__name__ for error in (AudioTooLargeError, UnknownModelError, RecordingNotFoundError)
 }
-"""Permanent failures that a setting, a new model or the same file sent again can mend."""
+"""Permanent failures worth retrying after a configuration change or another upload."""
 
 ATTEMPTS = 5
 CHUNK_BYTES = 1 << 20
 
-# Not random's own state: processes restored from one SnapStart image would wait alike.
+# SystemRandom, because processes restored from one SnapStart snapshot share the state of `random`
+# and would all wait for the same time.
 _jitter = random.SystemRandom()
 
 Measure = Callable[[JobResult, float | None], None]
-"""Told of each result that was stored, and of the ms to load its model, if it was loaded."""
-
-
-def of_notification(event: Mapping[str, Any]) -> list[Job]:
-    """The new recordings that an S3 event notification names; all else in it is skipped.
-
-    Raises InvalidJobError where it is no such notification.
-    """
-    if event.get("Event") == "s3:TestEvent":
-        logger.info("skipped: s3:TestEvent, which S3 sends when notifications are set up")
-        return []
-    try:
-        return [job for record in event["Records"] if (job := _of_record(record)) is not None]
-    except (KeyError, TypeError, AttributeError, ValidationError):
-        found = ", ".join(sorted(map(str, event))) or "nothing"
-        raise InvalidJobError(f"this is no S3 event notification; it has {found}") from None
-
-
-def _of_record(record: Mapping[str, Any]) -> Job | None:
-    name, s3 = record["eventName"].removeprefix("s3:"), record["s3"]
-    job = Job(
-        bucket=s3["bucket"]["name"],
-        key=unquote_plus(s3["object"]["key"]),
-        etag=s3["object"].get("eTag"),
-        version_id=s3["object"].get("versionId"),
-    )
-    if not name.startswith("ObjectCreated:"):
-        reason = f"{name} is no new object"
-    elif job.key.endswith("/"):
-        reason = "it is a folder"
-    elif PurePosixPath(job.key).suffix.lower() not in SUFFIXES:
-        reason = f"the names of recordings end in {', '.join(SUFFIXES)}"
-    else:
-        return job
-    logger.info("skipped: %s; %s", job.url, reason)
-    return None
-
-
-def of_message(body: str) -> list[Job]:
-    """The recordings that a message names: a Job as JSON, or an S3 event notification.
-
-    Raises InvalidJobError; its text has no part of the message beyond the names of its keys.
-    """
-    try:
-        message = json.loads(body)
-    except ValueError as error:
-        raise InvalidJobError(f"the message is not JSON: {error}") from None
-    if not isinstance(message, dict):
-        raise InvalidJobError(f"the message is a JSON {type(message).__name__}, not an object")
-    if "Records" in message or "Event" in message:
-        return of_notification(message)
-    try:
-        return [Job.model_validate(message)]
-    except ValidationError as error:
-        faults = "; ".join(f"{fault['loc'][0]}: {fault['msg']}" for fault in error.errors())
-        raise InvalidJobError(
-            f"the message is no job: {faults}; bucket, key and, if wanted, model_name are expected"
-        ) from None
-
-
-class Alerts:
-    """The SNS topic that is told of anomalies. model and bucket are there to filter by.
-
-    sns_client : makes the client; called only when there is something to tell
-    """
-
-    def __init__(self, sns_client: Callable[[], Any], topic_arn: str) -> None:
-        self._sns_client = sns_client
-        self._topic_arn = topic_arn
-
-    def publish(self, result: JobResult) -> None:
-        """Tell of one result, without the windows of a long recording. Raises StorageError."""
-        subject = re.sub(r"[^ -~]", "?", f"Anomaly: {result.key}")
-        attributes = {"model": result.model, "bucket": result.bucket}
-        try:
-            with calling(self._topic_arn):
-                self._sns_client().publish(
-                    TopicArn=self._topic_arn,
-                    Subject=subject if len(subject) <= 100 else f"{subject[:97]}...",
-                    Message=result.model_dump_json(exclude={"prediction": {"windows"}}),
-                    MessageAttributes={
-                        name: {"DataType": "String", "StringValue": value}
-                        for name, value in attributes.items()
-                    },
-                )
-        except MissingError:
-            raise StorageError(f"{self._topic_arn}: no such topic") from None
+"""Called with each stored result, and with the ms it took to load the model, if it was loaded."""
 
 
 @dataclass(frozen=True)
 class _Content:
-    """What an object holds at one moment. model_name : what its metadata asks for."""
+    """The content of an object at one moment. model_name : the model that its metadata names."""
 
     etag: str | None
     version_id: str | None
@@ -164,8 +74,8 @@ class _Content:
 class Jobs:
     """Scores recordings on S3. Safe to share between threads.
 
-    alerts : where anomalies are announced, if anywhere
-    measure : told of each result after it is stored
+    alerts : topic that anomalies are published to, or None
+    measure : called with each result after it is stored
     """
 
     def __init__(
@@ -185,15 +95,13 @@ class Jobs:
         self._measure = measure
 
     def process_all(self, jobs: Iterable[Job]) -> list[JobResult]:
-        """Every job has its turn; then the first failure, if there was one, is raised."""
+        """Process every job; afterwards raise the first failure, if there was one."""
         results, failures = [], []
         for job in jobs:
             try:
                 results.append(self.process(job))
-            except Exception as error:  # whatever it is, it must not keep the others waiting
-                logger.error(
-                    "%s is to be tried again: %s: %s", job.url, type(error).__name__, error
-                )
+            except Exception as error:  # no failure may keep the other jobs from being processed
+                logger.error("%s will be retried: %s: %s", job.url, type(error).__name__, error)
                 failures.append(error)
         if failures:
             raise failures[0]
@@ -202,10 +110,10 @@ class Jobs:
     def process(self, job: Job) -> JobResult:
         """Score one recording, unless its result is already stored. Returns the stored result.
 
-        What is scored is the object as it is when it is read, not as it was announced. Where
-        it is gone, so is its metadata: the failed result is filed under the job's model, that
-        of the prefix, or the default one.
-        Raises StorageError, ModelArtifactError or ModelsConfigError: the job is to be tried again.
+        The object is scored as it is when it is read, not as it was announced. If it was deleted,
+        so was its metadata: the failed result is stored under the job's model, the model of the
+        key's prefix, or the default model.
+        Raises StorageError, ModelArtifactError or ModelsConfigError: retry the job.
         """
         done: _Outcome | None = None
         for attempt in range(ATTEMPTS):
@@ -213,12 +121,12 @@ class Jobs:
                 time.sleep(_jitter.uniform(0, 0.05 * 2**attempt))
             content = self._content(job)
             model = job.model_name or content.model_name or model_of_key(job.key)
-            model = model or self._registry.default_name
+            model = model or self._registry.catalogue.default_name()
             at = result_key(model, job.key)
-            # Read before the object is read: the result of newer content is then never replaced.
+            # Read before the object is read, so that a result of newer content is never replaced.
             stored, etag = self._results.read(at)
             if stored is not None and _settles(stored, job, content):
-                logger.info("%s: its result is stored already", job.url)
+                logger.info("%s: its result is already stored", job.url)
                 return stored
             try:
                 if done is None or (done.content, done.result.model) != (content, model):
@@ -239,7 +147,7 @@ class Jobs:
 
     def _content(self, job: Job) -> _Content:
         try:
-            with calling(job.url):
+            with translating_errors(job.url):
                 head = self._s3.head_object(Bucket=job.bucket, Key=job.key)
         except MissingError:
             self._check_bucket(job.bucket)
@@ -249,15 +157,15 @@ class Jobs:
         )
 
     def _check_bucket(self, bucket: str) -> None:
-        """A bucket that is not there is the deployment's fault, not the recording's."""
+        """Raise StorageError if the bucket is missing: that is not a fault of the recording."""
         try:
-            with calling(f"s3://{bucket}"):
+            with translating_errors(f"s3://{bucket}"):
                 self._s3.head_bucket(Bucket=bucket)
         except MissingError:
             raise StorageError(f"s3://{bucket}: no such bucket") from None
 
     def _score(self, job: Job, content: _Content, model: str) -> "_Outcome":
-        """The verdict, or the permanent failure. An anomaly is announced before it is stored."""
+        """The prediction or the permanent failure. An anomaly is published before it is stored."""
         prediction, failure, load_ms = None, None, None
         try:
             if not content.exists:
@@ -288,32 +196,32 @@ class Jobs:
             raise ConflictError
 
     def _model(self, name: str) -> tuple[Model, float | None]:
-        """The model, and the ms to load it; None where it was loaded before."""
+        """The model, and the ms it took to load it; None if it was loaded before."""
         known = {info.name: info.loaded for info in self._registry.describe().models}
         if name not in known:
             # It may have been pushed a moment ago, together with the recording.
-            self._registry.refresh()
+            self._registry.catalogue.refresh()
         started = time.perf_counter()
         model = self._registry.get(name)
         return model, None if known.get(name) else 1000 * (time.perf_counter() - started)
 
     @contextmanager
     def _downloaded(self, job: Job, content: _Content) -> Iterator[Path]:
-        """The object in a file that is there for as long as the context is.
+        """The object as a temporary file.
 
-        Raises AudioTooLargeError before a byte is read, ConflictError where the object is
-        no longer `content`.
+        Raises AudioTooLargeError before a byte is read, ConflictError if the object is no longer
+        `content`.
         """
-        with calling(job.url):
+        with translating_errors(job.url):
             answer = self._s3.get_object(
                 Bucket=job.bucket, Key=job.key, IfMatch=f'"{content.etag}"'
             )
         with tempfile.NamedTemporaryFile(prefix="recording-") as file:
-            with closing(answer["Body"]) as body, calling(job.url):
-                size, most = answer["ContentLength"], self._limits.max_bytes
-                if size > most:
+            with closing(answer["Body"]) as body, translating_errors(job.url):
+                size, max_bytes = answer["ContentLength"], self._limits.max_bytes
+                if size > max_bytes:
                     raise AudioTooLargeError(
-                        f"the object has {size:,} bytes; at most {most:,} are read"
+                        f"the object has {size:,} bytes; the limit is {max_bytes:,}"
                     )
                 for chunk in body.iter_chunks(CHUNK_BYTES):
                     file.write(chunk)
@@ -329,38 +237,38 @@ class _Outcome:
 
 
 def _settles(stored: JobResult, job: Job, content: _Content) -> bool:
-    """Whether nothing is left to do, given what is stored.
+    """Whether the stored result is final for this job and content.
 
-    A recording that is gone is settled by any result of what the job announced.
+    For a deleted recording, any result of the announced content is final.
     """
     if stored.bucket != job.bucket:
         return False
     if not content.exists:
         return job.etag in (None, stored.etag)
     same = (stored.etag, stored.version_id) == (content.etag, content.version_id)
-    return same and (stored.error is None or stored.error.error not in MENDABLE)
+    return same and (stored.error is None or stored.error.error not in RETRY_AFTER_FIX)
 
 
 def _agree(stored: JobResult, result: JobResult) -> bool:
-    """Whether two failures are the same, of the same content, whenever they happened."""
+    """Whether both are the same failure of the same content, apart from the time."""
     return result.error is not None and result == stored.model_copy(
         update={"finished_at": result.finished_at}
     )
 
 
 def _log(result: JobResult) -> None:
-    said: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "bucket": result.bucket,
         "key": result.key,
         "model": result.model,
         "status": result.status,
     }
     if prediction := result.prediction:
-        said |= {
+        fields |= {
             "prediction": prediction.prediction,
             "anomaly_score": prediction.anomaly_score,
             "latency_ms": prediction.latency_ms,
         }
-        logger.info("scored", extra=said)
+        logger.info("scored", extra=fields)
     elif result.error:
-        logger.warning("failed: %s", result.error.detail, extra=said)
+        logger.warning("failed: %s", result.error.detail, extra=fields)

@@ -1,17 +1,17 @@
-"""What CloudWatch is told of results: one line of Embedded Metric Format for each."""
+"""CloudWatch metrics of results: one line of Embedded Metric Format for each."""
 
 from oddsound.aws.jobs import Measure
 from oddsound.errors import UnknownModelError
 from oddsound.schemas import JobResult
 
 UNKNOWN = "unknown"
-"""Dimension of models that do not exist: each new value of a dimension is a metric to pay for."""
+"""Dimension value of models that do not exist: each new value is a metric that costs money."""
 
 
 def emf(namespace: str, service: str) -> Measure:
-    """Writes metrics of each result to stdout, by service and model.
+    """A function that writes the metrics of a result to stdout, by service and model.
 
-    Predictions, Anomalies and FailedJobs are counts, 0 included; AnomalyScore is 0..1;
+    Predictions, Anomalies and FailedJobs are counts, 0 included; AnomalyScore is 0 to 1;
     PredictionLatency and ModelLoad are in ms.
     """
     from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit

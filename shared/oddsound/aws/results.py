@@ -1,4 +1,4 @@
-"""The results bucket: where the result of a recording is, and who may replace it."""
+"""The results bucket: the key of a result, and conditional reads and writes."""
 
 import logging
 from hashlib import sha256
@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from oddsound.errors import ResultNotFoundError
 from oddsound.schemas import JobResult
-from oddsound.storage import ConflictError, MissingError, calling
+from oddsound.storage import ConflictError, MissingError, translating_errors
 
 logger = logging.getLogger(__name__)
 
@@ -16,21 +16,22 @@ MAX_KEY_BYTES = 1024
 
 
 def result_key(model: str, key: str) -> str:
-    """Where the result of object `key` is: `results/<model>/<key>.json`.
+    """Key of the result of object `key`: `results/<model>/<key>.json`.
 
-    A slash in the model's name is %2F. What is too long for S3 ends in its sha256 instead.
+    A slash in the model's name becomes %2F. A part that is too long for S3 is cut and ends in its
+    SHA-256.
     """
     folder = f"results/{_fitted(model.replace('%', '%25').replace('/', '%2F'), 255)}/"
     return f"{folder}{_fitted(key, MAX_KEY_BYTES - len(folder.encode()) - len('.json'))}.json"
 
 
-def _fitted(text: str, most: int) -> str:
-    """`text` in at most `most` bytes."""
+def _fitted(text: str, max_bytes: int) -> str:
+    """`text`, cut to at most `max_bytes` bytes."""
     data = text.encode()
-    if len(data) <= most:
+    if len(data) <= max_bytes:
         return text
     digest = sha256(data).hexdigest()
-    return f"{data[: most - len(digest) - 1].decode(errors='ignore')}-{digest}"
+    return f"{data[: max_bytes - len(digest) - 1].decode(errors='ignore')}-{digest}"
 
 
 class Results:
@@ -45,17 +46,17 @@ class Results:
         result, _ = self.read(result_key(model, key))
         if result is None:
             raise ResultNotFoundError(
-                f"no result of {key!r} by the model {model!r} is stored yet; one follows within"
-                " seconds of an upload, or minutes where it has to be tried again. Where metadata"
-                " or a message chose another model, name it with ?model_name="
+                f"no result of {key!r} by the model {model!r} is stored yet; it is stored within"
+                " seconds of an upload, or within minutes if it has to be retried. If metadata or"
+                " a message chose another model, name it with ?model_name="
             )
         return result
 
     def read(self, at: str) -> tuple[JobResult | None, str | None]:
-        """The result at a key of the bucket, and the ETag to replace it by; None where none is."""
+        """The result at a key of the bucket and its ETag, each None if there is none."""
         url = f"s3://{self.bucket}/{at}"
         try:
-            with calling(url):
+            with translating_errors(url):
                 answer = self._s3.get_object(Bucket=self.bucket, Key=at)
                 text = answer["Body"].read()
         except MissingError:
@@ -63,17 +64,17 @@ class Results:
         try:
             return JobResult.model_validate_json(text), answer["ETag"]
         except ValidationError:
-            logger.warning("%s is no result; it will be replaced", url)
+            logger.warning("%s is not a result; it will be replaced", url)
             return None, answer["ETag"]
 
     def write(self, at: str, result: JobResult, etag: str | None) -> bool:
-        """Store a result in place of the one with that ETag, or of none.
+        """Store a result, replacing the one with that ETag; with None, only if there is none.
 
-        Returns False where that is not what is there, or where S3 asks to try again.
+        Returns False if the condition is not met, or if S3 asks for a retry.
         """
         condition = {"IfNoneMatch": "*"} if etag is None else {"IfMatch": etag}
         try:
-            with calling(f"s3://{self.bucket}/{at}"):
+            with translating_errors(f"s3://{self.bucket}/{at}"):
                 self._s3.put_object(
                     Bucket=self.bucket,
                     Key=at,

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from oddsound import registry
+from oddsound import catalogue
 from oddsound.artifacts import digest
 from oddsound.errors import ModelArtifactError, ModelsConfigError
 from oddsound.schemas import ARTIFACTS, ModelEntry
@@ -46,7 +46,7 @@ def push(
 
 def _entries(models: Path) -> dict[str, ModelEntry]:
     try:
-        return registry.parse(models.read_bytes(), str(models))
+        return catalogue.parse(models.read_bytes(), str(models))
     except OSError as error:
         raise ModelsConfigError(f"{models}: {error.strerror}") from None
 

@@ -1,0 +1,43 @@
+"""Publishes anomalies to an SNS topic."""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from oddsound.errors import StorageError
+from oddsound.schemas import JobResult
+from oddsound.storage import MissingError, translating_errors
+
+MAX_SUBJECT = 100
+"""Characters that SNS accepts in a subject."""
+
+
+class Alerts:
+    """An SNS topic. Subscriptions can filter by the attributes `model` and `bucket`.
+
+    sns_client : creates the client; called only when there is something to publish
+    """
+
+    def __init__(self, sns_client: Callable[[], Any], topic_arn: str) -> None:
+        self._sns_client = sns_client
+        self._topic_arn = topic_arn
+
+    def publish(self, result: JobResult) -> None:
+        """Publish one result, without the windows of a long recording. Raises StorageError."""
+        subject = re.sub(r"[^ -~]", "?", f"Anomaly: {result.key}")
+        if len(subject) > MAX_SUBJECT:
+            subject = f"{subject[: MAX_SUBJECT - 3]}..."
+        attributes = {"model": result.model, "bucket": result.bucket}
+        try:
+            with translating_errors(self._topic_arn):
+                self._sns_client().publish(
+                    TopicArn=self._topic_arn,
+                    Subject=subject,
+                    Message=result.model_dump_json(exclude={"prediction": {"windows"}}),
+                    MessageAttributes={
+                        name: {"DataType": "String", "StringValue": value}
+                        for name, value in attributes.items()
+                    },
+                )
+        except MissingError:
+            raise StorageError(f"{self._topic_arn}: no such topic") from None

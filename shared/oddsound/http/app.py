@@ -1,0 +1,30 @@
+"""The FastAPI app."""
+
+import os
+
+import anyio
+from fastapi import FastAPI
+from fastapi.params import Security
+from fastapi.security import APIKeyHeader
+
+from oddsound import runtime
+from oddsound.http.errors import add_error_handlers
+from oddsound.http.routes import router
+from oddsound.http.upload_limit import UploadLimit
+
+
+def create_app() -> FastAPI:
+    """The service, with the settings of this environment. Raises ModelsConfigError."""
+    app = FastAPI(
+        title=runtime.settings().api_title,
+        version=runtime.settings().api_version,
+        description="Does this machine sound normal, and if not, what is it?",
+        # API Gateway checks the key, the service does not; this gives /docs a field for it.
+        dependencies=[Security(APIKeyHeader(name="x-api-key", auto_error=False))],
+    )
+    app.include_router(router)
+    app.add_middleware(UploadLimit)
+    add_error_handlers(app)
+    # At most one prediction per core at a time, so that other requests are answered meanwhile.
+    app.state.predictions = anyio.CapacityLimiter(os.cpu_count() or 1)
+    return app

@@ -1,0 +1,126 @@
+"""Errors as HTTP responses: one status for each error class, one body for every failure."""
+
+import logging
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from oddsound import runtime
+from oddsound.errors import (
+    AudioAnomalyError,
+    AudioTooLargeError,
+    InvalidAudioError,
+    InvalidJobError,
+    ModelArtifactError,
+    ModelsConfigError,
+    NotConfiguredError,
+    RecordingNotFoundError,
+    ResultNotFoundError,
+    StorageError,
+    UnknownModelError,
+    UnsupportedAudioError,
+)
+from oddsound.schemas import ErrorBody
+
+logger = logging.getLogger("oddsound.api")
+
+STATUS_OF: dict[type[AudioAnomalyError], HTTPStatus] = {
+    InvalidAudioError: HTTPStatus.UNPROCESSABLE_ENTITY,
+    UnsupportedAudioError: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    AudioTooLargeError: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    UnknownModelError: HTTPStatus.NOT_FOUND,
+    ModelsConfigError: HTTPStatus.INTERNAL_SERVER_ERROR,
+    ModelArtifactError: HTTPStatus.INTERNAL_SERVER_ERROR,
+    InvalidJobError: HTTPStatus.BAD_REQUEST,
+    RecordingNotFoundError: HTTPStatus.NOT_FOUND,
+    ResultNotFoundError: HTTPStatus.NOT_FOUND,
+    NotConfiguredError: HTTPStatus.NOT_IMPLEMENTED,
+    StorageError: HTTPStatus.SERVICE_UNAVAILABLE,
+}
+
+HOW_TO_SEND = {
+    "/predict-anomaly": "send a recording as multipart/form-data, as `curl -F file=@fan.wav` does",
+    "/uploads": 'send JSON such as {"filename": "fan.wav", "model_name": "fan"}',
+}
+UPLOAD_TO_S3 = "larger recordings are scored when they are uploaded to the input bucket on S3"
+
+
+def add_error_handlers(app: FastAPI) -> None:
+    """Make every failure of the app an ErrorBody."""
+
+    @app.exception_handler(AudioAnomalyError)
+    async def on_known_error(_: Request, error: AudioAnomalyError) -> JSONResponse:
+        return failure(error)
+
+    @app.exception_handler(HTTPException)
+    async def on_http_error(request: Request, error: HTTPException) -> JSONResponse:
+        status = HTTPStatus(error.status_code)
+        answer = response(status, status.phrase.replace(" ", ""), _http_detail(request, error))
+        answer.headers.update(error.headers or {})
+        return answer
+
+    @app.exception_handler(RequestValidationError)
+    async def on_invalid_request(request: Request, error: RequestValidationError) -> JSONResponse:
+        faults = "; ".join(map(_fault, error.errors()))
+        hint = HOW_TO_SEND.get(request.scope["path"], "see /docs for what is expected")
+        return response(HTTPStatus.UNPROCESSABLE_ENTITY, "InvalidRequest", f"{faults}; {hint}")
+
+    @app.exception_handler(Exception)
+    async def on_unexpected_error(_: Request, error: Exception) -> JSONResponse:
+        """The traceback goes to the log, never to the client."""
+        logger.error("unexpected error", exc_info=error)
+        detail = "the service failed; the reason is in its log"
+        return response(HTTPStatus.INTERNAL_SERVER_ERROR, "InternalServerError", detail)
+
+
+def response(status: HTTPStatus, error: str, detail: str) -> JSONResponse:
+    """An ErrorBody with a status."""
+    return JSONResponse(ErrorBody(error=error, detail=detail).model_dump(), status)
+
+
+def failure(error: AudioAnomalyError) -> JSONResponse:
+    """The response to one of this library's errors; faults of the service are logged."""
+    status, detail = STATUS_OF[type(error)], str(error)
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        logger.error("%s: %s", type(error).__name__, detail)
+    if isinstance(error, AudioTooLargeError):
+        detail = f"{detail}; {_how_to_send_larger()}"
+    return response(status, type(error).__name__, detail)
+
+
+def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The failures of a route, for the OpenAPI document."""
+    return {
+        status: {"model": ErrorBody, "description": HTTPStatus(status).phrase}
+        for status in statuses
+    }
+
+
+def _how_to_send_larger() -> str:
+    settings = runtime.settings()
+    if settings.input_bucket is None or settings.results_bucket is None:
+        return UPLOAD_TO_S3
+    max_bytes = runtime.object_limits().max_bytes
+    return f"POST /uploads gives a URL for recordings of up to {max_bytes:,} bytes"
+
+
+def _http_detail(request: Request, error: HTTPException) -> str:
+    if error.status_code == HTTPStatus.NOT_FOUND:
+        return f"there is no route {request.url.path}; /docs lists all routes"
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        allowed = (error.headers or {}).get("Allow", "another method")
+        return f"{request.method} is not allowed for {request.url.path}; allowed: {allowed}"
+    return error.detail
+
+
+def _fault(fault: dict[str, Any]) -> str:
+    """One validation error, without the framework's internal names."""
+    if fault["type"] == "json_invalid":
+        return "the body is not JSON"
+    if "UploadFile" in fault["msg"]:
+        return f"{fault['loc'][-1]}: expected a file, found text"
+    return f"{fault['loc'][-1]}: {fault['msg']}"

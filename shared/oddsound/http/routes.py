@@ -1,0 +1,127 @@
+"""The routes of the service."""
+
+import logging
+from http import HTTPStatus
+from typing import Annotated, Any
+from urllib.parse import quote
+
+import anyio
+from fastapi import APIRouter, File, Form, Path, Query, Request, UploadFile
+from starlette.exceptions import HTTPException
+
+from oddsound import runtime
+from oddsound.aws import uploads
+from oddsound.errors import AudioAnomalyError, ResultNotFoundError
+from oddsound.formats import FORMATS
+from oddsound.http.errors import documented, response
+from oddsound.schemas import (
+    JobResult,
+    ModelList,
+    Prediction,
+    Readiness,
+    ServiceInfo,
+    Upload,
+    UploadRequest,
+)
+
+logger = logging.getLogger("oddsound.api")
+
+router = APIRouter()
+
+
+@router.get("/")
+async def service() -> ServiceInfo:
+    """Name, version and status of the service."""
+    settings = runtime.settings()
+    return ServiceInfo(name=settings.api_title, version=settings.api_version, status="ok")
+
+
+@router.get("/models", responses=documented(500, 503))
+def models() -> ModelList:
+    """Every model that a request may name, and the default model."""
+    return runtime.registry().describe()
+
+
+@router.post("/predict-anomaly", responses=documented(400, 404, 413, 415, 422, 500, 503))
+async def predict_anomaly(
+    request: Request,
+    file: Annotated[UploadFile, File(description=f"a recording: {FORMATS}")],
+    model_name: Annotated[str | None, Query(description="one of /models")] = None,
+    form_model_name: Annotated[str | None, Form(alias="model_name")] = None,
+    explain: Annotated[
+        bool, Query(description="whether to say which features and bands led to the verdict")
+    ] = False,
+) -> Prediction:
+    """Score one recording. `model_name` may be given in the URL or in the form."""
+    if model_name and form_model_name and model_name != form_model_name:
+        raise HTTPException(
+            HTTPStatus.BAD_REQUEST,
+            f"model_name is {model_name!r} in the URL and {form_model_name!r} in the form",
+        )
+    recording = await file.read()
+
+    def score() -> Prediction:
+        # The imports of a prediction are most of a cold start; no other route needs them.
+        from oddsound import pipeline
+
+        model = runtime.registry().get(model_name or form_model_name)
+        return pipeline.predict(recording, model, runtime.limits(), explain=explain)
+
+    return await anyio.to_thread.run_sync(score, limiter=request.app.state.predictions)
+
+
+@router.post("/uploads", responses=documented(400, 404, 415, 422, 500, 501, 503))
+def upload(request: Request, wanted: UploadRequest) -> Upload:
+    """Presigned upload of one recording to S3, for recordings too large for /predict-anomaly."""
+    bucket, limits, settings = runtime.input_bucket(), runtime.object_limits(), runtime.settings()
+    runtime.results()  # raises: an upload without a place for its result would be useless
+    model = wanted.model_name and runtime.registry().catalogue.entry(wanted.model_name)[0]
+    key = uploads.upload_key(wanted.filename, model)
+    post = uploads.presign(
+        runtime.s3_client(),
+        bucket,
+        key,
+        max_bytes=limits.max_bytes,
+        expiry_s=settings.upload_expiry_s,
+    )
+    result_url = request.url_for("result", key=quote(key))
+    if model:
+        result_url = result_url.include_query_params(model_name=model)
+    return Upload(
+        url=post.url,
+        fields=post.fields,
+        key=key,
+        max_bytes=limits.max_bytes,
+        expires_at=post.expires_at,
+        result_url=str(result_url),
+    )
+
+
+@router.get("/results/{key:path}", responses=documented(404, 422, 500, 501, 503))
+def result(
+    key: Annotated[str, Path(description="of the recording in the input bucket")],
+    model_name: Annotated[
+        str | None,
+        Query(description="default: the model of the key's prefix, or the default model"),
+    ] = None,
+) -> JobResult:
+    """The result of a recording on S3: its prediction, or why it could not be scored."""
+    stored = runtime.results()
+    catalogue = runtime.registry().catalogue
+    model = model_name or uploads.model_of_key(key) or catalogue.default_name()
+    try:
+        return stored.get(model, key)
+    except ResultNotFoundError:
+        catalogue.entry(model)  # raises UnknownModelError, which is the better answer
+        raise
+
+
+@router.get("/health/ready", response_model=Readiness, responses=documented(503))
+def ready() -> Any:
+    """200 if the default model is loaded and verified, else 503."""
+    try:
+        model = runtime.registry().get()
+    except AudioAnomalyError as error:
+        logger.error("not ready: %s", error)
+        return response(HTTPStatus.SERVICE_UNAVAILABLE, type(error).__name__, str(error))
+    return Readiness(status="ready", model_name=model.name, model_version=model.version)

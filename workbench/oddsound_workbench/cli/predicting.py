@@ -1,0 +1,162 @@
+"""`oddsound predict` and `oddsound models`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+from rich.table import Column, Table
+
+from oddsound.errors import AudioAnomalyError
+from oddsound.schemas import BandEvidence, ErrorBody, Explanation, FeatureEvidence, Prediction
+from oddsound_workbench.cli.console import (
+    ANOMALY_FOUND,
+    SOME_FAILED,
+    Json,
+    Models,
+    configure,
+    err,
+    out,
+    print_json,
+    progress_bars,
+    reported_errors,
+)
+
+type Results = Sequence[tuple[Path, Prediction | ErrorBody]]
+"""Recordings in the order given, each with its prediction or the reason that it has none."""
+
+
+def predict(
+    recordings: Annotated[list[Path], typer.Argument(metavar="FILE|FOLDER...", show_default=False)],
+    model: Annotated[
+        str | None, typer.Option(help="Name of the model. [default: DEFAULT_MODEL_NAME]")
+    ] = None,
+    models: Models = None,
+    explain: Annotated[
+        bool,
+        typer.Option("--explain", help="Show the features and bands that led to each verdict."),
+    ] = False,
+    fail_on_anomaly: Annotated[
+        bool, typer.Option("--fail-on-anomaly", help="Exit with 10 if there is an anomaly.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Score recordings, or every recording below a folder."""
+    from oddsound import pipeline, runtime
+    from oddsound_workbench.learn.recordings import expand
+
+    with reported_errors(as_json):
+        files = [
+            file for path in recordings for file in (expand([path]) if path.exists() else [path])
+        ]
+        configure(models)
+        loaded = runtime.registry().get(model)
+        limits = runtime.limits()
+    results: list[tuple[Path, Prediction | ErrorBody]] = []
+    with progress_bars(show=len(files) > 1 and not as_json) as progress:
+        advance = progress("Scoring", len(files))
+        for file in files:
+            try:
+                prediction = pipeline.predict(file, loaded, limits, explain=explain)
+                results.append((file, prediction))
+            except (AudioAnomalyError, OSError) as error:
+                detail = error.strerror if isinstance(error, OSError) else None
+                body = ErrorBody(error=type(error).__name__, detail=detail or str(error))
+                results.append((file, body))
+            advance()
+    if as_json:
+        print_json([{"file": str(file), **result.model_dump()} for file, result in results])
+    else:
+        _print_predictions(results)
+        _warn_of_low_sample_rates(results, loaded.name, loaded.sample_rate)
+    if any(isinstance(result, ErrorBody) for _, result in results):
+        raise typer.Exit(SOME_FAILED)
+    if fail_on_anomaly and any(isinstance(r, Prediction) and r.is_anomaly for _, r in results):
+        raise typer.Exit(ANOMALY_FOUND)
+
+
+def list_models(models: Models = None, as_json: Json = False) -> None:
+    """List the models."""
+    from oddsound import runtime
+
+    with reported_errors(as_json):
+        configure(models)
+        listed = runtime.registry().describe()
+    if as_json:
+        return print_json(listed.model_dump())
+    table = Table("model", "version", "classes", "Hz", "threshold", "metrics", "description")
+    for info in listed.models:
+        default = " (default)" if info.name == listed.default else ""
+        classes = ", ".join(info.classes) if info.classes else "known after loading"
+        metrics = "\n".join(
+            f"{key} {value:g}" for key, value in info.metrics.items() if isinstance(value, float)
+        )
+        threshold = "" if info.threshold is None else f"{info.threshold:g}"
+        table.add_row(
+            *map(escape, (info.name + default, info.version, classes)),
+            *(str(info.sample_rate), threshold, metrics),
+            escape(info.description),
+        )
+    out.print(table)
+    return None
+
+
+def _print_predictions(results: Results) -> None:
+    table = Table(
+        Column("recording", overflow="fold"), Column("verdict", overflow="fold"), "probability"
+    )
+    for heading in ("anomaly score", "duration", "took"):
+        table.add_column(heading, justify="right")
+    for file, result in results:
+        if isinstance(result, ErrorBody):
+            table.add_row(escape(str(file)), f"[red]{result.error}[/red]", "", "", "", "")
+            continue
+        colour = {None: "cyan", True: "red", False: "green"}[result.is_anomaly]
+        score = "" if result.anomaly_score is None else f"{result.anomaly_score:.3f}"
+        table.add_row(
+            escape(str(file)),
+            f"[{colour}]{escape(result.prediction)}[/{colour}]",
+            *(f"{result.probability:.3f}", score),
+            *(f"{result.duration_s:.1f} s", f"{result.latency_ms:.0f} ms"),
+        )
+    out.print(table)
+    for file, result in results:
+        if isinstance(result, Prediction) and result.explanation:
+            _print_explanation(file, result.explanation)
+    for file, result in results:
+        if isinstance(result, ErrorBody):
+            err.print(f"{file}: {result.detail}", highlight=False, markup=False, soft_wrap=True)
+    scored = [result for _, result in results if isinstance(result, Prediction)]
+    if len(results) > 1:
+        anomalies = sum(bool(result.is_anomaly) for result in scored)
+        noun = "anomaly" if anomalies == 1 else "anomalies"
+        out.print(f"{len(scored)} of {len(results)} scored, {anomalies} {noun}", highlight=False)
+
+
+def _warn_of_low_sample_rates(results: Results, model: str, sample_rate: int) -> None:
+    """The missing high frequencies of a lower sample rate can look like a fault."""
+    rates = [r.sample_rate for _, r in results if isinstance(r, Prediction)]
+    low = [rate for rate in rates if rate < sample_rate]
+    if low:
+        err.print(
+            f"Warning: the sample rate of {len(low)} of {len(results)} recordings is below the"
+            f" {sample_rate} Hz of the model {model} (the lowest is {min(low)} Hz). They contain"
+            f" nothing above {min(low) // 2} Hz, and that alone can look like an anomaly.",
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
+        )
+
+
+def _print_explanation(file: Path, explanation: Explanation) -> None:
+    """One line for each band and feature, with its deviation in standard deviations (sd)."""
+    window = explanation.window
+    where = f", {window.start_s:.1f} to {window.end_s:.1f} s" if window else ""
+    out.print(f"\n[bold]{escape(str(file))}[/bold]{where}", highlight=False, soft_wrap=True)
+    evidence: list[BandEvidence | FeatureEvidence] = [*explanation.bands, *explanation.features]
+    if not evidence:
+        out.print(f"  {explanation.summary}", highlight=False, markup=False, soft_wrap=True)
+    for each in evidence:
+        line = f"{each.deviation:+7.1f} sd  {each.says}"
+        out.print(line, highlight=False, markup=False, soft_wrap=True)

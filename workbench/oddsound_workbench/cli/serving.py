@@ -1,0 +1,181 @@
+"""`oddsound serve`, `oddsound worker` and `oddsound push`."""
+
+import dataclasses
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+from oddsound.errors import ModelsConfigError
+from oddsound_workbench.cli.console import (
+    INVALID_SETUP,
+    Json,
+    Models,
+    aws_errors,
+    configure,
+    err,
+    models_file,
+    out,
+    print_json,
+    reported_errors,
+)
+from oddsound_workbench.files import TEMPLATE
+
+if TYPE_CHECKING:
+    from oddsound_workbench.local.cloud import LocalCloud
+
+
+def serve(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port to listen on; 0 selects a free one.")
+    ] = 8000,
+    http_only: Annotated[
+        bool, typer.Option("--http-only", help="Only the HTTP service, without S3 and SQS.")
+    ] = False,
+    models: Models = None,
+    as_json: Json = False,
+) -> None:
+    """Run the whole stack on this machine until Ctrl-C: HTTP, S3 uploads, SQS messages."""
+    if http_only:
+        return _serve_http(host, port, models, as_json)
+    from oddsound import runtime
+    from oddsound_workbench.local import cloud as local_cloud
+
+    with reported_errors(as_json), _stopped_by_signals() as stopped:
+        chosen = models_file(models)
+        if chosen is None:
+            raise ModelsConfigError(
+                "`oddsound serve` needs a models.json file: name one with --models, or use"
+                " --http-only for the models of MODELS_CONFIG_JSON, MODEL_PATH or S3"
+            )
+        default_model = runtime.registry().catalogue.default_name()
+        try:
+            with local_cloud.running(
+                TEMPLATE, chosen, host, port, default_model=default_model
+            ) as cloud:
+                _print_banner(cloud, as_json)
+                stopped.wait()
+                if not as_json:
+                    out.print("Stopping after the current recordings.")
+        except OSError as error:
+            _port_error(host, port, error)
+    return None
+
+
+def worker(
+    queue_url: Annotated[str, typer.Option(help="URL of the jobs queue.", show_default=False)],
+    batch_size: Annotated[int, typer.Option(min=1, max=10, help="Messages at a time.")] = 10,
+    models: Models = None,
+    as_json: Json = False,
+) -> None:
+    """Score the messages of an SQS queue on this machine, instead of on Lambda, until Ctrl-C.
+
+    Logs are JSON, one line per event.
+    """
+    import boto3
+
+    from oddsound_workbench.local.worker import work
+
+    with reported_errors(as_json), _stopped_by_signals() as stopped, aws_errors(queue_url):
+        configure(models)
+        err.print(f"Waiting for messages of {queue_url}. Stop with Ctrl-C.", soft_wrap=True)
+        work(boto3.client("sqs"), queue_url, batch_size, stopped)
+
+
+def push(
+    target: Annotated[str, typer.Argument(metavar="s3://BUCKET[/PREFIX]", show_default=False)],
+    models: Models = None,
+    endpoint_url: Annotated[
+        str | None, typer.Option(help="Endpoint of an S3 service other than AWS's.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Upload models to S3, models.json last; a running service uses them without a deployment."""
+    import boto3
+
+    from oddsound_workbench.deploy.push import push as push_models
+
+    with reported_errors(as_json), aws_errors(target):
+        chosen = models_file(models)
+        if chosen is None:
+            raise ModelsConfigError("there is no models.json file to upload; name it with --models")
+        uploaded = push_models(chosen, target, boto3.client("s3", endpoint_url=endpoint_url))
+    if as_json:
+        return print_json({"target": target, "uploaded": uploaded})
+    out.print(f"Uploaded to {target}: {', '.join(uploaded)}", highlight=False, soft_wrap=True)
+    return None
+
+
+def _serve_http(host: str, port: int, models: Path | None, as_json: bool) -> None:
+    import uvicorn
+
+    from oddsound.http.app import create_app
+
+    with reported_errors(as_json):
+        configure(models)
+        service = create_app()
+    server = uvicorn.Server(uvicorn.Config(service, log_level="warning", lifespan="off"))
+    with _listening(host, port) as socket:
+        url = f"http://{host}:{socket.getsockname()[1]}"
+        if as_json:
+            print_json({"url": url}, indent=None)
+        else:
+            out.print(f"Listening at {url}, API documentation at {url}/docs. Stop with Ctrl-C.")
+            out.print(f"Try:  curl -F file=@recording.wav {url}/predict-anomaly", highlight=False)
+        # Uvicorn shuts down on Ctrl-C and then raises the signal again.
+        with suppress(KeyboardInterrupt):
+            server.run(sockets=[socket])
+
+
+def _print_banner(cloud: "LocalCloud", as_json: bool) -> None:
+    from oddsound_workbench.local.cloud import ways_in
+
+    if as_json:
+        print_json({"url": cloud.api_url, **dataclasses.asdict(cloud)}, indent=None)
+        return
+    out.print(f"[bold]{cloud.api_url}[/bold], API documentation at {cloud.api_url}/docs")
+    out.print(f"input bucket    {cloud.input_bucket}", highlight=False)
+    out.print(f"results bucket  {cloud.results_bucket}", highlight=False)
+    out.print(f"jobs queue      {cloud.jobs_queue_url}", highlight=False, soft_wrap=True)
+    out.print("\nThree ways to send a recording, and how to read the result of the last two:\n")
+    for line in ways_in(cloud).values():
+        out.print(line + "\n", highlight=False, markup=False, soft_wrap=True)
+    out.print("Stop with Ctrl-C.")
+
+
+@contextmanager
+def _stopped_by_signals() -> Iterator["threading.Event"]:
+    """An event that Ctrl-C or SIGTERM sets, so that everything can stop in order."""
+    stopped = threading.Event()
+    before = {
+        number: signal.signal(number, lambda *_: stopped.set())
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield stopped
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _listening(host: str, port: int) -> Iterator[Any]:
+    import socket
+
+    try:
+        listener = socket.create_server((host, port))
+    except OSError as error:
+        _port_error(host, port, error)
+    with listener:
+        yield listener
+
+
+def _port_error(host: str, port: int, error: OSError) -> NoReturn:
+    reason = f"{error.strerror or error}; --port 0 selects a free port"
+    err.print(f"[red]Cannot listen on {host}:{port}:[/red] {reason}", soft_wrap=True)
+    raise typer.Exit(INVALID_SETUP) from None
