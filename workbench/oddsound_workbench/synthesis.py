@@ -8,6 +8,7 @@ tutorial", Mechanical Systems and Signal Processing 25, 2011). Every recording h
 a level and a distance to the microphone of its own.
 """
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -72,3 +73,19 @@ def write_fan(path: Path, seed: int, *, faulty: bool, duration_s: float = 5.0) -
     path.parent.mkdir(parents=True, exist_ok=True)
     soundfile.write(path, fan(seed, faulty=faulty, duration_s=duration_s), SAMPLE_RATE, "PCM_16")
     return path
+
+
+def main() -> None:
+    """Write a folder of recordings to try the command line with: `... synthesis FOLDER`."""
+    if len(sys.argv) != 2:
+        raise SystemExit("usage: python -m oddsound_workbench.synthesis FOLDER")
+    folder = Path(sys.argv[1])
+    for seed in range(24):
+        write_fan(folder / "normal" / f"{seed:02}.wav", seed, faulty=False)
+    write_fan(folder / "healthy.wav", 901, faulty=False)
+    write_fan(folder / "bearing-fault.wav", 902, faulty=True)
+    print(f"Wrote {folder}/normal (24 recordings to train on), healthy.wav and bearing-fault.wav.")
+
+
+if __name__ == "__main__":
+    main()
