@@ -123,7 +123,8 @@ def test_the_changelog_describes_the_version_of_the_package() -> None:
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_links_lead_somewhere(path: Path) -> None:
-    for target in re.findall(r"\]\(([^)#\s]+)", path.read_text(encoding="utf-8")):
+    text = path.read_text(encoding="utf-8")
+    for target in re.findall(r"""(?:\]\(|src="|href=")([^)"#\s]+)""", text):
         assert "://" in target or (path.parent / target).exists(), target
 
 

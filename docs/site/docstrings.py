@@ -1,13 +1,15 @@
 """Griffe extension: docstrings of this project, as Markdown.
 
 A docstring here lists parameters and attributes as `name : meaning`, one a line, and begins a
-line with "Returns" or "Raises". Markdown would join these lines to one paragraph.
+line with "Returns" or "Raises". Markdown would join these lines to one paragraph. Pydantic models
+describe their fields in `Field(description=...)`; here they become a list below the class.
 """
 
+import ast
 import re
 from typing import Any
 
-from griffe import Docstring, Extension, Object
+from griffe import Attribute, Class, Docstring, Extension, Object
 
 FIELD = re.compile(r"^(\w+(?:, \w+)*) : ", re.MULTILINE)
 SENTENCE = re.compile(r"\n(?=(?:Returns|Raises)\b)")
@@ -15,13 +17,33 @@ TREE = re.compile(r"^\w+\n(?:[├└│].*\n?)+", re.MULTILINE)
 
 
 class PlainDocstrings(Extension):
-    """Rewrites the docstring of every object that is rendered."""
+    """Rewrites the docstring of every object."""
 
     def on_object(self, *, obj: Object, **_: Any) -> None:
-        if obj.docstring is not None:
-            obj.docstring = Docstring(
-                markdown(obj.docstring.value), parent=obj, lineno=obj.docstring.lineno
-            )
+        text = markdown(obj.docstring.value) if obj.docstring is not None else ""
+        if isinstance(obj, Class) and any("Schema" in str(base) for base in obj.bases):
+            text += "\n\n" + "\n".join(fields(obj))
+        if text:
+            obj.docstring = Docstring(text, parent=obj)
+
+
+def fields(model: Class) -> list[str]:
+    """A list item for each field of a Pydantic model, with its type and description."""
+    return [
+        f"- `{name}` (`{member.annotation}`)"
+        + (f": {text}" if (text := description(member)) else "")
+        for name, member in model.members.items()
+        if isinstance(member, Attribute) and name != "model_config"
+    ]
+
+
+def description(field: Attribute) -> str:
+    """The text of `Field(description=...)`, or nothing."""
+    if field.value is None:
+        return ""
+    call = ast.parse(str(field.value), mode="eval").body
+    words = call.keywords if isinstance(call, ast.Call) else []
+    return next((str(ast.literal_eval(w.value)) for w in words if w.arg == "description"), "")
 
 
 def markdown(text: str) -> str:

@@ -19,11 +19,12 @@ def test_the_quick_start_prints_what_it_shows(
 ) -> None:
     """Runs the first screen of the README: recordings, training, prediction, Python."""
     monkeypatch.chdir(tmp_path)
-    (write,) = re.findall(
-        r"^python -m oddsound_workbench.synthesis (\w+)", QUICK_START, re.MULTILINE
+    ((folder, entered),) = re.findall(
+        r"^python -m oddsound_workbench.synthesis (\w+) && cd (\w+)", QUICK_START, re.MULTILINE
     )
-    monkeypatch.setattr("sys.argv", ["synthesis", write])
+    monkeypatch.setattr("sys.argv", ["synthesis", folder])
     synthesis.main()
+    monkeypatch.chdir(entered)
     output = ""
     for line in QUICK_START.splitlines():
         if line.startswith("oddsound "):
