@@ -34,7 +34,7 @@ WORKBENCH_LAYERS = [
     {"errors", "files"},
     {"synthesis"},
     {"deploy", "learn"},
-    {"report"},
+    {"report", "model_folder"},
     {"training"},
     {"assessment", "local"},
     {"cli"},

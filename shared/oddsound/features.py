@@ -36,6 +36,7 @@ ENERGY_LAGS_S = (0.05, 0.1, 0.2, 0.4, 0.8)
 class FeatureExtractor(Protocol):
     """What a model needs of an extractor: a fixed, named vector from any waveform.
 
+    version : raise it when the same waveform gives other numbers; cached features depend on it
     names : those of every family in turn
     bands : float [shape=(len(names), 2)], lowest and highest Hz of each feature that listens to
         one band of frequencies; NaN of the others
@@ -44,6 +45,7 @@ class FeatureExtractor(Protocol):
         to the features that are sums of levels
     """
 
+    version: str
     names: tuple[str, ...]
     families: dict[str, tuple[str, ...]]
     bands: NDArray[np.float64]
@@ -62,6 +64,8 @@ class DefaultExtractor:
 
     sample_rate : Hz of every waveform that will be passed in
     """
+
+    version = "1"
 
     def __init__(self, sample_rate: int) -> None:
         self.n_fft = 2 ** round(np.log2(FRAME_S * sample_rate))

@@ -56,6 +56,7 @@ class ModelEntry(Schema):
     sklearn_version: str | None = None
     description: str = ""
     metrics: dict[str, Any] = {}
+    previous: list["ModelEntry"] = []
 
     @model_validator(mode="after")
     def _checksums_belong_to_artifacts(self) -> "ModelEntry":

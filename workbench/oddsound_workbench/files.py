@@ -9,7 +9,7 @@ _CHECKOUT = Path(__file__).parents[2]
 PROJECT = (
     _CHECKOUT if (_CHECKOUT / "template.yaml").is_file() else Path(__file__).parent / "project"
 )
-"""The checkout, or the copy of template.yaml and functions/ that an installed wheel carries."""
+"""The checkout, or the copy of template.yaml and functions/ that an installed wheel contains."""
 
 TEMPLATE = PROJECT / "template.yaml"
 SAMCONFIG = PROJECT / "samconfig.toml"
@@ -24,13 +24,20 @@ MODELS = PROJECT / "models" / "models.json"
 def replace_file(path: Path, data: bytes) -> None:
     """Write a file atomically: a reader sees the old content or the new content, never a part.
 
-    Creates missing parent folders. Raises OSError.
+    Creates missing parent folders. Raises OSError, and then leaves no file behind.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-        file.write(data)
-    Path(file.name).chmod(0o644)
-    Path(file.name).replace(path)
+        partial = Path(file.name)
+        try:
+            file.write(data)
+            file.flush()
+            # Temporary files are readable by their owner only, unlike files that a user creates.
+            partial.chmod(0o644)
+            partial.replace(path)
+        except OSError:
+            partial.unlink(missing_ok=True)
+            raise
 
 
 def content_sha256(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""Altered copies of a recording, for training: another speed, place, microphone, background."""
+"""Altered copies of recordings, for training: other speed, position, microphone, background."""
 
 import numpy as np
 import soxr
@@ -7,25 +7,29 @@ from scipy import fft
 
 from oddsound.descriptors import Array
 
+AUGMENTATION_VERSION = "1"
+"""Raise this when the same seed gives other copies: cached features depend on it."""
+
 TRIM_SHARE = 0.5
 TRIM_BELOW = 1e-4
-TRIM_LEAST_SAMPLES = 4096
+TRIM_MIN_SAMPLES = 4096
 SPEED_OCTAVES = 0.2
 CROP_SHARE, CROP_TO = 0.7, (0.6, 1.0)
 COLOUR_SHARE, TILT_DB_PER_OCTAVE, PEAK_DB, PEAK_HZ = 0.7, 1.5, 6.0, (100.0, 6400.0)
 LOW_PASS_SHARE, LOW_PASS_HZ = 0.3, (2500.0, 7500.0)
 MICROPHONE_ORDER, RESAMPLER_ORDER, RESAMPLER_SHARE = 8, 64, 0.2
-"""Of low-passes: a resampler, as a slower recorder has one, leaves nothing above."""
+"""Orders of low-passes: the resampler of a recorder with a low sample rate is very steep."""
 
 NOISE_SHARE, NOISE_SNR_DB = 0.7, (15.0, 50.0)
 KNOCK_DECAY_S, KNOCK_OVER_DB, KNOCK_LOW_PASS_HZ = (0.01, 0.15), (0.0, 20.0), (500.0, 8000.0)
 
 
 def augment(waveform: Array, sample_rate: int, rng: np.random.Generator) -> Array:
-    """One altered copy of a waveform, of another length.
+    """One altered copy of a waveform, usually with another length.
 
     waveform : float32 [shape=(samples,)] at sample_rate Hz
-    Returns float32, at least half as long, or the whole where it is very short.
+    Returns float32 [shape=(other samples,)], at least half as long; a very short waveform is
+    not shortened.
     """
     copy = trim(waveform) if rng.random() < TRIM_SHARE else waveform
     octaves = rng.uniform(-SPEED_OCTAVES, SPEED_OCTAVES)
@@ -45,9 +49,10 @@ def augment(waveform: Array, sample_rate: int, rng: np.random.Generator) -> Arra
 
 
 def knock(waveform: Array, sample_rate: int, rng: np.random.Generator) -> Array:
-    """The waveform with one knock somewhere: a dying burst of noise, as a dropped tool makes.
+    """The waveform with one knock at a random time: a decaying burst of noise, like a dropped tool.
 
-    waveform : float32 [shape=(samples,)] at sample_rate Hz; comes back as long as it was
+    waveform : float32 [shape=(samples,)] at sample_rate Hz
+    Returns float32 [shape=(samples,)].
     """
     decay = round(rng.uniform(*KNOCK_DECAY_S) * sample_rate)
     start = int(rng.integers(len(waveform)))
@@ -55,35 +60,35 @@ def knock(waveform: Array, sample_rate: int, rng: np.random.Generator) -> Array:
     burst = rng.standard_normal(len(envelope)).astype(np.float32)
     cutoff_hz = rng.uniform(*KNOCK_LOW_PASS_HZ)
     burst = low_pass(burst, sample_rate, cutoff_hz) * envelope
-    level = _rms(waveform) * 10 ** (rng.uniform(*KNOCK_OVER_DB) / 20) / _rms(burst[:decay])
+    level = rms(waveform) * 10 ** (rng.uniform(*KNOCK_OVER_DB) / 20) / rms(burst[:decay])
     knocked = waveform.copy()
-    heard = knocked[start : start + len(burst)]
-    heard += (level * burst[: len(heard)]).astype(np.float32)
+    part = knocked[start : start + len(burst)]
+    part += (level * burst[: len(part)]).astype(np.float32)
     return knocked
 
 
 ALTERATIONS = {"varied": augment, "knocked": knock}
-"""What may be done to copies: for classifiers and for detectors."""
+"""How copies are altered: `varied` for classifiers, `knocked` for detectors."""
 
 
 def trim(waveform: Array) -> Array:
-    """Without the digital silence at both ends: all that lies 80 dB under the peak."""
+    """Remove near-silence at both ends: samples more than 80 dB below the peak."""
     loud = np.flatnonzero(np.abs(waveform) > TRIM_BELOW * np.abs(waveform).max(initial=0))
-    if len(loud) == 0 or loud[-1] + 1 - loud[0] < TRIM_LEAST_SAMPLES:
+    if len(loud) == 0 or loud[-1] + 1 - loud[0] < TRIM_MIN_SAMPLES:
         return waveform
     return waveform[loud[0] : loud[-1] + 1]
 
 
 def crop(waveform: Array, samples: int, rng: np.random.Generator) -> Array:
-    """A random stretch of `samples` that holds a tenth of the mean power of the whole.
+    """A random part of `samples` with at least a tenth of the waveform's mean power.
 
-    The whole, where eight tries find none: a stretch of silence is no recording.
+    Returns the whole waveform if eight tries find only quieter parts.
     """
-    least = 0.1 * np.mean(np.square(waveform, dtype=np.float64))
+    min_power = 0.1 * np.mean(np.square(waveform, dtype=np.float64))
     for _ in range(8):
         start = int(rng.integers(len(waveform) - samples + 1))
         part = waveform[start : start + samples]
-        if np.mean(np.square(part, dtype=np.float64)) >= least:
+        if np.mean(np.square(part, dtype=np.float64)) >= min_power:
             return part
     return waveform
 
@@ -91,7 +96,7 @@ def crop(waveform: Array, samples: int, rng: np.random.Generator) -> Array:
 def equalise(
     waveform: Array, sample_rate: int, tilt_db_per_octave: float, peak_db: float, peak_hz: float
 ) -> Array:
-    """Another microphone: a tilt around 1 kHz and one peak, an octave wide; without phase."""
+    """Simulate another microphone: zero-phase tilt around 1 kHz and a peak one octave wide."""
     hz = _positive_hz(waveform, sample_rate)
     tilt = tilt_db_per_octave * np.log2(hz / 1000)
     return _filtered(waveform, tilt + peak_db * np.exp(-2 * np.log2(hz / peak_hz) ** 2))
@@ -100,7 +105,7 @@ def equalise(
 def low_pass(
     waveform: Array, sample_rate: int, cutoff_hz: float, order: int = MICROPHONE_ORDER
 ) -> Array:
-    """A Butterworth low-pass, without phase."""
+    """A zero-phase filter with the magnitude response of a Butterworth low-pass."""
     hz = _positive_hz(waveform, sample_rate)
     return _filtered(waveform, -10 * np.log10(1 + (hz / cutoff_hz) ** (2 * order)))
 
@@ -108,21 +113,23 @@ def low_pass(
 def add_noise(
     waveform: Array, snr_db: float, rng: np.random.Generator, exponent: float = 1
 ) -> Array:
-    """The waveform in noise, snr_db under the mean power of the whole recording.
+    """Add noise that is snr_db below the mean power of the whole waveform.
 
-    exponent : the power density of the noise falls as frequency**-exponent; 0 white, 1 pink
+    exponent : the power density of the noise is proportional to frequency**-exponent: 0 is
+        white noise, 1 is pink noise
     """
     size = _fast_size(waveform)
     spectrum = fft.rfft(rng.standard_normal(size))
     bins = np.arange(len(spectrum), dtype=float)
     bins[0] = np.inf if exponent else 1
     noise = fft.irfft(spectrum * bins ** (-exponent / 2), size)[: len(waveform)]
-    level = _rms(waveform) * 10 ** (-snr_db / 20) / _rms(noise)
+    level = rms(waveform) * 10 ** (-snr_db / 20) / rms(noise)
     noisy: Array = (waveform + noise * level).astype(np.float32)
     return noisy
 
 
-def _rms(waveform: Array | NDArray[np.float64]) -> float:
+def rms(waveform: Array | NDArray[np.float64]) -> float:
+    """Root mean square of a waveform [shape=(samples,)]."""
     return float(np.sqrt(np.mean(np.square(waveform, dtype=np.float64))))
 
 
@@ -137,5 +144,5 @@ def _filtered(waveform: Array, gain_db: NDArray[np.float64]) -> Array:
 
 
 def _fast_size(waveform: Array) -> int:
-    """The length with zeros behind: transforms of prime lengths take 15 times as long."""
+    """The length after zero padding: a transform of a prime length takes 15 times as long."""
     return int(fft.next_fast_len(len(waveform), real=True))

@@ -1,12 +1,11 @@
-"""Recordings -> rows of features, with augmented copies; kept by content for the next time."""
+"""Recordings -> rows of features, with augmented copies, cached by the content of each file."""
 
 import hashlib
-import inspect
-import os
+import io
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -18,27 +17,32 @@ from numpy.typing import NDArray
 from platformdirs import user_cache_path
 from threadpoolctl import threadpool_limits
 
-from oddsound import audio, descriptors, features, pipeline
+from oddsound import audio, pipeline
 from oddsound.descriptors import Array
 from oddsound.errors import AudioAnomalyError, InvalidAudioError
 from oddsound.features import extractor
 from oddsound.formats import AudioLimits
 from oddsound_workbench.errors import FolderError
-from oddsound_workbench.files import content_sha256
+from oddsound_workbench.files import content_sha256, replace_file
 from oddsound_workbench.learn import augmentation, robustness
 from oddsound_workbench.learn.recordings import Labelled
 
+DECODING_VERSION = "1"
+"""Raise this when the same file gives other samples or other windows; see `_cache_path`."""
+
 LIMITS = AudioLimits(max_bytes=2_000_000_000, max_duration_s=24 * 3600)
 PARALLEL_FROM = 24
+"""Recordings from which several processes extract features: starting them takes time too."""
 
 
 @dataclass(frozen=True)
-class Listening:
-    """How recordings become rows: the same for training and for prediction.
+class ExtractionSettings:
+    """How recordings become rows of features, in training as in prediction.
 
+    sample_rate : Hz; window_s : seconds, None for whole recordings
     copies : altered copies of each window, for training only
-    alteration : what is done to them, a key of augmentation.ALTERATIONS
-    condition : of robustness.CONDITIONS, that befalls every recording first; None for none
+    alteration : how copies are altered, a key of augmentation.ALTERATIONS
+    condition : a key of robustness.CONDITIONS that degrades every recording first, or None
     """
 
     sample_rate: int
@@ -49,8 +53,8 @@ class Listening:
     seed: int = 0
     condition: str | None = None
 
-    def under(self, condition: str) -> "Listening":
-        """The same to altered recordings, without copies."""
+    def under(self, condition: str) -> "ExtractionSettings":
+        """The same settings for degraded recordings, without copies."""
         return replace(self, copies=0, condition=condition)
 
 
@@ -60,7 +64,7 @@ class Rows:
 
     values : float32 [shape=(rows, features)]
     owner : index of each row's recording [shape=(rows,)]
-    copy : whether the row is of an augmented copy [shape=(rows,)]
+    copy : whether the row is from an augmented copy [shape=(rows,)]
     recordings : in the order of the indices
     """
 
@@ -71,21 +75,34 @@ class Rows:
 
     @property
     def paths(self) -> list[Path]:
-        """Of every recording."""
+        """Path of every recording."""
         return [recording.path for recording in self.recordings]
 
     @property
+    def recording_labels(self) -> NDArray[np.str_]:
+        """Label of every recording."""
+        return np.array([recording.label for recording in self.recordings])
+
+    @property
+    def recording_groups(self) -> NDArray[np.str_]:
+        """Group of every recording."""
+        return np.array([recording.group for recording in self.recordings])
+
+    @property
     def labels(self) -> NDArray[np.str_]:
-        """Of every row."""
-        return np.array([self.recordings[index].label for index in self.owner])
+        """Label of every row."""
+        return self.recording_labels[self.owner]
 
     @property
     def groups(self) -> NDArray[np.str_]:
-        """Of every row."""
-        return np.array([self.recordings[index].group for index in self.owner])
+        """Group of every row."""
+        return self.recording_groups[self.owner]
 
     def of(self, recordings: NDArray[np.bool_], *, copies: bool) -> "Rows":
-        """The rows of some recordings (a mask over recordings), with their copies or without."""
+        """The rows of some recordings, with or without their copies.
+
+        recordings : mask over the recordings [shape=(recordings,)]
+        """
         chosen = recordings[self.owner] & (copies | ~self.copy)
         return replace(
             self, values=self.values[chosen], owner=self.owner[chosen], copy=self.copy[chosen]
@@ -94,32 +111,31 @@ class Rows:
 
 def rows_of(
     recordings: Sequence[Labelled],
-    listening: Listening,
+    settings: ExtractionSettings,
     advance: Callable[[], Any] = lambda: None,
 ) -> Rows:
-    """Decode every recording, cut it in windows, augment, extract.
+    """Decode every recording, cut it into windows, make copies, extract features.
 
     advance : called after each recording
     Raises FolderError naming the first recording that cannot be read.
     """
-    places = [_place(recording.path, listening) for recording in recordings]
+    places = [_cache_path(recording.path, settings) for recording in recordings]
     known = {
-        index: rows for index, place in enumerate(places) if (rows := _kept(place)) is not None
+        index: rows for index, place in enumerate(places) if (rows := _cached(place)) is not None
     }
     for _ in known:
         advance()
     missing = [index for index in range(len(recordings)) if index not in known]
-    jobs = [joblib.delayed(_made)(recordings[i].path, listening, places[i]) for i in missing]
-    # To start processes takes longer than a few recordings do.
+    jobs = [joblib.delayed(_make)(recordings[i].path, settings, places[i]) for i in missing]
     parallel = joblib.Parallel(-1 if len(jobs) >= PARALLEL_FROM else 1, return_as="generator")
-    # Sums of several threads of BLAS differ in their last bits from those of one, as it is in
-    # the processes.
+    # Sums by several threads of BLAS differ in their last bits from those by one thread, which
+    # is what the processes use.
     with threadpool_limits(1):
         for index, rows in zip(missing, parallel(jobs), strict=True):
             known[index] = rows
             advance()
     parts = [known[index] for index in range(len(recordings))]
-    per_window = 1 + listening.copies
+    per_window = 1 + settings.copies
     return Rows(
         values=np.concatenate(parts),
         owner=np.repeat(np.arange(len(parts)), [len(part) for part in parts]),
@@ -129,10 +145,10 @@ def rows_of(
 
 
 @dataclass(frozen=True)
-class Survey:
-    """What recordings are, by their headers.
+class HeaderSummary:
+    """Durations and sample rates of recordings, from their headers.
 
-    durations_s : of each; sample_rates : Hz, and how many recordings have it
+    durations_s : of each; sample_rates : number of recordings for each rate in Hz
     """
 
     durations_s: list[float]
@@ -140,37 +156,57 @@ class Survey:
 
     @property
     def median_duration_s(self) -> float:
-        """To a tenth of a second."""
+        """Rounded to 0.1 s, at least 0.1 s."""
         return max(0.1, round(float(np.median(self.durations_s)), 1))
 
+    def describe(self) -> str:
+        """Number of recordings, total duration and sample rates."""
+        seconds = sum(self.durations_s)
+        length = f"{seconds / 3600:.1f} h" if seconds >= 5400 else f"{seconds / 60:.1f} min"
+        rates = ", ".join(
+            f"{n} at {rate / 1000:g} kHz" for rate, n in self.sample_rates.most_common()
+        )
+        return f"{len(self.durations_s)}, {length} in total: {rates}"
 
-def survey(recordings: Sequence[Labelled]) -> Survey:
-    """Look at every header. Raises FolderError naming the first that cannot be read."""
+
+def summarize_headers(recordings: Sequence[Labelled]) -> HeaderSummary:
+    """Read every header. Raises FolderError naming the first that cannot be read."""
     headers = []
     for recording in recordings:
         try:
             headers.append(soundfile.info(recording.path))
         except soundfile.SoundFileError as error:
             raise FolderError(f"{recording.path} cannot be read: {error}") from None
-    return Survey([h.duration for h in headers], Counter(h.samplerate for h in headers))
+    return HeaderSummary([h.duration for h in headers], Counter(h.samplerate for h in headers))
 
 
 def altered_file(path: Path, condition: str, seed: list[int]) -> bytes:
-    """The file that a recording becomes under one of robustness.CONDITIONS."""
+    """The content of the file that a recording becomes under one of robustness.CONDITIONS."""
     rate = soundfile.info(path).samplerate
     waveform = audio.load(path, rate, LIMITS).waveform
     return robustness.altered(waveform, rate, condition, seed)
 
 
-def _place(path: Path, listening: Listening) -> Path:
-    """Where the rows of a file of this content are kept."""
-    version = _code_version(altering=listening.condition is not None)
-    key = f"{content_sha256(path)} {listening} {version}"
+def _cache_path(path: Path, settings: ExtractionSettings) -> Path:
+    """Where the rows of a file are cached: by its content, the settings and declared versions.
+
+    The version of each part is declared beside its code. It must be raised when that part
+    gives other numbers, or stale rows are read; tests/workbench/test_dataset.py checks that.
+    """
+    extract = extractor(settings.feature_extractor, settings.sample_rate)
+    versions = [f"decoding {DECODING_VERSION}", f"extractor {extract.version}"]
+    if settings.copies:
+        versions.append(f"augmentation {augmentation.AUGMENTATION_VERSION}")
+    if settings.condition is not None:
+        versions.append(f"robustness {robustness.ROBUSTNESS_VERSION}")
+    versions += [f"{name} {version(name)}" for name in ("numpy", "scipy", "librosa", "soxr")]
+    versions.append(f"libsndfile {soundfile.__libsndfile_version__}")
+    key = " ".join([content_sha256(path), str(settings), *versions])
     name = hashlib.sha256(key.encode()).hexdigest()
     return user_cache_path("oddsound") / "features" / f"{name}.npy"
 
 
-def _kept(place: Path) -> Array | None:
+def _cached(place: Path) -> Array | None:
     if not place.exists():
         return None
     try:
@@ -181,57 +217,43 @@ def _kept(place: Path) -> Array | None:
     return rows
 
 
-def _made(path: Path, listening: Listening, place: Path) -> Array:
-    """[shape=(windows * (1 + copies), features)], each window followed by its copies."""
+def _make(path: Path, settings: ExtractionSettings, place: Path) -> Array:
+    """Extract and cache: [shape=(windows * (1 + copies), features)], copies after each window."""
     try:
-        rows = _extract(path, listening)
+        rows = _extract(path, settings)
     except AudioAnomalyError as error:
         raise FolderError(f"{path}: {error}") from None
-    try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = place.with_suffix(f".{os.getpid()}.npy")
-        np.save(unfinished, rows)
-        unfinished.replace(place)
-    except OSError:
-        pass  # A full or read-only disk costs time, not the result.
+    file = io.BytesIO()
+    np.save(file, rows)
+    # Without a cache (disk full or read-only) the next run only takes longer.
+    with suppress(OSError):
+        replace_file(place, file.getvalue())
     return rows
 
 
-def _extract(path: Path, listening: Listening) -> Array:
-    extract = extractor(listening.feature_extractor, listening.sample_rate)
-    # By content and not by place in the list: the same file gives the same copies anywhere.
-    seed = [listening.seed, int(content_sha256(path)[:16], 16)]
+def _extract(path: Path, settings: ExtractionSettings) -> Array:
+    extract = extractor(settings.feature_extractor, settings.sample_rate)
+    # From the content and not from the place in the list: a file gives the same copies anywhere.
+    seed = [settings.seed, int(content_sha256(path)[:16], 16)]
     source: bytes | Path = path
-    if listening.condition is not None:
-        source = altered_file(path, listening.condition, [*seed, 1])
-    waveform = audio.load(source, listening.sample_rate, LIMITS).waveform
+    if settings.condition is not None:
+        source = altered_file(path, settings.condition, [*seed, 1])
+    waveform = audio.load(source, settings.sample_rate, LIMITS).waveform
     if len(waveform) < extract.min_samples:
         raise InvalidAudioError(
             f"the recording has {len(waveform)} samples; one analysis frame has"
             f" {extract.min_samples}"
         )
-    if listening.condition is None and not waveform.any():
+    if settings.condition is None and not waveform.any():
         raise InvalidAudioError("the recording is digital silence; was the microphone on?")
-    starts, size = pipeline.split(len(waveform), listening.window_s, listening.sample_rate)
+    starts, size = pipeline.split(len(waveform), settings.window_s, settings.sample_rate)
     rng = np.random.default_rng(seed)
-    alter = augmentation.ALTERATIONS[listening.alteration]
+    alter = augmentation.ALTERATIONS[settings.alteration]
     rows = []
     for start in starts:
         window = waveform[start : start + size]
         rows.append(extract(window))
-        for _ in range(listening.copies):
-            copy = alter(window, listening.sample_rate, rng)
+        for _ in range(settings.copies):
+            copy = alter(window, settings.sample_rate, rng)
             rows.append(extract(copy if len(copy) >= extract.min_samples else window))
     return np.stack(rows)
-
-
-@cache
-def _code_version(*, altering: bool) -> str:
-    """Changes with the code that makes the rows, so that nothing stale is read."""
-    modules = [audio, descriptors, features, pipeline, augmentation]
-    if altering:
-        modules.append(robustness)
-    sources = [inspect.getsource(module) for module in modules]
-    libraries = [f"{name} {version(name)}" for name in ("numpy", "scipy", "librosa", "soxr")]
-    libraries.append(soundfile.__libsndfile_version__)
-    return hashlib.sha256("".join(sources + libraries).encode()).hexdigest()

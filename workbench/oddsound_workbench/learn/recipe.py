@@ -1,88 +1,74 @@
-"""What the recipes for classifiers and for detectors share.
-
-Everything that ends in an artifact is a plain scikit-learn object.
-"""
+"""What a kind of model must offer to be trained and evaluated, and the choice of the kind."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-from sklearn.preprocessing import LabelEncoder
-
-from oddsound.features import FeatureExtractor
-from oddsound.predictors import PREDICTORS, Predictor
-from oddsound.schemas import ModelEntry
 from oddsound_workbench.errors import FolderError
-from oddsound_workbench.learn.recordings import Labelled
+from oddsound_workbench.learn.classifier import ClassifierRecipe
+from oddsound_workbench.learn.detector import DetectorRecipe
+from oddsound_workbench.learn.fitted import Fitted
+from oddsound_workbench.learn.folds import Fold
+from oddsound_workbench.learn.plan import Facts, Plan, Progress, TrainingData
+from oddsound_workbench.learn.recordings import Labelled, class_folders
+from oddsound_workbench.learn.results import Result
 
-FEWEST_GROUPS = 3
-FEWEST_NORMALS = 4
-"""Recordings of normal sound; with fewer there is nothing to calibrate on."""
 
+class Evaluation(Protocol):
+    """What can be cross-validated on the recordings of a plan.
 
-@dataclass(frozen=True)
-class Fitted:
-    """A fitted model, before it is written down.
-
-    fields : of its models.json entry that the fit decides
+    method : a sentence for the report: which model scored which recordings
     """
 
-    predictor_name: str
-    scaler: Any
-    estimator: Any
-    label_encoder: LabelEncoder | None = None
-    fields: dict[str, Any] = field(default_factory=dict)
+    @property
+    def method(self) -> str: ...
 
-    def predictor(self) -> Predictor:
-        """The strategy that will serve this model, as the registry would build it."""
-        entry = ModelEntry(model_path="the fitted model", **self.fields)
-        return PREDICTORS[self.predictor_name](self.estimator, self.label_encoder, entry)
+    def read(self, progress: Progress) -> TrainingData:
+        """The features of the recordings. Raises FolderError if they are not enough."""
+        ...
+
+    def describe(self, data: TrainingData) -> Facts:
+        """What the report states about recordings and model."""
+        ...
+
+    def folds(self, data: TrainingData, progress: Progress) -> list[Fold]:
+        """Models that were each fitted without some of the recordings."""
+        ...
+
+    def evaluate(self, folds: Sequence[Fold], data: TrainingData) -> Result:
+        """The recordings, degraded or not, scored by the models that were fitted without them.
+
+        data : as `folds` used it, or the same recordings under another condition
+        """
+        ...
 
 
-@dataclass(frozen=True)
-class FeatureChoice:
-    """Which features a model uses: all but the level, unless the gain is fixed.
+class Recipe(Evaluation, Protocol):
+    """How one kind of model is trained: a classifier or a detector."""
 
-    kept : indices into the extractor's vector; sizes : of the families among them
+    def check(self, recordings: Sequence[Labelled]) -> None:
+        """Raises FolderError if the recordings are not enough to train and to test."""
+        ...
+
+    def notes(self, data: TrainingData) -> list[str]:
+        """Sentences for the user: how the folder was understood, and the alternative."""
+        ...
+
+    def fit(self, data: TrainingData) -> Fitted:
+        """The model, fitted to all training recordings."""
+        ...
+
+
+def choose(plan: Plan) -> Recipe:
+    """A classifier for a folder with one subfolder per class, otherwise a detector.
+
+    Raises FolderError if the folder does not exist, or if --anomalies contradicts it.
     """
-
-    kept: NDArray[np.intp]
-    sizes: tuple[int, ...]
-    dropped: tuple[str, ...]
-
-    @classmethod
-    def of(cls, extract: FeatureExtractor, *, fixed_gain: bool) -> "FeatureChoice":
-        dropped = () if fixed_gain else extract.families["level"]
-        sizes = [len(set(names) - set(dropped)) for names in extract.families.values()]
-        kept = [i for i, name in enumerate(extract.names) if name not in dropped]
-        return cls(np.array(kept), tuple(size for size in sizes if size), tuple(dropped))
-
-
-def check_classes(recordings: Sequence[Labelled]) -> None:
-    """Raises FolderError naming the class that has too few recordings to leave some out."""
-    groups: dict[str, set[str]] = {}
-    for recording in recordings:
-        groups.setdefault(recording.label, set()).add(recording.group)
-    label = min(groups, key=lambda name: len(groups[name]))
-    if len(groups[label]) < FEWEST_GROUPS:
+    folders = class_folders(plan.folder)
+    if not folders:
+        return DetectorRecipe(plan)
+    if plan.anomalies is not None:
         raise FolderError(
-            f"the class {label!r} has {_different(len(groups[label]))}; {FEWEST_GROUPS} or more"
-            " are needed, so that calibration and test can leave some out"
+            f"{plan.folder} has a subfolder per class, which trains a classifier, but --anomalies"
+            f" is for a detector; to train one, pass only normal recordings, such as {folders[0]}"
         )
-
-
-def check_normals(recordings: Sequence[Labelled]) -> None:
-    """Raises FolderError where too few normal recordings are there to calibrate on."""
-    count = len({recording.group for recording in recordings})
-    if count < FEWEST_NORMALS:
-        raise FolderError(
-            f"a detector needs {FEWEST_NORMALS} or more normal recordings, found"
-            f" {_different(count)}"
-        )
-
-
-def _different(count: int) -> str:
-    noun = "recording" if count == 1 else "recordings"
-    return f"{count} {noun} (identical files, and those of one group, count once)"
+    return ClassifierRecipe(plan)

@@ -1,4 +1,4 @@
-"""Folders of recordings: which files, which class, which of them belong together."""
+"""Folders of recordings: the files, their classes, groups and folds."""
 
 import re
 from collections.abc import Iterable
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from oddsound.formats import SUFFIXES
+from oddsound.schemas import NORMAL
 from oddsound_workbench.errors import FolderError
 from oddsound_workbench.files import content_sha256
 
@@ -15,8 +16,8 @@ class Labelled:
     """One recording of a data set.
 
     label : name of its class
-    group : recordings of one group never stand on both sides of a split
-    fold : name of its fold, or None where the data set has none
+    group : recordings of one group are never in both the training and the test part of a split
+    fold : name of its fold, or None if the data set defines no folds
     """
 
     path: Path
@@ -26,7 +27,7 @@ class Labelled:
 
 
 def audio_files(folder: Path) -> list[Path]:
-    """Every recording below `folder`, by suffix, in a fixed order; hidden ones are left out."""
+    """Every file below `folder` with the suffix of a recording, sorted; no hidden files."""
     return sorted(
         path
         for path in folder.rglob("*")
@@ -37,7 +38,10 @@ def audio_files(folder: Path) -> list[Path]:
 
 
 def expand(paths: Iterable[Path]) -> list[Path]:
-    """Files as they are, folders as the recordings below them. Raises FolderError for neither."""
+    """The given files, and all recordings below the given folders.
+
+    Raises FolderError if a path does not exist, or if a folder contains no recordings.
+    """
     found: list[Path] = []
     for path in paths:
         if path.is_dir():
@@ -53,32 +57,38 @@ def expand(paths: Iterable[Path]) -> list[Path]:
 
 
 def class_folders(folder: Path) -> list[Path]:
-    """Subfolders that hold recordings: one for each class. Empty where the folder is flat."""
+    """Subfolders with recordings, one for each class; empty if the folder has none."""
     if not folder.is_dir():
         raise FolderError(f"{folder} is not a folder")
     subfolders = sorted(path for path in folder.iterdir() if path.is_dir())
     return [path for path in subfolders if not path.name.startswith(".") and audio_files(path)]
 
 
+def machine_folders(folder: Path) -> list[Path]:
+    """Subfolders that each contain a folder called `normal`, the layout of MIMII and DCASE."""
+    return [path for path in class_folders(folder) if (path / NORMAL).is_dir()]
+
+
 def labelled(
     folder: Path, group_pattern: str | None = None, fold_pattern: str | None = None
 ) -> list[Labelled]:
-    """The recordings of a folder per class.
+    """The recordings of a folder with one subfolder per class.
 
-    group_pattern, fold_pattern : regular expressions searched in the file's name; group 1,
-        or the whole match, names its group or fold. Without a group_pattern, only files of
-        the same content belong together.
+    group_pattern, fold_pattern : regular expressions that are searched in the file's name; the
+        first group of the match, or the whole match, is the name of the recording's group or
+        fold. Without a group_pattern, only files with the same content are a group.
+    Raises FolderError if the folder or a pattern does not fit.
     """
     folders = class_folders(folder)
     if len(folders) < 2:
         raise FolderError(
-            f"{folder} holds {len(folders)} folder(s) with recordings; a classifier needs two or"
-            " more, and a detector is trained on the innermost folder, with recordings alone"
+            f"{folder} contains {len(folders)} folder(s) with recordings; a classifier needs two"
+            " or more. To train a detector, pass the folder that contains the recordings"
         )
     if strays := [path.name for path in folder.iterdir() if path.suffix.lower() in SUFFIXES]:
         raise FolderError(
-            f"{folder} holds folders, one for each class, and recordings beside them, such as"
-            f" {strays[0]}; put these into a folder of their class"
+            f"{folder} contains both class folders and recordings, such as {strays[0]}; move the"
+            " recordings into the folder of their class"
         )
     return [
         _labelled(path, sub.name, group_pattern, fold_pattern)
@@ -88,7 +98,7 @@ def labelled(
 
 
 def unlabelled(folder: Path, label: str, group_pattern: str | None = None) -> list[Labelled]:
-    """The recordings of a folder of one kind."""
+    """All recordings below a folder, with the same label. Raises FolderError if there are none."""
     return [_labelled(path, label, group_pattern, None) for path in expand([folder])]
 
 
@@ -105,7 +115,9 @@ def _match(pattern: str | None, path: Path) -> str | None:
     try:
         found = re.search(pattern, path.name)
     except re.error as error:
-        raise FolderError(f"the pattern {pattern!r} is no regular expression: {error}") from None
+        raise FolderError(
+            f"the pattern {pattern!r} is not a valid regular expression: {error}"
+        ) from None
     if found is None:
-        raise FolderError(f"the pattern {pattern!r} is not found in the name {path.name!r}")
+        raise FolderError(f"the pattern {pattern!r} does not match the file name {path.name!r}")
     return found[1] if found.re.groups else found[0]

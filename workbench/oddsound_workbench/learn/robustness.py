@@ -1,7 +1,7 @@
-"""What befalls a recording on its way here: other gains, noise, dull microphones, MP3, rates.
+"""Degradations that a recording may suffer before it is scored: gain, noise, low-pass, MP3, rate.
 
-Each alteration makes a file of a recording, as a device or a sender would, and the file then
-takes the service's own way: decoded, mixed, resampled.
+Each one writes a file, as a device or a sender would; the service then decodes, mixes and
+resamples that file as any other.
 """
 
 import io
@@ -11,10 +11,12 @@ from dataclasses import dataclass
 import numpy as np
 import soundfile
 import soxr
-from numpy.typing import NDArray
 
 from oddsound.descriptors import Array
 from oddsound_workbench.learn import augmentation
+
+ROBUSTNESS_VERSION = "1"
+"""Raise this when a condition gives other files: cached features depend on it."""
 
 AS_RECORDED = "as_recorded"
 FULL_SCALE = 2**15
@@ -22,46 +24,50 @@ PINK_FROM_HZ = 20.0
 MP3_KBPS = 64
 MP3_RATES_HZ = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
 MP3_RANGES_KBPS = ((32000, 32, 320), (16000, 8, 160), (0, 8, 64))
-"""From which sample rate on libsndfile's compression level 1..0 spans which bit rates."""
+"""(lowest sample rate in Hz, bit rates of compression levels 1 and 0 of libsndfile in kbit/s)."""
 
 type Alter = Callable[[Array, int, np.random.Generator], bytes]
-"""(mono float32 [shape=(samples,)], its rate in Hz, a source of chance) -> the bytes of a file."""
+"""(mono float32 [shape=(samples,)], sample rate in Hz, random generator) -> content of a file."""
 
 
 @dataclass(frozen=True)
 class Condition:
-    """An alteration that a model should withstand."""
+    """A degradation that a model should tolerate."""
 
     title: str
     alter: Alter
 
 
 def gain(waveform: Array, sample_rate: int, db: float) -> bytes:
-    """Recorded louder or softer. What exceeds full scale is clipped, as a converter does it."""
+    """Another recording level. Samples beyond full scale are clipped, as in a converter."""
     return _wav(waveform * np.float32(10 ** (db / 20)), sample_rate)
 
 
 def pink_noise(waveform: Array, sample_rate: int, rng: np.random.Generator, snr_db: float) -> bytes:
-    """In noise, snr_db under the mean power of the whole recording.
+    """Pink noise that is snr_db below the mean power of the whole recording.
 
-    The noise has equal power in every octave from 20 Hz up: none of it lies where no
-    microphone hears, which would flatter the ratio.
+    The noise has equal power in every octave from 20 Hz. Noise below that would raise the
+    noise power without being audible, and the test would be too easy.
     """
     spectrum = np.fft.rfft(rng.standard_normal(len(waveform)))
     hz = np.fft.rfftfreq(len(waveform), 1 / sample_rate)
     spectrum *= np.where(hz < PINK_FROM_HZ, 0, np.maximum(hz, PINK_FROM_HZ) ** -0.5)
     noise = np.fft.irfft(spectrum, len(waveform))
-    noise *= _rms(waveform) / max(_rms(noise), np.finfo(float).tiny) * 10 ** (-snr_db / 20)
+    noise *= (
+        augmentation.rms(waveform)
+        / max(augmentation.rms(noise), np.finfo(float).tiny)
+        * 10 ** (-snr_db / 20)
+    )
     return _wav((waveform + noise).astype(np.float32), sample_rate)
 
 
 def low_pass(waveform: Array, sample_rate: int, cutoff_hz: float) -> bytes:
-    """Through a microphone or a line that passes no more than cutoff_hz (48 dB an octave)."""
+    """A microphone or line that attenuates frequencies above cutoff_hz by 48 dB per octave."""
     return _wav(augmentation.low_pass(waveform, sample_rate, cutoff_hz), sample_rate)
 
 
 def mp3(waveform: Array, sample_rate: int) -> bytes:
-    """As an MP3 of constant 64 kbit/s, at the recording's rate or the next that MP3 knows."""
+    """An MP3 of constant 64 kbit/s, at the recording's rate or the next higher rate of MP3."""
     rate = next((r for r in MP3_RATES_HZ if r >= sample_rate), MP3_RATES_HZ[-1])
     low, high = next((low, high) for first, low, high in MP3_RANGES_KBPS if rate >= first)
     file = io.BytesIO()
@@ -78,7 +84,7 @@ def mp3(waveform: Array, sample_rate: int) -> bytes:
 
 
 def at_rate(waveform: Array, sample_rate: int, rate: int) -> bytes:
-    """Sent as a file of another sample rate."""
+    """A file with another sample rate."""
     return _wav(_resampled(waveform, sample_rate, rate), rate)
 
 
@@ -101,17 +107,18 @@ TITLES = {AS_RECORDED: "as recorded"} | {name: each.title for name, each in COND
 
 
 def altered(waveform: Array, sample_rate: int, condition: str, seed: list[int]) -> bytes:
-    """The file that a recording becomes under one of CONDITIONS.
+    """The content of the file that a recording becomes under one of CONDITIONS.
 
-    waveform : mono float32 [shape=(samples,)]; one that exceeds full scale is brought to it
-    seed : the same gives the same noise
+    waveform : mono float32 [shape=(samples,)]; scaled down first if it exceeds full scale
+    sample_rate : Hz
+    seed : the same seed gives the same noise
     """
     whole = waveform / np.float32(max(1.0, np.abs(waveform).max(initial=0)))
     return CONDITIONS[condition].alter(whole, sample_rate, np.random.default_rng(seed))
 
 
 def _wav(waveform: Array, sample_rate: int) -> bytes:
-    """16 bits, rounded, without dither, clipped at full scale."""
+    """A WAV file: 16 bits, rounded, without dither, clipped at full scale."""
     samples = np.clip(np.round(waveform * FULL_SCALE), -FULL_SCALE, FULL_SCALE - 1)
     file = io.BytesIO()
     soundfile.write(file, samples.astype(np.int16), sample_rate, "PCM_16", format="WAV")
@@ -123,7 +130,3 @@ def _resampled(waveform: Array, sample_rate: int, rate: int) -> Array:
         return waveform
     resampled: Array = soxr.resample(waveform, sample_rate, rate)
     return resampled
-
-
-def _rms(waveform: Array | NDArray[np.float64]) -> float:
-    return float(np.sqrt(np.mean(np.square(waveform, dtype=np.float64))))

@@ -1,4 +1,4 @@
-"""A report as one HTML page: its plots inside, without a script, readable without a network."""
+"""A report as one HTML page: plots included, no scripts, readable without a network."""
 
 import os
 from pathlib import Path
@@ -9,35 +9,37 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from oddsound_workbench.errors import FolderError
 from oddsound_workbench.files import replace_file
+from oddsound_workbench.learn.results import Mistake, Result
 from oddsound_workbench.report import plots
-from oddsound_workbench.report import tables as report
-from oddsound_workbench.report.tables import Mistake, Report, Result
+from oddsound_workbench.report.report import Report, robustness_table, robustness_text
 
 PLAYABLE = {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3"}
-"""How the names of recordings end that a browser can play."""
+"""Suffixes of recordings that browsers can play."""
 
-MOST_MISTAKES = 100
-LINKED = (
-    "Each name leads to the recording, from where this page lies to where the recordings lay"
-    " when it was written."
+MAX_MISTAKES = 100
+WITH_LINKS = (
+    "Each name links to the recording, relative to this page: the links work as long as the page"
+    " and the recordings keep their places relative to each other."
 )
-NAMED = "The recordings are named and not linked: this page is made to be passed on without them."
+WITHOUT_LINKS = "Recordings are not linked, so that this page can be shared without them."
 
 
-def write(found: Report, path: Path, *, links: bool) -> None:
-    """Write the page to a file. Raises FolderError where that cannot be done."""
+def write(report: Report, path: Path, *, links: bool) -> None:
+    """Write the page to a file. Raises FolderError if it cannot be written."""
     try:
-        replace_file(path, render(found, path.parent, links=links).encode())
+        replace_file(path, render(report, path.parent, links=links).encode())
     except OSError as error:
         raise FolderError(f"{path} cannot be written: {error.strerror}") from None
 
 
-def render(found: Report, folder: Path, *, links: bool) -> str:
-    """The page. Whatever names hold is text in it.
+def render(report: Report, folder: Path, *, links: bool, readme: Path | None = None) -> str:
+    """The page as HTML. All names are escaped.
 
-    folder : where the page will lie
-    links : whether it leads to the recordings, or names them alone
+    folder : where the page will be
+    links : whether it links to the recordings
+    readme : describes the recordings if they are not linked; README.md in `folder` by default
     """
+    readme = readme or folder / "README.md"
     environment = Environment(
         loader=PackageLoader("oddsound_workbench.report"),
         autoescape=True,
@@ -45,41 +47,40 @@ def render(found: Report, folder: Path, *, links: bool) -> str:
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
-    single = found.results.get("")
-    sections = [
-        _section(name, result, folder if links else None) for name, result in found.results.items()
-    ]
+    parts = report.result.parts
+    results = parts or {"": report.result}
+    sections = [_section(name, each, folder if links else None) for name, each in results.items()]
     return environment.get_template("report.html").render(
-        report=found,
-        key_figures=(
-            report.key_figures(single) if single else report.summary_figures(found.results)
-        ),
-        summary=None if single else report.summary_table(found.results),
+        report=report,
+        key_figures=report.result.key_figures(),
+        # A single result shows its tables as plots.
+        tables=report.result.tables() if parts else [],
+        has_parts=bool(parts),
         sections=sections,
-        sections_wrong=any(section["mistakes"] for section in sections),
-        robustness=report.robustness_table(found) if found.robustness else None,
-        robustness_told=report.robustness_told(found),
-        listening=LINKED if links else NAMED,
-        readme=not links and (folder / "README.md").exists(),
+        has_mistakes=any(section["mistakes"] for section in sections),
+        robustness=robustness_table(report) if report.robustness else None,
+        robustness_text=robustness_text(report),
+        link_text=WITH_LINKS if links else WITHOUT_LINKS,
+        readme=link(readme, folder) if not links and readme.exists() else None,
     )
 
 
 def link(path: Path, folder: Path) -> str:
-    """The URL of a file for a page in `folder`, relative, so that both may be moved together."""
+    """The URL of a file, relative to a page in `folder`, so that both can be moved together."""
     return quote(Path(os.path.relpath(path, folder)).as_posix())
 
 
 def _section(name: str, result: Result, folder: Path | None) -> dict[str, Any]:
-    wrong = report.mistakes(result)
+    mistakes = result.mistakes()
     return {
         "name": name,
         "plots": [
-            {"title": panel.title, "told": panel.told, "svg": plots.svg(panel)}
-            for panel in plots.panels(result)
+            {"title": chart.title, "text": chart.text, "svg": plots.svg(chart)}
+            for chart in result.charts()
         ],
-        "head": report.mistakes_head(result),
-        "mistakes": [_row(mistake, folder) for mistake in wrong[:MOST_MISTAKES]],
-        "omitted": max(0, len(wrong) - MOST_MISTAKES),
+        "head": result.mistakes_head,
+        "mistakes": [_row(mistake, folder) for mistake in mistakes[:MAX_MISTAKES]],
+        "omitted": max(0, len(mistakes) - MAX_MISTAKES),
     }
 
 

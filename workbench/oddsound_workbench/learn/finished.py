@@ -1,0 +1,60 @@
+"""A finished model, evaluated on the recordings of a folder."""
+
+from typing import Any
+
+import numpy as np
+
+from oddsound.model import Model
+from oddsound.schemas import ANOMALY, NORMAL
+from oddsound_workbench.errors import FolderError
+from oddsound_workbench.learn.classifier_result import ClassifierResult
+from oddsound_workbench.learn.dataset import Rows
+from oddsound_workbench.learn.detector_result import DetectorResult
+from oddsound_workbench.learn.folds import combine_windows
+from oddsound_workbench.learn.metrics import aucs
+from oddsound_workbench.learn.plan import Plan
+from oddsound_workbench.learn.recordings import Labelled, class_folders, labelled, unlabelled
+from oddsound_workbench.learn.results import Result
+
+
+def recordings_for(model: Model, plan: Plan) -> list[Labelled]:
+    """The recordings of a plan, labelled. Raises FolderError if they do not fit the model."""
+    if class_folders(plan.folder):
+        return labelled(plan.folder, plan.group_pattern, plan.fold_pattern)
+    if not model.predictor.is_detector:
+        raise FolderError(f"{plan.folder} has no subfolder per class, which {model.name} needs")
+    anomalies = unlabelled(plan.anomalies, ANOMALY) if plan.anomalies else []
+    return unlabelled(plan.folder, NORMAL, plan.group_pattern) + anomalies
+
+
+def evaluate_model(model: Model, plan: Plan, rows: Rows) -> Result:
+    """Compare a model's predictions with the labels of recordings.
+
+    rows : all features of the extractor, without copies
+    Raises FolderError if the labels do not fit the model.
+    """
+    kept = rows.values[:, model.kept]
+    scaled: Any = kept if model.scaler is None else model.scaler.transform(kept)
+    probabilities = combine_windows(model.predictor, scaled, rows)[1]
+    labels = rows.recording_labels
+    if not model.predictor.is_detector:
+        classes = model.predictor.classes
+        if unknown := sorted(set(labels.tolist()) - set(classes)):
+            raise FolderError(
+                f"{plan.folder} has classes that the model does not know: {', '.join(unknown)};"
+                f" it knows {', '.join(classes)}"
+            )
+        folds = np.full(len(labels), "all")
+        return ClassifierResult(classes, labels, probabilities, folds, rows.paths)
+    scores, is_normal = probabilities[:, 1], labels == NORMAL
+    if not is_normal.any():
+        raise FolderError(f"{plan.folder} contains no normal recordings")
+    normal, anomaly = scores[is_normal], scores[~is_normal]
+    return DetectorResult(
+        threshold=model.predictor.threshold or 0,
+        normal=normal,
+        anomaly=anomaly,
+        normal_paths=[r.path for r in rows.recordings if r.label == NORMAL],
+        anomaly_paths=[r.path for r in rows.recordings if r.label != NORMAL],
+        splits=[aucs(normal, anomaly)] if len(anomaly) else [],
+    )

@@ -1,0 +1,138 @@
+"""What to train, and the data that it is trained and tested with."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from oddsound.features import extractor
+from oddsound.predictors import DETECTOR_THRESHOLD
+from oddsound_workbench.learn import dataset
+from oddsound_workbench.learn.dataset import ExtractionSettings, HeaderSummary, Rows
+from oddsound_workbench.learn.fitted import FeatureChoice
+from oddsound_workbench.learn.recordings import Labelled
+from oddsound_workbench.learn.robustness import AS_RECORDED
+
+COPIES = 8
+"""Augmented copies of each window of a classifier's training recordings."""
+
+type Progress = Callable[[str, int], Callable[[], Any]]
+"""Takes a step's name and its number of units; returns a function to call after each unit."""
+
+type Facts = list[tuple[str, str]]
+"""Names and values for the report's table."""
+
+
+def no_progress(_step: str, _total: int) -> Callable[[], None]:
+    return lambda: None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to train or evaluate, with which recordings and settings.
+
+    folder : one subfolder per class for a classifier; only normal recordings for a detector
+    anomalies : recordings that evaluate a detector and never train it
+    fixed_gain : whether all recordings, also those of the future, have the same gain
+    window_s : seconds that are scored at a time; None for the median duration
+    copies : augmented copies of each window, for a classifier
+    links : whether the report links to the recordings
+    """
+
+    folder: Path
+    name: str
+    models: Path
+    anomalies: Path | None = None
+    group_pattern: str | None = None
+    fold_pattern: str | None = None
+    sample_rate: int = 16000
+    window_s: float | None = None
+    copies: int = COPIES
+    threshold: float = DETECTOR_THRESHOLD
+    fixed_gain: bool = False
+    seed: int = 0
+    description: str = ""
+    version: str | None = None
+    links: bool = True
+
+    @property
+    def folder_name(self) -> str:
+        """The folder as it was given, or only its name if the report has no links."""
+        return str(self.folder) if self.links else self.folder.resolve().name
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """Features of the recordings that a model is trained and tested with.
+
+    rows : of the recordings that train it
+    anomaly : of the recordings that only evaluate a detector
+    summary : of the headers of the training recordings
+    """
+
+    rows: Rows
+    anomaly: Rows | None
+    choice: FeatureChoice
+    settings: ExtractionSettings
+    summary: HeaderSummary
+
+    @property
+    def recordings(self) -> list[Labelled]:
+        """All recordings, those that only evaluate last."""
+        return [*self.rows.recordings, *(self.anomaly.recordings if self.anomaly else ())]
+
+    def under(self, condition: str, advance: Callable[[], Any]) -> "TrainingData":
+        """The same recordings under a condition of robustness.TITLES, without copies.
+
+        advance : called after each recording
+        """
+        if condition == AS_RECORDED:
+            return self
+        settings = self.settings.under(condition)
+        rows = dataset.rows_of(self.rows.recordings, settings, advance)
+        anomaly = self.anomaly and dataset.rows_of(self.anomaly.recordings, settings, advance)
+        return replace(self, rows=rows, anomaly=anomaly, settings=settings)
+
+
+def read(
+    plan: Plan,
+    recordings: Sequence[Labelled],
+    progress: Progress,
+    *,
+    copies: int,
+    alteration: str,
+    anomalies: Sequence[Labelled] = (),
+) -> TrainingData:
+    """Extract the features of recordings.
+
+    copies, alteration : altered copies of each training window, see ExtractionSettings
+    anomalies : recordings that get no copies
+    Raises FolderError if a recording cannot be read.
+    """
+    summary = dataset.summarize_headers(recordings)
+    window_s = plan.window_s or summary.median_duration_s
+    settings = ExtractionSettings(plan.sample_rate, window_s, seed=plan.seed)
+    advance = progress("Extracting features", len(recordings) + len(anomalies))
+    copied = replace(settings, copies=copies, alteration=alteration)
+    return TrainingData(
+        rows=dataset.rows_of(recordings, copied, advance),
+        anomaly=dataset.rows_of(anomalies, settings, advance) if anomalies else None,
+        choice=FeatureChoice.of(
+            extractor(settings.feature_extractor, plan.sample_rate), fixed_gain=plan.fixed_gain
+        ),
+        settings=settings,
+        summary=summary,
+    )
+
+
+def describe(plan: Plan, data: TrainingData) -> Facts:
+    """What a report states about the recordings and settings of any model."""
+    groups = len({recording.group for recording in data.rows.recordings})
+    return [
+        ("Folder", plan.folder_name),
+        ("Recordings", data.summary.describe()),
+        ("Groups", f"{groups}; no group is in both the training and the test part of a split"),
+        ("Sample rate", f"{plan.sample_rate / 1000:g} kHz"),
+        ("Window", f"{data.settings.window_s:g} s"),
+        ("Loudness", "used, because the gain is fixed" if plan.fixed_gain else "ignored"),
+    ]

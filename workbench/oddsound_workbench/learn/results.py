@@ -1,0 +1,166 @@
+"""What every result of an evaluation offers to reports, and the parts that it is made of."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from oddsound.predictors import Floats
+from oddsound_workbench.learn.metrics import Bin
+
+PERCENT, THREE = "{:.1%}", "{:.3f}"
+COLUMNS = {
+    "accuracy": ("accuracy", PERCENT),
+    "log_loss": ("log-loss", THREE),
+    "brier": ("Brier score", THREE),
+    "calibration_error": ("calibration error", THREE),
+    "auc": ("AUC", THREE),
+    "pauc": ("pAUC", THREE),
+    "false_alarm_rate": ("false alarms", PERCENT),
+    "detection_rate": ("detected", PERCENT),
+}
+"""Metrics that a table can show, with heading and format."""
+
+
+@dataclass(frozen=True)
+class KeyFigure:
+    """One figure with its meaning."""
+
+    name: str
+    value: str
+    meaning: str
+
+
+@dataclass(frozen=True)
+class Table:
+    """Cells as text; the first column names the row."""
+
+    head: list[str]
+    rows: list[list[str]]
+    title: str = ""
+
+    def lines(self) -> list[str]:
+        """The table as text: the first column aligned left, the others right."""
+        cells = [self.head, *self.rows]
+        widths = [max(len(row[column]) for row in cells) for column in range(len(self.head))]
+        title = [self.title, ""] if self.title else []
+        return title + [
+            "  ".join(
+                f"{cell:<{width}}" if place == 0 else f"{cell:>{width}}"
+                for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+            ).rstrip()
+            for row in cells
+        ]
+
+
+def metrics_table(rows: Sequence[tuple[str, dict[str, Any]]], columns: Sequence[str]) -> Table:
+    """A named row of metrics each, with those of `columns` that the first row has."""
+    shown = [column for column in columns if column in rows[0][1]]
+    return Table(
+        ["", *(COLUMNS[column][0] for column in shown)],
+        [[name, *(COLUMNS[c][1].format(figures[c]) for c in shown)] for name, figures in rows],
+    )
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """A recording with a wrong prediction.
+
+    score : probability of the prediction in percent, or the mean anomaly score over all splits
+    where : the fold that it was tested in, or in how many splits the prediction was wrong
+    """
+
+    path: Path
+    truth: str
+    predicted: str
+    score: str
+    where: str
+
+    @property
+    def name(self) -> str:
+        """Folder and file name."""
+        return f"{self.path.parent.name}/{self.path.name}"
+
+    def cells(self) -> list[str]:
+        """Under the headings of `Result.mistakes_head`."""
+        return [self.name, self.truth, self.predicted, self.score, self.where]
+
+
+@dataclass(frozen=True)
+class Chart:
+    """The data of a plot.
+
+    text : what it shows, in one or two sentences
+    """
+
+    title: str
+    text: str
+
+
+@dataclass(frozen=True)
+class ConfusionChart(Chart):
+    """counts : recordings by class (rows) and by prediction (columns)"""
+
+    classes: tuple[str, ...]
+    counts: NDArray[np.intp]
+
+
+@dataclass(frozen=True)
+class ReliabilityChart(Chart):
+    """bins : in increasing order of probability"""
+
+    bins: list[Bin]
+
+
+@dataclass(frozen=True)
+class RocChart(Chart):
+    """curves : by name, whether each recording is positive, and its score"""
+
+    curves: dict[str, tuple[NDArray[np.bool_], Floats]]
+
+
+@dataclass(frozen=True)
+class ScoresChart(Chart):
+    """Anomaly scores of normal and of anomalous recordings, 0..1."""
+
+    normal: Floats
+    anomaly: Floats
+    threshold: float
+
+
+class Result(Protocol):
+    """What an evaluation found.
+
+    columns : keys of COLUMNS that a table of such results shows
+    mistakes_head : headings for the cells of a mistake
+    """
+
+    @property
+    def columns(self) -> tuple[str, ...]: ...
+
+    @property
+    def mistakes_head(self) -> list[str]: ...
+
+    @property
+    def parts(self) -> dict[str, "Result"]:
+        """The results that this one combines, by name; empty for a single result."""
+        ...
+
+    def metrics(self) -> dict[str, Any]:
+        """Every figure, for scripts."""
+        ...
+
+    def key_figures(self) -> list[KeyFigure]:
+        """The figures that matter to a person, the most important first."""
+        ...
+
+    def tables(self) -> list[Table]: ...
+
+    def charts(self) -> list[Chart]: ...
+
+    def mistakes(self) -> list[Mistake]:
+        """Wrong predictions, the most confident or most frequent first."""
+        ...

@@ -1,0 +1,220 @@
+"""The folder of models.json: how a model is saved there, versioned and read back.
+
+models/<name>/<version>/ holds the artifacts, the report and training.json of one version. A
+version that is replaced keeps its folder, and its entry under `previous` of the new entry.
+Models of the first layout, with their artifacts in models/<name>/, stay where they are.
+"""
+
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import joblib
+import sklearn
+
+from oddsound import catalogue
+from oddsound.artifacts import digest, resolve_path
+from oddsound.errors import ModelsConfigError
+from oddsound.schemas import ARTIFACTS, ModelEntry
+from oddsound_workbench.errors import FolderError
+from oddsound_workbench.files import content_sha256, replace_file
+from oddsound_workbench.learn.fitted import Fitted
+from oddsound_workbench.learn.plan import Plan, TrainingData
+from oddsound_workbench.learn.recordings import Labelled
+from oddsound_workbench.learn.results import Result
+
+METRICS_IN_ENTRY = ("accuracy", "auc", "pauc", "log_loss", "false_alarm_rate", "detection_rate")
+CHECKSUM_LENGTH = 6
+NO_INFLUENCE = {*ARTIFACTS, "version", "description", "metrics", "previous"}
+"""Fields of an entry that do not change a prediction; artifacts count by their checksums."""
+
+
+@dataclass(frozen=True)
+class NewVersion:
+    """A version of a model that is ready to be saved.
+
+    artifacts : content by file name
+    entry : with its version and `previous`
+    """
+
+    name: str
+    models: Path
+    entry: ModelEntry
+    artifacts: dict[str, bytes]
+
+    @property
+    def folder(self) -> Path:
+        return self.models.parent / self.name / self.entry.version
+
+
+def check_target(plan: Plan) -> None:
+    """Check, before a long training, what saving its model needs.
+
+    Raises FolderError for an unusable name or version, ModelsConfigError if models.json is
+    not usable: it is never overwritten then.
+    """
+    for kind, value in (("model", plan.name), ("version", plan.version)):
+        if value is not None and not _is_name(value):
+            raise FolderError(
+                f"{value!r} cannot name a {kind}: use letters, digits, '-', '_' and '.', and do not"
+                " begin with '.'"
+            )
+    _current_entries(plan.models)
+
+
+def new_version(plan: Plan, fitted: Fitted, data: TrainingData, result: Result) -> NewVersion:
+    """Serialise a fitted model and give it a version.
+
+    The version is plan.version, or today's date with a checksum of the artifacts and of the
+    settings that predictions depend on: the same inputs give the same version on the same day.
+    Raises FolderError if plan.version exists with other content.
+    """
+    artifacts = {
+        f"{kind}.joblib": _dump(artifact)
+        for kind, artifact in {
+            "model": fitted.estimator,
+            "scaler": fitted.scaler,
+            "label_encoder": fitted.label_encoder,
+            "dropped_features": list(data.choice.dropped) or None,
+        }.items()
+        if artifact is not None
+    }
+    checksums = {_key(file): digest(content) for file, content in artifacts.items()}
+    fields: dict[str, Any] = {
+        "feature_extractor": data.settings.feature_extractor,
+        "predictor": fitted.predictor_name,
+        "sha256": checksums,
+        "sample_rate": data.settings.sample_rate,
+        "window_s": data.settings.window_s,
+        "sklearn_version": sklearn.__version__,
+        **fitted.fields,
+    }
+    content = content_checksum(ModelEntry(model_path="", **fields))
+    version = plan.version or f"{date.today().isoformat()}-{content[:CHECKSUM_LENGTH]}"
+    metrics = result.metrics()
+    entry = ModelEntry(
+        **{_key(file): f"{plan.name}/{version}/{file}" for file in artifacts},
+        **fields,
+        version=version,
+        description=plan.description,
+        metrics={key: round(metrics[key], 4) for key in METRICS_IN_ENTRY if key in metrics},
+        previous=_previous(plan, version, content),
+    )
+    new = NewVersion(plan.name, plan.models, entry, artifacts)
+    for file, written in artifacts.items():
+        path = new.folder / file
+        if path.exists() and path.read_bytes() != written:
+            raise _version_exists(plan.name, version)
+    return new
+
+
+def save(new: NewVersion, documents: dict[str, bytes]) -> None:
+    """Write artifacts and documents (by file name), then models.json last and atomically.
+
+    Raises FolderError if a file cannot be written.
+    """
+    for file, content in {**new.artifacts, **documents}.items():
+        _write(new.folder / file, content)
+    entries = {**_current_entries(new.models), new.name: _entry_json(new.entry)}
+    _write(new.models, to_json(dict(sorted(entries.items()))))
+
+
+def training_details(plan: Plan, data: TrainingData, result: Result) -> bytes:
+    """The content of training.json: seed, metrics, and the recordings by content."""
+    recordings = {
+        str(recording.path.relative_to(plan.folder)): content_sha256(recording.path)[:16]
+        for recording in data.rows.recordings
+    }
+    return to_json({"seed": plan.seed, "metrics": result.metrics(), "recordings": recordings})
+
+
+def count_trained_on(models: Path, entry: ModelEntry, recordings: Sequence[Labelled]) -> int:
+    """How many of the recordings a model was trained on, compared by content."""
+    details = Path(resolve_path(str(models), entry.model_path)).parent / "training.json"
+    if not details.exists():
+        return 0
+    known = set(json.loads(details.read_text(encoding="utf-8"))["recordings"].values())
+    return sum(content_sha256(recording.path)[:16] in known for recording in recordings)
+
+
+def content_checksum(entry: ModelEntry) -> str:
+    """Checksum of everything in an entry that predictions depend on."""
+    influence = entry.model_dump(mode="json", exclude=NO_INFLUENCE)
+    return digest(json.dumps(influence, sort_keys=True).encode())
+
+
+def to_json(value: Any) -> bytes:
+    return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()
+
+
+def _previous(plan: Plan, version: str, content: str) -> list[ModelEntry]:
+    """The versions that a new one replaces, newest first; none has `previous` itself."""
+    raw = _current_entries(plan.models).get(plan.name)
+    if raw is None:
+        return []
+    old = ModelEntry.model_validate(raw)
+    versions = [old.model_copy(update={"previous": []}), *old.previous]
+    for each in versions:
+        if each.version == version and content_checksum(each) != content:
+            raise _version_exists(plan.name, version)
+    return [each for each in versions if each.version != version]
+
+
+def _version_exists(name: str, version: str) -> FolderError:
+    return FolderError(
+        f"model {name!r} already has a version {version!r} with other content; choose another"
+        " --version, or leave the option out to get a unique one"
+    )
+
+
+def _current_entries(models: Path) -> dict[str, Any]:
+    """The entries of models.json as they are written there; empty if there is no such file."""
+    try:
+        text = models.read_bytes()
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise ModelsConfigError(f"{models} cannot be read: {error.strerror}") from None
+    try:
+        catalogue.parse(text, str(models))
+    except ModelsConfigError as error:
+        raise ModelsConfigError(f"{error}; fix or delete the file first") from None
+    entries = catalogue.parse_json(text, str(models))
+    return entries if isinstance(entries, dict) else {}
+
+
+def _entry_json(entry: ModelEntry) -> dict[str, Any]:
+    found = entry.model_dump(mode="json", exclude_none=True)
+    previous = [_entry_json(each) for each in entry.previous]
+    return {**found, "previous": previous} if previous else _without(found, "previous")
+
+
+def _without(fields: dict[str, Any], key: str) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if name != key}
+
+
+def _key(file: str) -> str:
+    """The key of an entry that names the artifact in `file`."""
+    return f"{file.removesuffix('.joblib')}_path"
+
+
+def _dump(artifact: Any) -> bytes:
+    file = io.BytesIO()
+    joblib.dump(artifact, file, compress=3)
+    return file.getvalue()
+
+
+def _write(path: Path, content: bytes) -> None:
+    try:
+        replace_file(path, content)
+    except OSError as error:
+        raise FolderError(f"{path} cannot be written: {error.strerror}") from None
+
+
+def _is_name(text: str) -> bool:
+    allowed = all(c.isascii() and (c.isalnum() or c in "-_.") for c in text)
+    return bool(text) and allowed and not text.startswith(".")
