@@ -82,6 +82,7 @@ def of_model(plan: Plan, progress: Progress, conditions: Sequence[str] = ()) -> 
         f"{known} of the {len(recordings)} recordings were trained on: their predictions do not"
         " show how the model performs on new recordings"
     )
+    result = measure(AS_RECORDED, progress("Scoring the recordings", len(recordings)))
     report = Report(
         title=f"Model {model.name} {model.version} on {plan.folder_name}",
         method="Each recording was scored by the finished model.",
@@ -91,10 +92,10 @@ def of_model(plan: Plan, progress: Progress, conditions: Sequence[str] = ()) -> 
             ("Classes", ", ".join(model.predictor.classes)),
             ("Sample rate", f"{model.sample_rate / 1000:g} kHz"),
         ],
-        result=measure(AS_RECORDED, progress("Scoring the recordings", len(recordings))),
+        summary=result.summary(),
         warnings=[warning] if known else [],
     )
-    return _assessed(report, measure, recordings, conditions, progress)
+    return _assessed(report, result, measure, recordings, conditions, progress)
 
 
 def _cross_validated(
@@ -106,13 +107,14 @@ def _cross_validated(
     def measure(condition: str, advance: Callable[[], Any]) -> Result:
         return evaluation.evaluate(folds, data.under(condition, advance))
 
+    result = measure(AS_RECORDED, _nothing)
     report = Report(
         title=title,
         method=evaluation.method,
         facts=evaluation.describe(data),
-        result=measure(AS_RECORDED, _nothing),
+        summary=result.summary(),
     )
-    return _assessed(report, measure, data.recordings, conditions, progress)
+    return _assessed(report, result, measure, data.recordings, conditions, progress)
 
 
 def _of_machines(
@@ -134,6 +136,7 @@ def _of_machines(
         }
         return DetectorGroup(results)
 
+    result = measure(AS_RECORDED, _nothing)
     report = Report(
         title=f"A detector for each machine of {plan.folder_name}",
         method=DetectorRecipe.method,
@@ -142,25 +145,26 @@ def _of_machines(
             for name, detector in detectors.items()
             for fact, value in detector.describe(data[name])
         ],
-        result=measure(AS_RECORDED, _nothing),
+        summary=result.summary(),
     )
     recordings = [recording for each in data.values() for recording in each.recordings]
-    return _assessed(report, measure, recordings, conditions, progress)
+    return _assessed(report, result, measure, recordings, conditions, progress)
 
 
 def _assessed(
     report: Report,
+    result: Result,
     measure: Measure,
     recordings: Sequence[Labelled],
     conditions: Sequence[str],
     progress: Progress,
 ) -> Assessment:
     """Add the metrics under every condition, if there are conditions."""
-    metrics = report.result.metrics()
+    metrics = result.metrics()
     if not conditions:
         return Assessment(metrics, report)
     advance = progress("Scoring degraded recordings", len(conditions) * len(recordings))
-    found = {AS_RECORDED: _in_table(report.result)}
+    found = {AS_RECORDED: _in_table(result)}
     for condition in conditions:
         found[condition] = _in_table(measure(condition, advance))
     if "mp3_64_kbps" in found:

@@ -25,10 +25,12 @@ from oddsound_workbench.files import content_sha256, replace_file
 from oddsound_workbench.learn.fitted import Fitted
 from oddsound_workbench.learn.plan import Plan, TrainingData
 from oddsound_workbench.learn.recordings import Labelled
-from oddsound_workbench.learn.results import Result
 
 METRICS_IN_ENTRY = ("accuracy", "auc", "pauc", "log_loss", "false_alarm_rate", "detection_rate")
 CHECKSUM_LENGTH = 6
+
+type Metrics = dict[str, Any]
+
 NO_INFLUENCE = {*ARTIFACTS, "version", "description", "metrics", "previous"}
 """Fields of an entry that do not change a prediction; artifacts count by their checksums."""
 
@@ -66,7 +68,7 @@ def check_target(plan: Plan) -> None:
     _current_entries(plan.models)
 
 
-def new_version(plan: Plan, fitted: Fitted, data: TrainingData, result: Result) -> NewVersion:
+def new_version(plan: Plan, fitted: Fitted, data: TrainingData, metrics: Metrics) -> NewVersion:
     """Serialise a fitted model and give it a version.
 
     The version is plan.version, or today's date with a checksum of the artifacts and of the
@@ -95,7 +97,6 @@ def new_version(plan: Plan, fitted: Fitted, data: TrainingData, result: Result) 
     }
     content = content_checksum(ModelEntry(model_path="", **fields))
     version = plan.version or f"{date.today().isoformat()}-{content[:CHECKSUM_LENGTH]}"
-    metrics = result.metrics()
     entry = ModelEntry(
         **{_key(file): f"{plan.name}/{version}/{file}" for file in artifacts},
         **fields,
@@ -123,13 +124,13 @@ def save(new: NewVersion, documents: dict[str, bytes]) -> None:
     _write(new.models, to_json(dict(sorted(entries.items()))))
 
 
-def training_details(plan: Plan, data: TrainingData, result: Result) -> bytes:
+def training_details(plan: Plan, data: TrainingData, metrics: Metrics) -> bytes:
     """The content of training.json: seed, metrics, and the recordings by content."""
     recordings = {
         str(recording.path.relative_to(plan.folder)): content_sha256(recording.path)[:16]
         for recording in data.rows.recordings
     }
-    return to_json({"seed": plan.seed, "metrics": result.metrics(), "recordings": recordings})
+    return to_json({"seed": plan.seed, "metrics": metrics, "recordings": recordings})
 
 
 def count_trained_on(models: Path, entry: ModelEntry, recordings: Sequence[Labelled]) -> int:

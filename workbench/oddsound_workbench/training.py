@@ -42,26 +42,28 @@ def train(plan: Plan, progress: Progress = no_progress) -> Trained:
     model_folder.check_target(plan)
     recipe = recipes.choose(plan)
     data = recipe.read(progress)
+    facts, notes = recipe.describe(data), recipe.notes(data)
     done = progress("Fitting the model", 1)
     fitted = recipe.fit(data)
     done()
     result = recipe.evaluate(recipe.folds(data, progress), data)
-    new = model_folder.new_version(plan, fitted, data, result)
+    metrics, summary = result.metrics(), result.summary()
+    new = model_folder.new_version(plan, fitted, data, metrics)
     today = date.today().isoformat()
     report = Report(
         title=f"Model {plan.name}",
         method=recipe.method,
-        facts=[*recipe.describe(data), ("Version", new.entry.version), ("Trained on", today)],
-        result=result,
-        notes=recipe.notes(data),
+        facts=[*facts, ("Version", new.entry.version), ("Trained on", today)],
+        summary=summary,
+        notes=notes,
     )
     documents = {
         "report.txt": text.render(report).encode(),
-        "report.png": plots.png(report.title, result),
+        "report.png": plots.png(report.title, summary.charts),
         "report.html": page.render(
             report, new.folder, links=plan.links, readme=new.folder.parent / "README.md"
         ).encode(),
-        "training.json": model_folder.training_details(plan, data, result),
+        "training.json": model_folder.training_details(plan, data, metrics),
     }
     model_folder.save(new, documents)
-    return Trained(new.entry, new.folder, result, documents["report.txt"].decode(), report.notes)
+    return Trained(new.entry, new.folder, result, documents["report.txt"].decode(), notes)

@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,8 +21,8 @@ from oddsound_workbench.learn.results import (
     KeyFigure,
     Mistake,
     ReliabilityChart,
-    Result,
     RocChart,
+    Summary,
     Table,
 )
 
@@ -40,13 +40,6 @@ class ClassifierResult:
     probabilities: Floats
     folds: NDArray[np.str_]
     paths: list[Path]
-
-    columns: ClassVar[tuple[str, ...]] = ("accuracy", "log_loss", "brier", "calibration_error")
-    mistakes_head: ClassVar[list[str]] = ["Recording", "class", "predicted", "probability", "fold"]
-
-    @property
-    def parts(self) -> dict[str, Result]:
-        return {}
 
     @property
     def predicted(self) -> NDArray[np.str_]:
@@ -92,7 +85,17 @@ class ClassifierResult:
             "confusion": self.confusion.tolist(),
         }
 
-    def key_figures(self) -> list[KeyFigure]:
+    def summary(self) -> Summary:
+        return Summary(
+            key_figures=self._key_figures(),
+            tables=[self._confusion_table(), self._reliability_table()],
+            charts=self._charts(),
+            mistakes=self._mistakes(),
+            mistakes_head=("Recording", "class", "predicted", "probability", "fold"),
+            columns=("accuracy", "log_loss", "brier", "calibration_error"),
+        )
+
+    def _key_figures(self) -> list[KeyFigure]:
         found = self.metrics()
         folds, worst = found["accuracy_by_fold"], found["worst_class"]
         source = f"from {len(folds)} folds" if len(folds) > 1 else "binomial"
@@ -135,10 +138,7 @@ class ClassifierResult:
             ),
         ]
 
-    def tables(self) -> list[Table]:
-        return [self._confusion_table(), self._reliability_table()]
-
-    def charts(self) -> list[Chart]:
+    def _charts(self) -> list[Chart]:
         return [
             ConfusionChart(
                 "Confusion matrix",
@@ -165,7 +165,7 @@ class ClassifierResult:
             ),
         ]
 
-    def mistakes(self) -> list[Mistake]:
+    def _mistakes(self) -> list[Mistake]:
         confidence = self.probabilities.max(axis=1)
         wrong = np.flatnonzero(self.predicted != self.truth)
         return [

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from oddsound_workbench.learn.results import (
     Result,
     RocChart,
     ScoresChart,
-    Table,
+    Summary,
     metrics_table,
 )
 
@@ -43,15 +43,6 @@ class DetectorResult:
     anomaly_paths: list[Path]
     splits: list[tuple[float, float]]
 
-    columns: ClassVar[tuple[str, ...]] = DETECTOR_COLUMNS
-    mistakes_head: ClassVar[list[str]] = [
-        "Recording",
-        "class",
-        "predicted",
-        "mean score",
-        "wrong in splits",
-    ]
-
     @classmethod
     def of_splits(
         cls, splits: Sequence[tuple[Scores, Scores | None]], threshold: float
@@ -70,10 +61,6 @@ class DetectorResult:
             anomaly_paths=[path for _, paths in anomalies for path in paths],
             splits=[aucs(n, a[0]) for (n, _), a in splits if a is not None],
         )
-
-    @property
-    def parts(self) -> dict[str, Result]:
-        return {}
 
     @property
     def normal_recordings(self) -> int:
@@ -98,7 +85,20 @@ class DetectorResult:
             }
         return found
 
-    def key_figures(self) -> list[KeyFigure]:
+    def summary(self) -> Summary:
+        return Summary(
+            key_figures=self._key_figures(),
+            tables=[],
+            charts=self._charts(),
+            mistakes=[
+                *self._mistakes(self.normal, self.normal_paths, NORMAL, ANOMALY),
+                *self._mistakes(self.anomaly, self.anomaly_paths, ANOMALY, NORMAL),
+            ],
+            mistakes_head=("Recording", "class", "predicted", "mean score", "wrong in splits"),
+            columns=DETECTOR_COLUMNS,
+        )
+
+    def _key_figures(self) -> list[KeyFigure]:
         found = self.metrics()
         figures = [
             KeyFigure(
@@ -134,10 +134,7 @@ class DetectorResult:
             ),
         ]
 
-    def tables(self) -> list[Table]:
-        return []
-
-    def charts(self) -> list[Chart]:
+    def _charts(self) -> list[Chart]:
         scores = ScoresChart(
             "Anomaly scores",
             "Unseen normal recordings should be left of the threshold, anomalies right of it.",
@@ -156,12 +153,6 @@ class DetectorResult:
             {"all splits": (truth, np.concatenate([self.normal, self.anomaly]))},
         )
         return [scores, roc]
-
-    def mistakes(self) -> list[Mistake]:
-        return [
-            *self._mistakes(self.normal, self.normal_paths, NORMAL, ANOMALY),
-            *self._mistakes(self.anomaly, self.anomaly_paths, ANOMALY, NORMAL),
-        ]
 
     def _mistakes(
         self, scores: Floats, paths: Sequence[Path], truth: str, predicted: str
@@ -185,13 +176,6 @@ class DetectorGroup:
 
     results: Mapping[str, Result]
 
-    columns: ClassVar[tuple[str, ...]] = DETECTOR_COLUMNS
-    mistakes_head: ClassVar[list[str]] = []
-
-    @property
-    def parts(self) -> dict[str, Result]:
-        return dict(self.results)
-
     def metrics(self) -> dict[str, Any]:
         """Mean, harmonic mean and worst of the detectors, as in task 2 of DCASE."""
         each = {name: result.metrics() for name, result in self.results.items()}
@@ -209,9 +193,9 @@ class DetectorGroup:
             "each": each,
         }
 
-    def key_figures(self) -> list[KeyFigure]:
+    def summary(self) -> Summary:
         found = self.metrics()
-        return [
+        figures = [
             KeyFigure(
                 "Harmonic mean", f"{found['harmonic_mean']:.3f}", "of every AUC and every pAUC"
             ),
@@ -221,13 +205,12 @@ class DetectorGroup:
                 f"AUC {found['worst_auc']:.3f}, pAUC {found['worst_pauc']:.3f}",
             ),
         ]
-
-    def tables(self) -> list[Table]:
-        found = self.metrics()
-        return [metrics_table([*found["each"].items(), ("mean", found)], self.columns)]
-
-    def charts(self) -> list[Chart]:
-        return []
-
-    def mistakes(self) -> list[Mistake]:
-        return []
+        return Summary(
+            key_figures=figures,
+            tables=[metrics_table([*found["each"].items(), ("mean", found)], DETECTOR_COLUMNS)],
+            charts=[],
+            mistakes=[],
+            mistakes_head=(),
+            columns=DETECTOR_COLUMNS,
+            parts={name: result.summary() for name, result in self.results.items()},
+        )

@@ -1,7 +1,7 @@
 """What every result of an evaluation offers to reports, and the parts that it is made of."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -85,7 +85,7 @@ class Mistake:
         return f"{self.path.parent.name}/{self.path.name}"
 
     def cells(self) -> list[str]:
-        """Under the headings of `Result.mistakes_head`."""
+        """Under the headings of `Summary.mistakes_head`."""
         return [self.name, self.truth, self.predicted, self.score, self.where]
 
 
@@ -131,36 +131,33 @@ class ScoresChart(Chart):
     threshold: float
 
 
-class Result(Protocol):
-    """What an evaluation found.
+@dataclass(frozen=True)
+class Summary:
+    """What a report shows of a result.
 
-    columns : keys of COLUMNS that a table of such results shows
+    key_figures : the most important first
+    mistakes : wrong predictions, the most confident or most frequent first
     mistakes_head : headings for the cells of a mistake
+    columns : keys of COLUMNS that a table of such results shows
+    parts : summaries of the results that this one combines, by name; empty for a single result
     """
 
-    @property
-    def columns(self) -> tuple[str, ...]: ...
+    key_figures: list[KeyFigure]
+    tables: list[Table]
+    charts: list[Chart]
+    mistakes: list[Mistake]
+    mistakes_head: tuple[str, ...]
+    columns: tuple[str, ...]
+    parts: dict[str, "Summary"] = field(default_factory=dict)
 
-    @property
-    def mistakes_head(self) -> list[str]: ...
 
-    @property
-    def parts(self) -> dict[str, "Result"]:
-        """The results that this one combines, by name; empty for a single result."""
-        ...
+class Result(Protocol):
+    """What an evaluation found."""
 
     def metrics(self) -> dict[str, Any]:
         """Every figure, for scripts."""
         ...
 
-    def key_figures(self) -> list[KeyFigure]:
-        """The figures that matter to a person, the most important first."""
-        ...
-
-    def tables(self) -> list[Table]: ...
-
-    def charts(self) -> list[Chart]: ...
-
-    def mistakes(self) -> list[Mistake]:
-        """Wrong predictions, the most confident or most frequent first."""
+    def summary(self) -> Summary:
+        """The same for people: figures, tables, charts and mistakes."""
         ...

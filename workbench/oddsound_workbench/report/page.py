@@ -9,7 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from oddsound_workbench.errors import FolderError
 from oddsound_workbench.files import replace_file
-from oddsound_workbench.learn.results import Mistake, Result
+from oddsound_workbench.learn.results import Mistake, Summary
 from oddsound_workbench.report import plots
 from oddsound_workbench.report.report import Report, robustness_table, robustness_text
 
@@ -47,15 +47,15 @@ def render(report: Report, folder: Path, *, links: bool, readme: Path | None = N
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
-    parts = report.result.parts
-    results = parts or {"": report.result}
-    sections = [_section(name, each, folder if links else None) for name, each in results.items()]
+    summary = report.summary
+    parts = summary.parts or {"": summary}
+    sections = [_section(name, part, folder if links else None) for name, part in parts.items()]
     return environment.get_template("report.html").render(
         report=report,
-        key_figures=report.result.key_figures(),
+        key_figures=summary.key_figures,
         # A single result shows its tables as plots.
-        tables=report.result.tables() if parts else [],
-        has_parts=bool(parts),
+        tables=summary.tables if summary.parts else [],
+        has_parts=bool(summary.parts),
         sections=sections,
         has_mistakes=any(section["mistakes"] for section in sections),
         robustness=robustness_table(report) if report.robustness else None,
@@ -70,17 +70,16 @@ def link(path: Path, folder: Path) -> str:
     return quote(Path(os.path.relpath(path, folder)).as_posix())
 
 
-def _section(name: str, result: Result, folder: Path | None) -> dict[str, Any]:
-    mistakes = result.mistakes()
+def _section(name: str, summary: Summary, folder: Path | None) -> dict[str, Any]:
     return {
         "name": name,
         "plots": [
             {"title": chart.title, "text": chart.text, "svg": plots.svg(chart)}
-            for chart in result.charts()
+            for chart in summary.charts
         ],
-        "head": result.mistakes_head,
-        "mistakes": [_row(mistake, folder) for mistake in mistakes[:MAX_MISTAKES]],
-        "omitted": max(0, len(mistakes) - MAX_MISTAKES),
+        "head": summary.mistakes_head,
+        "mistakes": [_row(mistake, folder) for mistake in summary.mistakes[:MAX_MISTAKES]],
+        "omitted": max(0, len(summary.mistakes) - MAX_MISTAKES),
     }
 
 

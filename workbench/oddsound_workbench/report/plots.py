@@ -2,6 +2,7 @@
 
 import io
 import re
+from collections.abc import Sequence
 from functools import singledispatch
 from typing import Any
 
@@ -16,7 +17,6 @@ from oddsound_workbench.learn.results import (
     Chart,
     ConfusionChart,
     ReliabilityChart,
-    Result,
     RocChart,
     ScoresChart,
 )
@@ -43,9 +43,8 @@ BLUES = LinearSegmentedColormap.from_list("blues", [(0.12, 0.47, 0.71, a) for a 
 MAX_LEGEND = 12
 
 
-def png(title: str, result: Result) -> bytes:
-    """All charts of a result side by side, as a PNG image."""
-    charts = result.charts()
+def png(title: str, charts: Sequence[Chart]) -> bytes:
+    """Charts side by side, as a PNG image."""
     sizes = [_size(chart) for chart in charts]
     with mpl.rc_context(STYLE):
         width, height = sum(w for w, _ in sizes), max(h for _, h in sizes)

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from oddsound_workbench.learn import robustness
-from oddsound_workbench.learn.results import Result, Table, metrics_table
+from oddsound_workbench.learn.results import Summary, Table, metrics_table
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Report:
     title: str
     method: str
     facts: list[tuple[str, str]]
-    result: Result
+    summary: Summary
     robustness: dict[str, dict[str, Any]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
@@ -37,4 +37,4 @@ def robustness_text(report: Report) -> str:
 def robustness_table(report: Report) -> Table:
     """A row for each condition."""
     rows = [(robustness.TITLES[name], metrics) for name, metrics in report.robustness.items()]
-    return metrics_table(rows, report.result.columns)
+    return metrics_table(rows, report.summary.columns)

@@ -1,6 +1,6 @@
 """A report as plain text."""
 
-from oddsound_workbench.learn.results import KeyFigure, Result, Table
+from oddsound_workbench.learn.results import KeyFigure, Summary, Table
 from oddsound_workbench.report.report import Report, robustness_table, robustness_text
 
 
@@ -9,10 +9,10 @@ def render(report: Report) -> str:
     lines = [report.title, "=" * len(report.title), "", report.method, ""]
     for note in report.notes:
         lines += [note, ""]
-    lines += _key_figures(report.result.key_figures())
-    for table in report.result.tables():
+    lines += _key_figures(report.summary.key_figures)
+    for table in report.summary.tables:
         lines += ["", *table.lines()]
-    lines += _mistakes(report.result)
+    lines += _mistakes(report.summary)
     if report.robustness:
         lines += ["", robustness_text(report), "", *robustness_table(report).lines()]
     return "\n".join([*lines, ""])
@@ -22,9 +22,8 @@ def _key_figures(figures: list[KeyFigure]) -> list[str]:
     return [f"{f.name:<17}  {f.value:>6}  {f.meaning}" for f in figures]
 
 
-def _mistakes(result: Result) -> list[str]:
-    mistakes = result.mistakes()
-    if not mistakes:
+def _mistakes(summary: Summary) -> list[str]:
+    if not summary.mistakes:
         return []
-    table = Table(result.mistakes_head, [each.cells() for each in mistakes])
-    return ["", f"Wrong predictions: {len(mistakes)}", "", *table.lines()]
+    table = Table(list(summary.mistakes_head), [each.cells() for each in summary.mistakes])
+    return ["", f"Wrong predictions: {len(summary.mistakes)}", "", *table.lines()]
