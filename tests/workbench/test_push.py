@@ -39,7 +39,8 @@ def test_models_json_comes_last_and_the_models_serve(
 ) -> None:
     uploaded = push(models, "s3://models/live", s3)
     assert uploaded[-1] == "live/models.json"
-    assert "live/fan/model.joblib" in uploaded
+    fan = json.loads(models.read_text())["fan"]
+    assert f"live/{fan['model_path']}" in uploaded
     monkeypatch.setenv("MODELS_CONFIG_PATH", "s3://models/live/models.json")
     runtime.clear()
     assert runtime.registry().get("bearing").name == "bearing"
@@ -51,14 +52,16 @@ def test_what_is_there_already_is_left_alone(s3: Any, models: Path) -> None:
 
 
 def test_a_spoilt_artifact_stops_everything(s3: Any, models: Path) -> None:
-    (models.parent / "fan" / "model.joblib").write_bytes(b"spoilt")
-    with pytest.raises(ModelArtifactError, match=r"fan\.model_path: the sha256 of fan/model"):
+    fan = json.loads(models.read_text())["fan"]
+    (models.parent / fan["model_path"]).write_bytes(b"spoilt")
+    with pytest.raises(ModelArtifactError, match=r"fan\.model_path: the sha256 of fan/.*/model"):
         push(models, "s3://models", s3)
     assert s3.list_objects_v2(Bucket="models")["KeyCount"] == 0
 
 
 def test_a_missing_artifact_stops_everything(s3: Any, models: Path) -> None:
-    (models.parent / "bearing" / "scaler.joblib").unlink()
+    bearing = json.loads(models.read_text())["bearing"]
+    (models.parent / bearing["scaler_path"]).unlink()
     with pytest.raises(ModelArtifactError, match=r"bearing\.scaler_path: .*: No such file"):
         push(models, "s3://models", s3)
     assert s3.list_objects_v2(Bucket="models")["KeyCount"] == 0

@@ -1,4 +1,4 @@
-"""The report: what it says is what was measured, and its page can be opened by anyone."""
+"""The report shows what was measured, and its page is safe to open and to share."""
 
 import shutil
 from html.parser import HTMLParser
@@ -10,11 +10,12 @@ import pytest
 
 from oddsound_workbench import training
 from oddsound_workbench.errors import FolderError
-from oddsound_workbench.learn import folds as evaluation
-from oddsound_workbench.learn.folds import ClassifierResult, DetectorResult
-from oddsound_workbench.report import page, plots
-from oddsound_workbench.report import tables as report
-from oddsound_workbench.report.tables import Report, Result
+from oddsound_workbench.learn import metrics
+from oddsound_workbench.learn.classifier_result import ClassifierResult
+from oddsound_workbench.learn.detector_result import DetectorGroup, DetectorResult
+from oddsound_workbench.learn.results import Chart, Result
+from oddsound_workbench.report import page, plots, text
+from oddsound_workbench.report.report import Report
 from oddsound_workbench.training import Plan
 
 NASTY = '<script>alert("1")&amp;$x'
@@ -36,13 +37,13 @@ class Read(HTMLParser):
         self.text += data
 
     def urls(self) -> list[str]:
-        """What the page leads to or loads, but for its own parts."""
+        """Everything that the page links to or loads, except its own parts."""
         found = [a.get(key) for _, a in self.tags for key in ("href", "src", "xlink:href")]
         return [url for url in found if url and not url.startswith("#")]
 
 
 def classified(folder: Path, *labels: str) -> ClassifierResult:
-    """Two recordings of each class, of which one in the first class is taken for the second."""
+    """Two recordings of each class; one of the first class is predicted as the second."""
     truth = [label for label in labels for _ in range(2)]
     probabilities = np.full((len(truth), len(labels)), 0.1 / (len(labels) - 1))
     for row, label in enumerate(truth):
@@ -57,31 +58,38 @@ def classified(folder: Path, *labels: str) -> ClassifierResult:
 
 
 def detected(folder: Path) -> DetectorResult:
-    """Two splits: one of two normal recordings raises an alarm in one, one anomaly is missed."""
-    normal, strange = [folder / "a.flac", folder / "b.flac"], [folder / "c.aiff"]
+    """Two splits; in one a normal recording raises an alarm, in one the anomaly is missed."""
+    normal, anomaly = [folder / "a.flac", folder / "b.flac"], [folder / "c.aiff"]
     return DetectorResult(
         threshold=0.9,
         normal=np.array([0.1, 0.95, 0.2, 0.49]),
         anomaly=np.array([0.99, 0.7]),
         normal_paths=normal * 2,
-        anomaly_paths=strange * 2,
+        anomaly_paths=anomaly * 2,
         splits=[(1.0, 1.0), (1.0, 1.0)],
     )
 
 
 def report_of(result: Result) -> Report:
-    return Report("A title", "A method.", [("Folder", NASTY)], {"": result}, {}, [NASTY])
+    return Report(
+        title="A title",
+        method="A method.",
+        facts=[("Folder", NASTY)],
+        summary=result.summary(),
+        notes=[NASTY],
+        warnings=[NASTY],
+    )
 
 
-def test_a_page_holds_no_script_whatever_names_hold(tmp_path: Path) -> None:
+def test_a_page_contains_no_script_whatever_the_names_are(tmp_path: Path) -> None:
     read = Read(page.render(report_of(classified(tmp_path, NASTY, "b")), tmp_path, links=True))
     assert "script" not in {tag for tag, _ in read.tags}
     assert not [name for _, attributes in read.tags for name in attributes if name.startswith("on")]
-    # Folder and warning, the mistake's name, class and verdict, and the axes of two plots.
-    assert read.text.count(NASTY) >= 7
+    # Folder, note, warning, the mistake's name, class and prediction, and the axes of two plots.
+    assert read.text.count(NASTY) >= 8
 
 
-def test_a_page_loads_nothing_from_elsewhere(tmp_path: Path) -> None:
+def test_a_page_loads_nothing(tmp_path: Path) -> None:
     for result in (classified(tmp_path, "a", "b"), detected(tmp_path)):
         read = Read(page.render(report_of(result), tmp_path, links=False))
         assert read.urls() == []
@@ -89,7 +97,7 @@ def test_a_page_loads_nothing_from_elsewhere(tmp_path: Path) -> None:
         assert "import" not in "".join(text for text in read.text.split() if "url(" in text)
 
 
-def test_links_lead_to_the_recordings_from_where_the_page_lies(tmp_path: Path) -> None:
+def test_links_are_relative_to_the_page(tmp_path: Path) -> None:
     result = classified(tmp_path / "recordings", "#1 50%?", "b")
     folder = tmp_path / "models" / "pump"
     read = Read(page.render(report_of(result), folder, links=True))
@@ -101,25 +109,24 @@ def test_links_lead_to_the_recordings_from_where_the_page_lies(tmp_path: Path) -
     assert [a["src"] for tag, a in read.tags if tag == "audio"] == urls[:1]
 
 
-def test_a_name_that_looks_like_a_script_is_no_link_to_one(tmp_path: Path) -> None:
+def test_a_file_name_that_looks_like_a_script_url_is_escaped(tmp_path: Path) -> None:
     assert (
         page.link(tmp_path / "javascript:alert(1).wav", tmp_path) == "javascript%3Aalert%281%29.wav"
     )
 
 
-def test_what_a_browser_cannot_play_has_a_link_and_no_player(tmp_path: Path) -> None:
+def test_a_format_that_browsers_cannot_play_has_only_a_link(tmp_path: Path) -> None:
     read = Read(page.render(report_of(detected(tmp_path)), tmp_path, links=True))
     assert [a["src"] for tag, a in read.tags if tag == "audio"] == ["b.flac"]
     assert [a["href"] for tag, a in read.tags if tag == "a"] == ["b.flac", "c.aiff"]
 
 
-def test_a_page_to_pass_on_names_recordings_and_nothing_of_the_machine(
+def test_a_report_without_links_contains_no_paths_of_the_computer(
     recordings: Path, tmp_path: Path
 ) -> None:
     normal, faulty = recordings / "normal", recordings / "faulty"
     models = tmp_path / "models.json"
-    training.train(Plan(normal, "fan", models, anomalies=faulty, links=False))
-    folder = tmp_path / "fan"
+    folder = training.train(Plan(normal, "fan", models, anomalies=faulty, links=False)).folder
     for path in folder.iterdir():
         assert str(recordings.parent).encode() not in path.read_bytes(), path
     result = classified(tmp_path / "somewhere", "a", "b")
@@ -128,58 +135,78 @@ def test_a_page_to_pass_on_names_recordings_and_nothing_of_the_machine(
     assert "a/0 a.wav" in read.text
     (folder / "README.md").write_text("The data are from …")
     assert Read(page.render(report_of(result), folder, links=False)).urls() == ["README.md"]
+    assert Read(page.render(report_of(result), folder, links=True)).urls() != ["README.md"]
+
+
+def test_a_report_without_links_names_the_readme_of_the_model(
+    recordings: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "bearing").mkdir()
+    (tmp_path / "bearing" / "README.md").write_text("The data are from …")
+    plan = Plan(recordings, "bearing", tmp_path / "models.json", copies=0, links=False)
+    folder = training.train(plan).folder
+    result = classified(tmp_path, "a", "b")
+    readme = folder.parent / "README.md"
+    read = Read(page.render(report_of(result), folder, links=False, readme=readme))
+    assert read.urls() == ["../README.md"]
 
 
 def test_training_writes_the_page(trained: Path, recordings: Path) -> None:
-    read = Read((trained.parent / "fan" / "report.html").read_text(encoding="utf-8"))
-    assert "24, 0.8 min in all: 24 at 16 kHz" in read.text
-    assert "10% were promised" in read.text
+    (path,) = (trained.parent / "fan").glob("*/report.html")
+    read = Read(path.read_text(encoding="utf-8"))
+    assert "24, 0.8 min in total: 24 at 16 kHz" in read.text
+    assert "10% are expected at this threshold" in read.text
     assert str(recordings / "normal") in read.text
-    assert "is ignored" in read.text
-    read = Read((trained.parent / "bearing" / "report.html").read_text(encoding="utf-8"))
+    assert "Loudnessignored" in read.text
+    assert "A detector trained on 24 normal recordings" in read.text
+    (path,) = (trained.parent / "bearing").glob("*/report.html")
+    read = Read(path.read_text(encoding="utf-8"))
     assert "faulty 8, normal 24" in read.text
     assert "Reliability" in read.text
 
 
-def test_the_text_says_what_was_measured(tmp_path: Path) -> None:
-    found = report.text(report_of(classified(tmp_path, "a", "b")))
-    # Folds of one right in two, and of two in two; the spread of 0.5 and 1 over root two.
-    assert "75.0%  of 4 recordings, ± 25.0 points (one standard error, over 2 folds)" in found
-    assert "0.69 is that of blind guessing" in found
-    assert "60% to 70%               1  65.0%    0.0%" in found
-    assert "90% to 100%              3  90.0%  100.0%" in found
-    assert ["a/0", "a.wav", "a", "b", "65%", "1"] in [line.split() for line in found.splitlines()]
+def test_the_text_shows_what_was_measured(tmp_path: Path) -> None:
+    found = text.render(report_of(classified(tmp_path, "a", "b")))
+    # Fold accuracies of 0.5 and 1: their standard deviation over the root of two.
+    assert "75.0%  of 4 recordings are classified correctly; standard error 25.0 points" in found
+    assert "0.69 is random guessing" in found
+    lines = [line.split() for line in found.splitlines()]
+    assert ["60%", "to", "70%", "1", "65.0%", "0.0%"] in lines
+    assert ["90%", "to", "100%", "3", "90.0%", "100.0%"] in lines
+    assert ["1", "a", "50%", "1", "1"] in lines
+    assert ["2", "b", "100%", "0", "2"] in lines
+    assert ["a/0", "a.wav", "a", "b", "65%", "1"] in lines
 
 
 def test_a_detectors_mistakes_are_counted_by_recording(tmp_path: Path) -> None:
-    alarm, missed = report.mistakes(detected(tmp_path))
-    assert (alarm.path.name, alarm.truth, alarm.verdict) == ("b.flac", "normal", "anomaly")
+    alarm, missed = detected(tmp_path).summary().mistakes
+    assert (alarm.path.name, alarm.truth, alarm.predicted) == ("b.flac", "normal", "anomaly")
     assert alarm.score == "0.72"
     assert alarm.where == missed.where == "1 of 2"
-    assert (missed.path.name, missed.truth, missed.verdict) == ("c.aiff", "anomaly", "normal")
+    assert (missed.path.name, missed.truth, missed.predicted) == ("c.aiff", "anomaly", "normal")
 
 
-def test_the_surest_mistakes_come_first_and_no_more_than_a_page_bears(tmp_path: Path) -> None:
-    count = page.MOST_MISTAKES + 20
-    sure = np.linspace(0.51, 0.99, count)
+def test_the_page_lists_a_limited_number_of_mistakes_most_confident_first(tmp_path: Path) -> None:
+    count = page.MAX_MISTAKES + 20
+    confidence = np.linspace(0.51, 0.99, count)
     result = ClassifierResult(
         ("a", "b"),
         np.array(["a"] * (count - 1) + ["b"]),
-        np.column_stack([1 - sure, sure]),
+        np.column_stack([1 - confidence, confidence]),
         np.array(["1"] * count),
         [tmp_path / f"{number}.wav" for number in range(count)],
     )
-    scores = [int(mistake.score.rstrip("%")) for mistake in report.mistakes(result)]
+    scores = [int(mistake.score.rstrip("%")) for mistake in result.summary().mistakes]
     assert scores == sorted(scores, reverse=True)
     assert len(scores) == count - 1
     read = Read(page.render(report_of(result), tmp_path, links=True))
-    assert sum(tag == "audio" for tag, _ in read.tags) == page.MOST_MISTAKES
+    assert sum(tag == "audio" for tag, _ in read.tags) == page.MAX_MISTAKES
     assert "And 19 more." in read.text
 
 
 def test_reliability_by_hand() -> None:
     confidence = np.array([0.55, 0.59, 1.0, 0.95])
-    first, last = evaluation.reliability(confidence, np.array([True, False, True, True]))
+    first, last = metrics.reliability(confidence, np.array([True, False, True, True]))
     assert (first.low, first.high, first.recordings, first.right) == (0.5, 0.6, 2, 0.5)
     assert first.probability == pytest.approx(0.57)
     assert (last.low, last.high, last.recordings, last.right) == (0.9, 1.0, 2, 1.0)
@@ -187,8 +214,8 @@ def test_reliability_by_hand() -> None:
 
 def test_standard_errors_by_hand() -> None:
     right = np.array([True] * 3 + [False])
-    assert evaluation.standard_error(right, [0.5, 1.0]) == pytest.approx(0.25)
-    assert evaluation.standard_error(right, [0.75]) == pytest.approx((0.75 * 0.25 / 4) ** 0.5)
+    assert metrics.standard_error(right, [0.5, 1.0]) == pytest.approx(0.25)
+    assert metrics.standard_error(right, [0.75]) == pytest.approx((0.75 * 0.25 / 4) ** 0.5)
 
 
 @pytest.mark.parametrize("count", [2, 14])
@@ -196,8 +223,9 @@ def test_plots_are_drawn_for_any_names_and_any_number_of_classes(
     tmp_path: Path, count: int
 ) -> None:
     result = classified(tmp_path, *(f"$\\frac{number}$" for number in range(count)))
-    assert plots.png("$", result).startswith(b"\x89PNG")
-    confusion = plots.svg(plots.panels(result)[0])
+    charts = result.summary().charts
+    assert plots.png("$", charts).startswith(b"\x89PNG")
+    confusion = plots.svg(charts[0])
     assert "$\\frac0$" in confusion
     assert "<image" not in confusion
     assert "currentColor" in confusion
@@ -205,12 +233,31 @@ def test_plots_are_drawn_for_any_names_and_any_number_of_classes(
 
 def test_plots_of_a_detector_without_anomalies(tmp_path: Path) -> None:
     result = DetectorResult(0.9, np.array([0.1]), np.zeros(0), [tmp_path / "a.wav"], [], [])
-    assert [panel.title for panel in plots.panels(result)] == ["Anomaly scores"]
-    assert "not measured" in report.text(report_of(result))
+    assert [chart.title for chart in result.summary().charts] == ["Anomaly scores"]
+    assert "not measured" in text.render(report_of(result))
 
 
-def test_a_page_that_cannot_be_written_is_said(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("no folder")
+def test_every_kind_of_chart_has_a_plot(tmp_path: Path) -> None:
+    for result in (classified(tmp_path, "a", "b"), detected(tmp_path)):
+        for chart in result.summary().charts:
+            assert plots.svg(chart).startswith("<svg")
+    with pytest.raises(TypeError, match="no plot for a Chart"):
+        plots.svg(Chart("Other", ""))
+
+
+def test_several_detectors_have_a_table_and_a_section_each(tmp_path: Path) -> None:
+    group = DetectorGroup({"pump": detected(tmp_path / "p"), "fan": detected(tmp_path / "f")})
+    found = text.render(report_of(group))
+    lines = [line.split() for line in found.splitlines()]
+    assert ["pump", "1.000", "1.000", "25.0%", "50.0%"] in lines
+    assert ["mean", "1.000", "1.000", "25.0%", "50.0%"] in lines
+    read = Read(page.render(report_of(group), tmp_path, links=False))
+    assert sum(tag == "h3" for tag, _ in read.tags) == 2
+    assert sum(tag == "svg" for tag, _ in read.tags) == 4
+
+
+def test_a_page_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
     found = report_of(detected(tmp_path))
     with pytest.raises(FolderError, match=r"r\.html cannot be written: (File exists|Not a dir)"):
         page.write(found, tmp_path / "file" / "r.html", links=True)

@@ -1,4 +1,4 @@
-"""What training leaves behind, and that it is honest about recordings it has not seen."""
+"""What training saves, and that it is evaluated on recordings it was not trained on."""
 
 import dataclasses
 import hashlib
@@ -21,12 +21,12 @@ from oddsound.features import extractor
 from oddsound.schemas import ModelEntry
 from oddsound_workbench import assessment, training
 from oddsound_workbench.errors import FolderError
-from oddsound_workbench.learn import augmentation, classifier, dataset, detector
-from oddsound_workbench.learn import folds as evaluation
-from oddsound_workbench.learn.dataset import Listening
-from oddsound_workbench.learn.recipe import FeatureChoice
+from oddsound_workbench.learn import augmentation, classifier, dataset, detector, folds, metrics
+from oddsound_workbench.learn.classifier import ClassifierRecipe
+from oddsound_workbench.learn.dataset import ExtractionSettings
+from oddsound_workbench.learn.fitted import FeatureChoice
+from oddsound_workbench.learn.plan import Plan, TrainingData, no_progress
 from oddsound_workbench.learn.recordings import labelled, unlabelled
-from oddsound_workbench.training import Plan
 
 
 def entry_of(models: Path, name: str) -> ModelEntry:
@@ -34,7 +34,7 @@ def entry_of(models: Path, name: str) -> ModelEntry:
 
 
 @pytest.mark.parametrize("name", ["fan", "bearing"])
-def test_every_artifact_is_there_and_has_its_checksum(trained: Path, name: str) -> None:
+def test_every_artifact_exists_and_has_its_checksum(trained: Path, name: str) -> None:
     entry = entry_of(trained, name)
     assert "model_path" in entry.sha256
     for key, checksum in entry.sha256.items():
@@ -43,13 +43,15 @@ def test_every_artifact_is_there_and_has_its_checksum(trained: Path, name: str) 
     assert entry.sklearn_version == sklearn.__version__
     assert entry.sample_rate == 16000
     assert entry.window_s == 2.0
-    report = trained.parent / name / "report.png"
-    assert report.read_bytes().startswith(b"\x89PNG")
-    assert f"Model {name}" in (trained.parent / name / "report.txt").read_text()
+    folder = (trained.parent / entry.model_path).parent
+    assert (folder / "report.png").read_bytes().startswith(b"\x89PNG")
+    assert f"Model {name}" in (folder / "report.txt").read_text()
 
 
-def test_the_artifacts_hold_nothing_but_scikit_learn(trained: Path) -> None:
-    for path in trained.parent.glob("*/*.joblib"):
+def test_the_artifacts_contain_only_objects_of_scikit_learn(trained: Path) -> None:
+    paths = list(trained.parent.rglob("*.joblib"))
+    assert len(paths) == 7
+    for path in paths:
         artifact = joblib.load(path)
         module = type(artifact).__module__.split(".")[0]
         assert module in {"sklearn", "builtins", "numpy"}, f"{path}: {type(artifact)}"
@@ -57,12 +59,12 @@ def test_the_artifacts_hold_nothing_but_scikit_learn(trained: Path) -> None:
 
 @pytest.mark.parametrize("name", ["fan", "bearing"])
 def test_the_artifacts_are_computed_in_numpy(trained: Path, name: str) -> None:
-    folder = trained.parent / name
-    for artifact, *methods in [
-        ("scaler", "transform"),
-        ("model", "predict_proba", "score_samples"),
+    entry = entry_of(trained, name)
+    for path, *methods in [
+        (entry.scaler_path, "transform"),
+        (entry.model_path, "predict_proba", "score_samples"),
     ]:
-        fitted = joblib.load(folder / f"{artifact}.joblib")
+        fitted = joblib.load(trained.parent / str(path))
         rows = np.zeros((2, fitted.n_features_in_))
         own = next(getattr(fitted, method) for method in methods if hasattr(fitted, method))
         found = translate(fitted, *methods).function(rows)
@@ -70,24 +72,24 @@ def test_the_artifacts_are_computed_in_numpy(trained: Path, name: str) -> None:
 
 
 def test_level_features_are_dropped_unless_the_gain_is_fixed(trained: Path) -> None:
-    dropped = joblib.load(trained.parent / "fan" / "dropped_features.joblib")
+    dropped = joblib.load(trained.parent / str(entry_of(trained, "fan").dropped_features_path))
     assert dropped == ["level_rms_dbfs", "level_max_dbfs"]
     extract = extractor("default", 16000)
     assert FeatureChoice.of(extract, fixed_gain=True).dropped == ()
 
 
-def test_a_louder_recording_gets_the_same_verdict(
+def test_a_louder_recording_gets_the_same_prediction(
     configured: Path, recordings: Path, tmp_path: Path
 ) -> None:
     waveform, rate = soundfile.read(recordings / "faulty" / "00.wav", dtype="float32")
-    verdicts = []
+    predictions = []
     for gain_db in (0, -20):
         path = tmp_path / f"{gain_db}.wav"
         soundfile.write(path, waveform * 10 ** (gain_db / 20), rate, "FLOAT")
         model = runtime.registry().get("bearing")
-        verdicts.append(pipeline.predict(path, model, runtime.limits()).all_probabilities)
-    for name, probability in verdicts[0].items():
-        assert verdicts[1][name] == pytest.approx(probability, abs=1e-3)
+        predictions.append(pipeline.predict(path, model, runtime.limits()).all_probabilities)
+    for name, probability in predictions[0].items():
+        assert predictions[1][name] == pytest.approx(probability, abs=1e-3)
 
 
 def test_the_same_seed_gives_the_same_bytes_from_any_number_of_processes(
@@ -96,9 +98,9 @@ def test_the_same_seed_gives_the_same_bytes_from_any_number_of_processes(
     digests = []
     for in_processes in (False, True):
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / f"cache-{in_processes}"))
-        few = 0 if in_processes else 1_000_000
-        monkeypatch.setattr(dataset, "PARALLEL_FROM", few)
-        monkeypatch.setattr(evaluation, "PARALLEL_FROM_ROWS", few)
+        minimum = 0 if in_processes else 1_000_000
+        monkeypatch.setattr(dataset, "PARALLEL_FROM", minimum)
+        monkeypatch.setattr(classifier, "PARALLEL_FROM_ROWS", minimum)
         models = tmp_path / str(in_processes) / "models.json"
         training.train(Plan(recordings, "bearing", models, copies=2, seed=5, version="1"))
         files = sorted(models.parent.rglob("*.*"))
@@ -109,7 +111,9 @@ def test_the_same_seed_gives_the_same_bytes_from_any_number_of_processes(
 
 def test_another_seed_gives_other_copies(recordings: Path) -> None:
     found = labelled(recordings)[:2]
-    rows = [dataset.rows_of(found, Listening(16000, 2.0, copies=1, seed=s)) for s in (1, 2)]
+    rows = [
+        dataset.rows_of(found, ExtractionSettings(16000, 2.0, copies=1, seed=s)) for s in (1, 2)
+    ]
     same = (rows[0].values == rows[1].values).all(axis=1)
     np.testing.assert_array_equal(same, ~rows[0].copy)
 
@@ -124,19 +128,11 @@ def test_other_models_stay_in_models_json(recordings: Path, tmp_path: Path, trai
     assert after == before
 
 
-def test_a_broken_models_json_is_not_overwritten(recordings: Path, tmp_path: Path) -> None:
-    models = tmp_path / "models.json"
-    models.write_text('{"fan": ')
-    with pytest.raises(FolderError, match="is not JSON"):
-        training.train(Plan(recordings / "normal", "fan", models))
-    assert models.read_text() == '{"fan": '
+def test_recordings_of_one_group_are_never_in_both_parts_of_a_split(recordings: Path) -> None:
+    """Labels are random for each group, so only a model that saw a recording's group knows it.
 
-
-def test_recordings_of_one_group_never_stand_on_both_sides(recordings: Path) -> None:
-    """Groups hold the label: a model that saw its own group would know, one that did not cannot.
-
-    Each recording appears twice under different names with different random labels per pair;
-    if copies of a pair stood on both sides, accuracy would be far over chance.
+    Each recording appears twice; if a pair were in both parts, accuracy would be far above
+    chance.
     """
     found = unlabelled(recordings / "normal", "normal")
     rng = np.random.default_rng(0)
@@ -146,10 +142,12 @@ def test_recordings_of_one_group_never_stand_on_both_sides(recordings: Path) -> 
         for r, label in zip(found, labels, strict=True)
         for _ in range(2)
     ]
-    rows = dataset.rows_of(pairs, Listening(16000, 2.0, copies=1))
+    rows = dataset.rows_of(pairs, ExtractionSettings(16000, 2.0, copies=1))
     choice = FeatureChoice.of(extractor("default", 16000), fixed_gain=False)
-    models = evaluation.fit_classifier_folds(rows, choice, seed=0)
-    result = evaluation.evaluate_classifier(models, rows, choice)
+    recipe = ClassifierRecipe(Plan(recordings, "x", recordings / "models.json"))
+    summary = dataset.summarize_headers(pairs)
+    data = TrainingData(rows, None, choice, ExtractionSettings(16000, 2.0), summary)
+    result = recipe.evaluate(recipe.folds(data, no_progress), data)
     assert result.metrics()["accuracy"] < 0.8
     for fold in set(result.folds.tolist()):
         inside = {r.group for r, f in zip(pairs, result.folds, strict=True) if f == fold}
@@ -157,7 +155,7 @@ def test_recordings_of_one_group_never_stand_on_both_sides(recordings: Path) -> 
         assert not inside & outside
 
 
-def test_folds_and_groups_come_from_the_names(tmp_path: Path, recordings: Path) -> None:
+def test_folds_and_groups_are_read_from_file_names(tmp_path: Path, recordings: Path) -> None:
     for label in ("normal", "faulty"):
         for number, path in enumerate(sorted((recordings / label).glob("*.wav"))[:6]):
             (tmp_path / label).mkdir(exist_ok=True)
@@ -165,16 +163,16 @@ def test_folds_and_groups_come_from_the_names(tmp_path: Path, recordings: Path) 
     found = labelled(tmp_path, r"machine(\d)", r"^(\d)-")
     assert {r.fold for r in found} == {"1", "2", "3"}
     assert {r.group for r in found} == {"0", "1", "2"}
-    with pytest.raises(FolderError, match="'pump' is not found in the name"):
+    with pytest.raises(FolderError, match="'pump' does not match the file name"):
         labelled(tmp_path, "pump")
-    with pytest.raises(FolderError, match="no regular expression"):
+    with pytest.raises(FolderError, match="not a valid regular expression"):
         labelled(tmp_path, "(")
 
 
 def test_a_detector_needs_enough_normal_recordings(recordings: Path, tmp_path: Path) -> None:
     for name in ("00.wav", "01.wav", "02.wav"):
         shutil.copy(recordings / "normal" / name, tmp_path / name)
-    with pytest.raises(FolderError, match="4 or more normal recordings, found 3"):
+    with pytest.raises(FolderError, match="at least 4 normal recordings, found 3"):
         training.train(Plan(tmp_path, "fan", tmp_path / "models" / "models.json"))
 
 
@@ -187,16 +185,14 @@ def test_a_class_with_too_few_recordings_is_named(recordings: Path, tmp_path: Pa
         training.train(Plan(tmp_path, "x", tmp_path / "models" / "models.json"))
 
 
-def test_recordings_beside_the_class_folders_are_not_passed_over(
-    recordings: Path, tmp_path: Path
-) -> None:
+def test_recordings_next_to_class_folders_are_refused(recordings: Path, tmp_path: Path) -> None:
     shutil.copytree(recordings, tmp_path, dirs_exist_ok=True)
     shutil.copy(recordings / "faulty" / "00.wav", tmp_path / "stray.wav")
-    with pytest.raises(FolderError, match=r"beside them, such as stray\.wav"):
+    with pytest.raises(FolderError, match=r"class folders and recordings, such as stray\.wav"):
         training.train(Plan(tmp_path, "x", tmp_path / "models" / "models.json"))
 
 
-def test_a_dead_microphone_is_said(tmp_path: Path) -> None:
+def test_recordings_of_silence_are_refused(tmp_path: Path) -> None:
     for seconds in range(1, 7):
         soundfile.write(tmp_path / f"{seconds}.wav", np.zeros(16000 * seconds), 16000)
     with pytest.raises(FolderError, match="was the microphone on"):
@@ -212,36 +208,42 @@ def test_a_recording_that_cannot_be_read_is_named(recordings: Path, tmp_path: Pa
 
 def test_one_odd_normal_recording_does_not_hide_the_anomalies(recordings: Path) -> None:
     choice = FeatureChoice.of(extractor("default", 16000), fixed_gain=False)
-    normal = dataset.rows_of(unlabelled(recordings / "normal", "normal"), Listening(16000, 2.0))
-    faulty = dataset.rows_of(unlabelled(recordings / "faulty", "anomaly"), Listening(16000, 2.0))
-    spoilt = normal.values.copy()
-    spoilt[0] = faulty.values[0]
-    rows = dataset.Rows(spoilt, normal.owner, normal.copy, normal.recordings)
+    normal = dataset.rows_of(
+        unlabelled(recordings / "normal", "normal"), ExtractionSettings(16000, 2.0)
+    )
+    faulty = dataset.rows_of(
+        unlabelled(recordings / "faulty", "anomaly"), ExtractionSettings(16000, 2.0)
+    )
+    changed = normal.values.copy()
+    changed[0] = faulty.values[0]
+    rows = dataset.Rows(changed, normal.owner, normal.copy, normal.recordings)
     fitted = detector.fit_detector(rows, choice, threshold=0.9)
-    scores = evaluation.predicted(fitted, faulty, choice)[1][1:, 1]
+    scores = folds.score(fitted, faulty, choice)[1][1:, 1]
     assert (scores >= 0.9).mean() >= 0.8
 
 
-def test_a_knock_nearby_is_no_fault(recordings: Path) -> None:
-    """A knock that no normal recording had is less strange than a faulty bearing."""
+def test_a_knock_nearby_scores_lower_than_a_fault(recordings: Path) -> None:
+    """No normal recording contains a knock, but a knock must not look like a faulty bearing."""
     choice = FeatureChoice.of(extractor("default", 16000), fixed_gain=False)
-    listening = Listening(16000, 2.0, copies=1, alteration="knocked")
-    normal = dataset.rows_of(unlabelled(recordings / "normal", "normal"), listening)
-    faulty = dataset.rows_of(unlabelled(recordings / "faulty", "anomaly"), Listening(16000, 2.0))
+    settings = ExtractionSettings(16000, 2.0, copies=1, alteration="knocked")
+    normal = dataset.rows_of(unlabelled(recordings / "normal", "normal"), settings)
+    faulty = dataset.rows_of(
+        unlabelled(recordings / "faulty", "anomaly"), ExtractionSettings(16000, 2.0)
+    )
     fitted = detector.fit_detector(normal, choice, threshold=0.9)
-    strange = evaluation.predicted(fitted, faulty, choice)[1][:, 1]
+    anomalous = folds.score(fitted, faulty, choice)[1][:, 1]
     knocked = []
     for path in sorted((recordings / "normal").iterdir()):
         waveform = soundfile.read(path, dtype="float32")[0]
         knocked.append(augmentation.knock(waveform, 16000, np.random.default_rng(99)))
     extract = extractor("default", 16000)
     scaled = fitted.scaler.transform(np.stack([extract(y)[choice.kept] for y in knocked]))
-    assert fitted.predictor().probabilities(scaled)[:, 1].max() < strange.min()
+    assert fitted.predictor().probabilities(scaled)[:, 1].max() < anomalous.min()
 
 
-def test_thousands_of_recordings_become_some_kernels(recordings: Path) -> None:
+def test_the_number_of_kernels_is_limited(recordings: Path) -> None:
     found = unlabelled(recordings / "normal", "normal")
-    rows = dataset.rows_of(found, Listening(16000, 2.0))
+    rows = dataset.rows_of(found, ExtractionSettings(16000, 2.0))
     times = 9000 // len(rows.values)
     rng = np.random.default_rng(0)
     many = np.repeat(rows.values, times, axis=0)
@@ -251,29 +253,29 @@ def test_thousands_of_recordings_become_some_kernels(recordings: Path) -> None:
     large = dataset.Rows(many, owner, np.zeros(len(many), dtype=bool), labelled_many)
     choice = FeatureChoice.of(extractor("default", 16000), fixed_gain=False)
     estimator = detector.fit_detector(large, choice, threshold=0.9).estimator
-    assert len(estimator.support_vectors_) <= detector.MOST_KERNELS
+    assert len(estimator.support_vectors_) <= detector.MAX_KERNELS
 
 
-def test_pauc_and_auc_of_scores_that_can_be_counted_by_hand() -> None:
+def test_auc_and_pauc_of_scores_that_can_be_counted_by_hand() -> None:
     normal = np.arange(10) / 10
-    assert evaluation.aucs(normal, normal + 10) == (1, 1)
-    auc, _ = evaluation.aucs(normal, np.array([0.45]))
+    assert metrics.aucs(normal, normal + 10) == (1, 1)
+    auc, _ = metrics.aucs(normal, np.array([0.45]))
     assert auc == pytest.approx(0.5)
-    # Of ten normals one scores higher: everything up to a false-alarm rate of 0.1 is lost.
-    auc, pauc = evaluation.aucs(normal, np.array([0.85]))
+    # One of ten normal scores is higher: nothing is detected up to a false-alarm rate of 0.1.
+    auc, pauc = metrics.aucs(normal, np.array([0.85]))
     assert auc == pytest.approx(0.9)
     assert pauc == pytest.approx(0.5 * (1 + (0 - 0.005) / (0.1 - 0.005)))
 
 
 def test_calibration_error_of_an_overconfident_model() -> None:
     right = np.array([True, False] * 50)
-    assert evaluation.calibration_error(np.full(100, 0.5), right) == pytest.approx(0)
-    assert evaluation.calibration_error(np.full(100, 0.95), right) == pytest.approx(0.45)
+    assert metrics.calibration_error(np.full(100, 0.5), right) == pytest.approx(0)
+    assert metrics.calibration_error(np.full(100, 0.95), right) == pytest.approx(0.45)
 
 
 @pytest.mark.parametrize("count", [2, 4])
-def test_the_fitted_vote_is_the_vote_that_was_chosen(count: int) -> None:
-    """Temperatures go into scikit-learn's objects as factors of the logits."""
+def test_the_fitted_model_uses_the_chosen_temperatures(count: int) -> None:
+    """They are set in the objects of scikit-learn as factors of the logits."""
     rng = np.random.default_rng(0)
     classes = np.repeat(np.arange(count), 15)
     rows = rng.normal(size=(len(classes), 6)) + np.eye(6)[classes]
@@ -282,15 +284,15 @@ def test_the_fitted_vote_is_the_vote_that_was_chosen(count: int) -> None:
     decision = SVC(C=3.0, gamma="scale").fit(rows, classes).decision_function(rows)
     svc = np.column_stack([-decision, decision]) if count == 2 else decision
     lda = LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto").fit(rows, classes)
-    voices = softmax(1.7 * svc, axis=1), softmax(0.4 * lda.predict_log_proba(rows), axis=1)
-    expected = softmax(1.3 * np.log(sum(voices) / 2 + 1e-12), axis=1)
+    probabilities = softmax(1.7 * svc, axis=1), softmax(0.4 * lda.predict_log_proba(rows), axis=1)
+    expected = softmax(1.3 * np.log(sum(probabilities) / 2 + 1e-12), axis=1)
     np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
-def folded(folder: Path, recordings: Path, **folds: str) -> Path:
-    """A folder per class, a recording for each digit of its `folds`, which begins its name."""
+def folded(folder: Path, recordings: Path, **digits_of: str) -> Path:
+    """One folder per class with a recording for each digit, which begins the name."""
     sources = {"a": "normal", "b": "faulty"}
-    for label, digits in folds.items():
+    for label, digits in digits_of.items():
         (folder / label).mkdir(parents=True)
         for number, digit in enumerate(digits):
             source = recordings / sources[label] / f"{number:02}.wav"
@@ -298,26 +300,28 @@ def folded(folder: Path, recordings: Path, **folds: str) -> Path:
     return folder
 
 
-def test_folds_that_leave_too_little_of_a_class_are_refused(
+def test_folds_that_leave_too_few_recordings_of_a_class_are_refused(
     recordings: Path, tmp_path: Path
 ) -> None:
     folder = folded(tmp_path / "few", recordings, a="001", b="000111")
     plan = Plan(folder, "x", tmp_path / "models.json", fold_pattern=r"^(\d)-", copies=1)
-    with pytest.raises(FolderError, match="outside fold 0 the class 'a' has 1 recordings"):
-        training.cross_validate(plan, training.listen(plan))
+    recipe = ClassifierRecipe(plan)
+    data = recipe.read(no_progress)
+    with pytest.raises(FolderError, match="outside fold 0, the class 'a' has 1 recordings"):
+        recipe.folds(data, no_progress)
 
 
-def test_a_fold_without_a_class_says_nothing_of_its_detector(
+def test_a_fold_without_a_class_does_not_test_its_detector(
     recordings: Path, tmp_path: Path
 ) -> None:
     folder = folded(tmp_path / "gap", recordings, a="00001111", b="00112222")
     plan = Plan(folder, "x", tmp_path / "models.json", fold_pattern=r"^(\d)-")
-    found = assessment.of_each_class(plan, lambda _step, _total: lambda: None)
+    found = assessment.of_each_class(plan, no_progress)
     assert set(found.metrics["each"]) == {"a", "b"}
     assert found.metrics["each"]["a"]["normal_recordings"] == 8
 
 
-def test_three_recordings_of_a_class_and_few_copies_suffice(
+def test_three_recordings_of_each_class_and_one_copy_are_enough(
     recordings: Path, tmp_path: Path
 ) -> None:
     folder = folded(tmp_path / "small", recordings, a="012", b="012")
