@@ -52,9 +52,18 @@ def _entries(models: Path) -> dict[str, ModelEntry]:
 
 
 def _artifacts(models: Path, entries: dict[str, ModelEntry]) -> list[tuple[str, bytes]]:
-    """Path under the target, and verified bytes, of every artifact beside models.json."""
+    """Path under the target, and verified bytes, of every artifact beside models.json.
+
+    Artifacts of previous versions too: a rollback on S3 needs them.
+    """
     found = []
-    for name, entry in entries.items():
+    versions = list(entries.items())
+    versions += [
+        (f"{name}, version {old.version}", old)
+        for name, entry in entries.items()
+        for old in entry.previous
+    ]
+    for name, entry in versions:
         for key in ARTIFACTS:
             path = getattr(entry, key)
             if path is None or path.startswith("s3://"):

@@ -1,5 +1,6 @@
 """The classifier: how it is fitted, calibrated and evaluated."""
 
+import shlex
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -91,17 +92,17 @@ class ClassifierRecipe:
         else:
             head += " never raises an alarm, because no class is called 'normal'."
             normal, other = "NORMAL_CLASS", "OTHER_CLASS"
+        command = ["oddsound", "train", f"{folder}/{normal}", "--anomalies", f"{folder}/{other}"]
         notes = [
             f"{head} To train a detector, which raises an alarm for any unusual sound, pass only"
-            f" the normal recordings: oddsound train {folder}/{normal} --anomalies"
-            f" {folder}/{other} --name {self.plan.name}"
+            f" the normal recordings: {shlex.join([*command, '--name', self.plan.name])}"
         ]
         if machines := machine_folders(self.plan.folder):
             name = machines[0].name
+            command = ["oddsound", "train", f"{folder}/{name}/{NORMAL}", "--name", name]
             notes.append(
                 f"{len(machines)} of the classes contain a folder {NORMAL!r}, as if each were a"
-                " machine. To train a detector of one machine:"
-                f" oddsound train {folder}/{name}/{NORMAL} --name {name}"
+                f" machine. To train a detector of one machine: {shlex.join(command)}"
             )
         return notes
 
