@@ -1,4 +1,4 @@
-"""The shipped models: they load as they are, and do on real recordings what their pages say."""
+"""The shipped models load unchanged, and perform on real recordings as their READMEs say."""
 
 import json
 from pathlib import Path
@@ -27,7 +27,9 @@ def shipped(cold_start: None, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(("name", "classes"), [("esc10", 10), ("fan", 2)])
-def test_they_load_verified_and_answer(name: str, classes: int, tmp_path: Path) -> None:
+def test_a_shipped_model_loads_verified_and_predicts(
+    name: str, classes: int, tmp_path: Path
+) -> None:
     model = runtime.registry().get(name)
     path = write_fan(tmp_path / "fan.wav", 1, faulty=False, duration_s=10)
     prediction = pipeline.predict(path, model, runtime.limits())
@@ -36,7 +38,7 @@ def test_they_load_verified_and_answer(name: str, classes: int, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("name", ["esc10", "fan"])
-def test_they_are_computed_in_numpy(name: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_shipped_model_is_computed_in_numpy(name: str, caplog: pytest.LogCaptureFixture) -> None:
     model = runtime.registry().get(name)
     assert [record for record in caplog.records if record.levelname == "WARNING"] == []
     translate(model.scaler, "transform")
@@ -51,7 +53,7 @@ def test_the_default_is_the_fan() -> None:
 
 
 @pytest.mark.parametrize("waveform", [noise(1, 10), sine(1000, 10), np.zeros(160_000, np.float32)])
-def test_what_is_no_fan_is_an_anomaly_to_the_fan_model(waveform: Array, tmp_path: Path) -> None:
+def test_other_sounds_are_anomalies_for_the_fan_model(waveform: Array, tmp_path: Path) -> None:
     path = tmp_path / "other.wav"
     soundfile.write(path, waveform, 16000, "FLOAT")
     prediction = pipeline.predict(path, runtime.registry().get("fan"), runtime.limits())
@@ -59,7 +61,9 @@ def test_what_is_no_fan_is_an_anomaly_to_the_fan_model(waveform: Array, tmp_path
 
 
 @pytest.mark.parametrize(("kind", "anomalies"), [("normal", 0), ("abnormal", 10)])
-def test_the_real_fan(real_data: Path, kind: str, anomalies: int) -> None:
+def test_the_fan_model_separates_the_recordings_of_mimii(
+    real_data: Path, kind: str, anomalies: int
+) -> None:
     result = CliRunner().invoke(app, ["predict", str(real_data / "mimii_fan" / kind), "--json"])
     found = json.loads(result.stdout)
     assert len(found) == 10
@@ -67,7 +71,7 @@ def test_the_real_fan(real_data: Path, kind: str, anomalies: int) -> None:
 
 
 @pytest.mark.parametrize("gain_db", [-20, 6])
-def test_loudness_does_not_make_an_anomaly(real_data: Path, gain_db: float) -> None:
+def test_loudness_does_not_change_the_anomaly_score(real_data: Path, gain_db: float) -> None:
     from oddsound import audio
 
     model = runtime.registry().get("fan")
@@ -81,7 +85,7 @@ def test_loudness_does_not_make_an_anomaly(real_data: Path, gain_db: float) -> N
 
 
 @pytest.mark.parametrize("hz", [300, 1000, 2300, 3100, 6000])
-def test_the_fan_names_the_band_of_an_injected_tone(
+def test_an_explanation_names_the_band_of_an_added_tone(
     real_data: Path, tmp_path: Path, hz: float
 ) -> None:
     model = runtime.registry().get("fan")
@@ -97,9 +101,11 @@ def test_the_fan_names_the_band_of_an_injected_tone(
 
 
 @pytest.mark.parametrize("hz", [300, 1000, 2300, 3100, 6000])
-def test_the_fan_names_the_band_of_a_tone_in_noise_like_the_fan(tmp_path: Path, hz: float) -> None:
+def test_an_explanation_names_the_band_of_a_tone_in_noise_with_the_spectrum_of_the_fan(
+    tmp_path: Path, hz: float
+) -> None:
     model = runtime.registry().get("fan")
-    sound = like_the_usual(model)
+    sound = noise_like_training(model)
     tone = sine(hz, 10) * np.sqrt(2) * sound.std()
     soundfile.write(tmp_path / "tone.wav", sound + tone, 16000, "FLOAT")
     found = pipeline.predict(tmp_path / "tone.wav", model, runtime.limits(), explain=True)
@@ -109,7 +115,7 @@ def test_the_fan_names_the_band_of_a_tone_in_noise_like_the_fan(tmp_path: Path, 
     assert top.says.startswith("Louder than normal")
 
 
-def like_the_usual(model: Model) -> Array:
+def noise_like_training(model: Model) -> Array:
     """10 s of noise with the spectrum of the recordings that a model was trained on."""
     usual = Usual.of(model)
     assert usual is not None

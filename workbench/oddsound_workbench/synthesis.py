@@ -1,11 +1,11 @@
-"""A fan with and without a bearing fault, synthesised: recordings for the demo and the tests.
+"""Synthesised recordings of a fan with and without a bearing fault, for the demo and the tests.
 
-Normal: turbulence (noise that falls by about 5 dB an octave), the blade-pass tone with its
-harmonics, and mains hum. Faulty: beside these, the ring of a resonance each time a rolling
-element passes a pit in the outer race, at the ball-pass frequency, louder and softer as the
-load turns with the shaft (Randall and Antoni, "Rolling element bearing diagnostics: a
-tutorial", Mechanical Systems and Signal Processing 25, 2011). Every recording has a speed,
-a level and a distance to the microphone of its own.
+Normal: turbulence (noise that falls by about 5 dB per octave), the blade-pass tone with its
+harmonics, and mains hum. Faulty: in addition, a resonance that rings each time a rolling element
+passes a pit in the outer race, at the ball-pass frequency, with an amplitude that varies as the
+load turns with the shaft (Randall and Antoni, "Rolling element bearing diagnostics: a tutorial",
+Mechanical Systems and Signal Processing 25, 2011). Speed, level and distance to the microphone
+differ between recordings.
 """
 
 import sys
@@ -21,7 +21,7 @@ SAMPLE_RATE = 16000
 BLADES = 7
 SHAFT_HZ = 24.0
 BALL_PASS_ORDER = 3.58
-"""Rolling elements that pass a point of the outer race per turn, as in a 6205 bearing."""
+"""Rolling elements that pass a point of the outer race per turn of the shaft, in a 6205 bearing."""
 
 RESONANCE_HZ = 3100.0
 RING_S = 0.0015
@@ -31,7 +31,7 @@ def fan(seed: int, *, faulty: bool, duration_s: float = 5.0, severity: float = 1
     """A recording of the fan.
 
     seed : the same seed gives the same samples
-    severity : amplitude of the fault; 1 is plainly audible, 0.2 is incipient
+    severity : amplitude of the fault; 1 is clearly audible, 0.2 is incipient
     Returns float32 [shape=(duration_s * 16000,)] within -1..1.
     """
     rng = np.random.default_rng(seed)
@@ -56,11 +56,11 @@ def fan(seed: int, *, faulty: bool, duration_s: float = 5.0, severity: float = 1
 
 
 def _bearing(turns: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The ring of the resonance at every pass of a rolling element."""
+    """The resonance, excited by every rolling element that passes the pit."""
     passes = np.floor(BALL_PASS_ORDER * turns)
     strikes = np.zeros(len(turns))
     hit = np.flatnonzero(np.diff(passes)) + 1
-    # The elements slip by a percent or so, therefore no two gaps are the same.
+    # The elements slip by about one percent, so the intervals vary.
     hit = np.clip(hit + rng.integers(-2, 3, len(hit)), 0, len(turns) - 1)
     strikes[hit] = 1 + 0.5 * np.cos(2 * np.pi * turns[hit])
     ring_t = np.arange(round(8 * RING_S * SAMPLE_RATE)) / SAMPLE_RATE
@@ -69,7 +69,7 @@ def _bearing(turns: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def write_fan(path: Path, seed: int, *, faulty: bool, duration_s: float = 5.0) -> Path:
-    """Write `fan` as a 16 bit WAV file, with the folders that it needs. Returns the path."""
+    """Write `fan` as a 16-bit WAV file and create missing folders. Returns the path."""
     path.parent.mkdir(parents=True, exist_ok=True)
     soundfile.write(path, fan(seed, faulty=faulty, duration_s=duration_s), SAMPLE_RATE, "PCM_16")
     return path
