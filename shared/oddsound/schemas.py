@@ -56,7 +56,7 @@ class ModelEntry(Schema):
     sklearn_version: str | None = None
     description: str = ""
     metrics: dict[str, Any] = {}
-    previous: list["ModelEntry"] = []
+    previous: list["ModelEntry"] = Field(default=[], exclude_if=lambda previous: not previous)
 
     @model_validator(mode="after")
     def _checksums_belong_to_artifacts(self) -> "ModelEntry":

@@ -1,5 +1,6 @@
 """Batches of SQS through the handler, as Lambda calls it."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -139,7 +140,8 @@ def test_a_throttled_s3_sends_the_message_back(cloud: Cloud) -> None:
 def test_an_altered_model_sends_back_its_own_messages_until_it_is_repaired(
     cloud: Cloud, trained: Path
 ) -> None:
-    cloud.s3.put_object(Bucket=MODELS, Key="fan/model.joblib", Body=b"other bytes")
+    key = json.loads(trained.read_text())["fan"]["model_path"]
+    cloud.s3.put_object(Bucket=MODELS, Key=key, Body=b"other bytes")
     job = cloud.put("fan.wav", NORMAL)
     event = batch(message(job), message(job, model_name="bearing"))
     assert failed(event) == ["message-0"]

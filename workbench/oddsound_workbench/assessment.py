@@ -90,7 +90,7 @@ def of_model(plan: Plan, progress: Progress, conditions: Sequence[str] = ()) -> 
             ("Recordings", dataset.summarize_headers(recordings).describe()),
             ("Model", f"{model.name}, version {model.version}"),
             ("Classes", ", ".join(model.predictor.classes)),
-            ("Sample rate", f"{model.sample_rate / 1000:g} kHz"),
+            ("Model sample rate", f"{model.sample_rate / 1000:g} kHz"),
         ],
         summary=result.summary(),
         warnings=[warning] if known else [],

@@ -189,13 +189,7 @@ def _current_entries(models: Path) -> dict[str, Any]:
 
 
 def _entry_json(entry: ModelEntry) -> dict[str, Any]:
-    found = entry.model_dump(mode="json", exclude_none=True)
-    previous = [_entry_json(each) for each in entry.previous]
-    return {**found, "previous": previous} if previous else _without(found, "previous")
-
-
-def _without(fields: dict[str, Any], key: str) -> dict[str, Any]:
-    return {name: value for name, value in fields.items() if name != key}
+    return entry.model_dump(mode="json", exclude_none=True)
 
 
 def _key(file: str) -> str:

@@ -132,7 +132,7 @@ def describe(plan: Plan, data: TrainingData) -> Facts:
         ("Folder", plan.folder_name),
         ("Recordings", data.summary.describe()),
         ("Groups", f"{groups}; no group is in both the training and the test part of a split"),
-        ("Sample rate", f"{plan.sample_rate / 1000:g} kHz"),
+        ("Model sample rate", f"{plan.sample_rate / 1000:g} kHz"),
         ("Window", f"{data.settings.window_s:g} s"),
         ("Loudness", "used, because the gain is fixed" if plan.fixed_gain else "ignored"),
     ]
