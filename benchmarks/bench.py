@@ -34,7 +34,8 @@ from sklearn.preprocessing import StandardScaler
 
 from oddsound_workbench.deploy import events, sizes
 from oddsound_workbench.local import built as deployment
-from oddsound_workbench.local.built import CREDENTIALS, Deployment
+from oddsound_workbench.local.aws import CREDENTIALS
+from oddsound_workbench.local.built import Deployment
 from oddsound_workbench.local.emulator import RUNTIME
 from oddsound_workbench.synthesis import SAMPLE_RATE, fan
 
@@ -182,14 +183,14 @@ def warm(cloud: Deployment) -> dict[str, Any]:
         events.multipart(file.getvalue()),
     )
     total, inside = [], []
-    with cloud.slot("ApiFunction") as slot, tempfile.TemporaryDirectory() as folder:
+    with cloud.instance("ApiFunction") as instance, tempfile.TemporaryDirectory() as folder:
         recording, request = Path(folder) / "fan.wav", Path(folder) / "request.json"
         recording.write_bytes(file.getvalue())
         request.write_text(json.dumps({"path": str(recording), "calls": WARM_CALLS}))
-        slot.invoke(event)
+        instance.invoke(event)
         for _ in range(WARM_CALLS):
             started = time.perf_counter()
-            answer = slot.invoke(event)
+            answer = instance.invoke(event)
             total.append(1000 * (time.perf_counter() - started))
             inside.append(json.loads(answer["body"])["latency_ms"])
         steps = Candidate(
@@ -204,7 +205,7 @@ def warm(cloud: Deployment) -> dict[str, Any]:
     return {
         "calls": WARM_CALLS,
         "median_ms": round(whole, 1),
-        "isolated": slot.isolated,
+        "isolated": instance.isolated,
         "ms": {name: round(value, 2) for name, value in ms.items()},
         "share": {name: round(value / whole, 3) for name, value in ms.items()},
     }

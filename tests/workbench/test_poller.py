@@ -1,4 +1,4 @@
-"""Lambda's semantics for queues and uploads, against moto's SQS."""
+"""The pollers have Lambda's semantics for queues and uploads, tested with moto's SQS."""
 
 import json
 import threading
@@ -10,18 +10,16 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from oddsound_workbench.local import poller as pump
-from oddsound_workbench.local.poller import NotificationPump, QueuePump
+from oddsound_workbench.local import poller
+from oddsound_workbench.local.poller import NotificationPoller, QueuePoller
 
 ARN = "arn:aws:sqs:us-east-1:123456789012:jobs"
 
 
 @pytest.fixture
 def sqs(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "testing")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    monkeypatch.setattr(pump, "POLL_S", 0)
+    monkeypatch.setattr(poller, "POLL_S", 0)
     with mock_aws():
         yield boto3.client("sqs")
 
@@ -43,49 +41,49 @@ def bodies(sqs: Any, queue_url: str) -> list[str]:
     return [message["Body"] for message in answer.get("Messages", [])]
 
 
-def drain(queue: QueuePump, seconds: float) -> None:
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        if not queue.once():
+def poll_for(queue: QueuePoller, seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if not queue.poll_once():
             time.sleep(0.1)
 
 
-def test_what_succeeds_is_deleted_and_what_fails_is_tried_as_often_as_allowed(
+def test_a_successful_message_is_deleted_and_a_failing_one_is_retried_then_parked(
     sqs: Any, jobs: str, dead: str
 ) -> None:
-    tries: list[str] = []
+    attempts: list[str] = []
 
     def handler(event: dict[str, Any]) -> Any:
-        tries.extend(record["body"] for record in event["Records"])
+        attempts.extend(record["body"] for record in event["Records"])
         failed = [r["messageId"] for r in event["Records"] if r["body"] == "poison"]
         return {"batchItemFailures": [{"itemIdentifier": identifier} for identifier in failed]}
 
     for body in ("good", "poison", "better"):
         sqs.send_message(QueueUrl=jobs, MessageBody=body)
-    drain(QueuePump(sqs, jobs, ARN, handler), 5)
-    assert tries.count("poison") == 3
-    assert tries.count("good") == tries.count("better") == 1
+    poll_for(QueuePoller(sqs, jobs, ARN, handler), 5)
+    assert attempts.count("poison") == 3
+    assert attempts.count("good") == attempts.count("better") == 1
     assert bodies(sqs, jobs) == []
     assert bodies(sqs, dead) == ["poison"]
 
 
-def test_a_handler_that_raises_keeps_its_whole_batch(sqs: Any, jobs: str) -> None:
+def test_if_the_handler_raises_the_whole_batch_stays_in_the_queue(sqs: Any, jobs: str) -> None:
     def broken(_: Any) -> None:
         raise RuntimeError("out of memory")
 
     sqs.send_message(QueueUrl=jobs, MessageBody="first")
-    assert QueuePump(sqs, jobs, ARN, broken).once() == 1
+    assert QueuePoller(sqs, jobs, ARN, broken).poll_once() == 1
     seen: list[str] = []
     time.sleep(1.1)
-    QueuePump(sqs, jobs, ARN, lambda e: seen.extend(r["body"] for r in e["Records"])).once()
+    QueuePoller(sqs, jobs, ARN, lambda e: seen.extend(r["body"] for r in e["Records"])).poll_once()
     assert seen == ["first"]
 
 
-def test_a_record_has_lambdas_shape(sqs: Any, jobs: str) -> None:
+def test_a_record_has_the_form_of_lambda(sqs: Any, jobs: str) -> None:
     events: list[dict[str, Any]] = []
     attributes = {"trace": {"DataType": "String", "StringValue": "7"}}
     sqs.send_message(QueueUrl=jobs, MessageBody="{}", MessageAttributes=attributes)
-    QueuePump(sqs, jobs, ARN, events.append).once()
+    QueuePoller(sqs, jobs, ARN, events.append).poll_once()
     (record,) = events[0]["Records"]
     assert record["eventSource"] == "aws:sqs"
     assert record["eventSourceARN"] == ARN
@@ -95,29 +93,29 @@ def test_a_record_has_lambdas_shape(sqs: Any, jobs: str) -> None:
 
 
 @pytest.mark.parametrize(("failures", "given_up"), [(0, False), (2, False), (3, True)])
-def test_an_upload_is_tried_three_times_then_parked(
+def test_an_upload_is_attempted_three_times_then_parked(
     sqs: Any, dead: str, failures: int, given_up: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pump, "RETRY_DELAYS_S", (0, 0))
+    monkeypatch.setattr(poller, "RETRY_DELAYS_S", (0, 0))
     url = sqs.create_queue(QueueName="notifications")["QueueUrl"]
     upload = {"Records": [{"s3": {"object": {"key": "a.wav"}}}]}
     sqs.send_message(QueueUrl=url, MessageBody=json.dumps({"Event": "s3:TestEvent"}))
     sqs.send_message(QueueUrl=url, MessageBody=json.dumps(upload))
-    tries: list[Any] = []
+    attempts: list[Any] = []
     stopped = threading.Event()
 
     def handler(event: Any) -> None:
-        tries.append(event)
-        if len(tries) <= failures:
+        attempts.append(event)
+        if len(attempts) <= failures:
             raise RuntimeError("SlowDown")
 
-    pumping = NotificationPump(sqs, url, handler, retries=2, failure_queue_url=dead)
-    thread = threading.Thread(target=pumping.run, args=(stopped,))
+    notifications = NotificationPoller(sqs, url, ARN, handler, retries=2, failure_queue_url=dead)
+    thread = threading.Thread(target=notifications.run, args=(stopped,))
     thread.start()
     time.sleep(1.5)
     stopped.set()
     thread.join(timeout=10)
-    assert tries == [upload] * min(failures + 1, 3)
+    assert attempts == [upload] * min(failures + 1, 3)
     parked = [json.loads(body) for body in bodies(sqs, dead)]
     assert len(parked) == given_up
     if given_up:

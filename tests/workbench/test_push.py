@@ -1,4 +1,4 @@
-"""Models on their way to S3, against moto's S3."""
+"""Uploading models, tested with moto's S3."""
 
 import json
 import shutil
@@ -18,8 +18,6 @@ from oddsound_workbench.errors import FolderError
 
 @pytest.fixture
 def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "testing")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     with mock_aws():
         client = boto3.client("s3")
@@ -29,12 +27,12 @@ def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 @pytest.fixture
 def models(trained: Path, tmp_path: Path) -> Path:
-    """A copy that a test may spoil."""
+    """A copy that a test may change."""
     shutil.copytree(trained.parent, tmp_path / "models")
     return tmp_path / "models" / "models.json"
 
 
-def test_models_json_comes_last_and_the_models_serve(
+def test_models_json_is_uploaded_last_and_the_models_can_be_loaded(
     s3: Any, models: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     uploaded = push(models, "s3://models/live", s3)
@@ -46,20 +44,20 @@ def test_models_json_comes_last_and_the_models_serve(
     assert runtime.registry().get("bearing").name == "bearing"
 
 
-def test_what_is_there_already_is_left_alone(s3: Any, models: Path) -> None:
+def test_an_unchanged_artifact_is_not_uploaded_again(s3: Any, models: Path) -> None:
     push(models, "s3://models", s3)
     assert push(models, "s3://models", s3) == ["models.json"]
 
 
-def test_a_spoilt_artifact_stops_everything(s3: Any, models: Path) -> None:
+def test_with_a_changed_artifact_nothing_is_uploaded(s3: Any, models: Path) -> None:
     fan = json.loads(models.read_text())["fan"]
-    (models.parent / fan["model_path"]).write_bytes(b"spoilt")
+    (models.parent / fan["model_path"]).write_bytes(b"changed")
     with pytest.raises(ModelArtifactError, match=r"fan\.model_path: the sha256 of fan/.*/model"):
         push(models, "s3://models", s3)
     assert s3.list_objects_v2(Bucket="models")["KeyCount"] == 0
 
 
-def test_a_missing_artifact_stops_everything(s3: Any, models: Path) -> None:
+def test_with_a_missing_artifact_nothing_is_uploaded(s3: Any, models: Path) -> None:
     bearing = json.loads(models.read_text())["bearing"]
     (models.parent / bearing["scaler_path"]).unlink()
     with pytest.raises(ModelArtifactError, match=r"bearing\.scaler_path: .*: No such file"):
@@ -67,15 +65,17 @@ def test_a_missing_artifact_stops_everything(s3: Any, models: Path) -> None:
     assert s3.list_objects_v2(Bucket="models")["KeyCount"] == 0
 
 
-def test_an_artifact_elsewhere_is_refused(s3: Any, models: Path) -> None:
+def test_an_artifact_outside_the_folder_is_refused(s3: Any, models: Path) -> None:
     entries = json.loads(models.read_text())
     entries["fan"]["model_path"] = "../model.joblib"
     models.write_text(json.dumps(entries))
-    with pytest.raises(ModelsConfigError, match="does not lie beside"):
+    with pytest.raises(ModelsConfigError, match=r"\.\./model.joblib is not in the folder of"):
         push(models, "s3://models", s3)
 
 
 @pytest.mark.parametrize("target", ["models", "s3://", "http://models"])
-def test_a_faulty_target_is_named(s3: Any, models: Path, target: str) -> None:
-    with pytest.raises(FolderError, match="is no target; s3://bucket"):
+def test_an_invalid_target_is_an_error(s3: Any, models: Path, target: str) -> None:
+    with pytest.raises(
+        FolderError, match="is not a valid target; use s3://bucket or s3://bucket/prefix"
+    ):
         push(models, target, s3)

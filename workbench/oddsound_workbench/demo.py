@@ -1,7 +1,7 @@
-"""The main job, start to end: learn what is normal, serve, send recordings, print the answers.
+"""The main job from start to end: train, serve, send recordings, print the answers.
 
-Nothing is faked: a detector is trained on synthesised recordings of a fan in order, the real
-service runs in a process of its own with a local S3 and SQS, and real clients talk to it.
+A detector is trained on synthesised recordings of a normal fan; the real service runs in a
+separate process with a local S3 and SQS, and real clients use it.
 """
 
 import json
@@ -14,49 +14,51 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import boto3
 import httpx2
 from rich.console import Console
 from rich.table import Table
 
 from oddsound_workbench import training
+from oddsound_workbench.local.aws import aws_client
 from oddsound_workbench.synthesis import write_fan
 
 TRAINING_RECORDINGS = 24
-RESULT_WITHIN_S = 60
+RESULT_TIMEOUT_S = 60
 console = Console()
 
 
 def main() -> None:
-    """Run the demo. Raises SystemExit(1) where an answer is not what a user would expect."""
+    """Run the demo. Raises SystemExit(1) if an answer is not the expected one."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        console.rule("1. Learn how the fan sounds when it is in order")
+        console.rule("1. Train a detector on recordings of a normal fan")
         models = _train(folder)
-        in_order = write_fan(folder / "in-order.wav", 901, faulty=False)
+        normal = write_fan(folder / "normal.wav", 901, faulty=False)
         faulty = write_fan(folder / "bearing-fault.wav", 902, faulty=True)
         console.rule("2. Start the stack: the HTTP service, buckets, queues")
         with _stack(models) as cloud, httpx2.Client(base_url=cloud["url"], timeout=60) as client:
             console.print(f"{cloud['url']} answers: {client.get('/').json()}")
-            console.rule("3. Send recordings that it has not heard, by HTTP")
-            answers = [_post(client, path) for path in (in_order, faulty)]
+            console.rule("3. Send two new recordings over HTTP")
+            answers = [_post(client, path) for path in (normal, faulty)]
             console.print(answers[1])
-            console.rule("4. Upload one to the input bucket, ask for one by a message")
-            s3, sqs = (_client(service, cloud) for service in ("s3", "sqs"))
+            console.rule("4. Upload one to the input bucket, request one by a message")
+            s3, sqs = (aws_client(name, cloud["endpoint_url"]) for name in ("s3", "sqs"))
             s3.upload_file(str(faulty), cloud["input_bucket"], "hall-3/fan.wav")
-            s3.upload_file(str(in_order), cloud["input_bucket"], "archive/fan.bin")
+            s3.upload_file(str(normal), cloud["input_bucket"], "archive/fan.bin")
             message = {"bucket": cloud["input_bucket"], "key": "archive/fan.bin"}
             sqs.send_message(QueueUrl=cloud["jobs_queue_url"], MessageBody=json.dumps(message))
             answers += [_result(client, key) for key in ("hall-3/fan.wav", "archive/fan.bin")]
             _show(answers)
-            console.rule("5. Send what is no recording")
+            console.rule("5. Send a file that is not a recording")
             refused = client.post("/predict-anomaly", files={"file": ("notes.txt", b"Dear fan,")})
             console.print(f"HTTP {refused.status_code}: {refused.json()}")
     expected = ["normal", "anomaly", "anomaly", "normal"]
     if [answer["prediction"] for answer in answers] != expected or refused.status_code != 415:
-        console.print("[red]These are not the answers that were expected.[/red]")
+        console.print("[red]These are not the expected answers.[/red]")
         raise SystemExit(1)
-    console.print("\nAll is stopped. Your own turn: [bold]make serve[/bold], then in another shell")
+    console.print(
+        "\nThe stack is stopped. To try it: [bold]make serve[/bold], then in another shell"
+    )
     console.print("curl -F file=@recording.wav http://127.0.0.1:8000/predict-anomaly")
 
 
@@ -67,15 +69,15 @@ def _train(folder: Path) -> Path:
     trained = training.train(training.Plan(normal, "fan", models, description="A demo fan."))
     false_alarms = trained.result.metrics()["false_alarm_rate"]
     console.print(
-        f"Trained on {TRAINING_RECORDINGS} recordings of 5 s; of unseen normal ones,"
-        f" {false_alarms:.0%} would raise an alarm."
+        f"Trained on {TRAINING_RECORDINGS} recordings of 5 s. False-alarm rate on normal recordings"
+        f" that were not used for training: {false_alarms:.0%}."
     )
     return models
 
 
 @contextmanager
 def _stack(models: Path) -> Iterator[dict[str, Any]]:
-    """`oddsound serve` on a free port. Gives what it says of itself."""
+    """Run `oddsound serve` on a free port. Yields the JSON that it prints."""
     command = [sys.executable, "-m", "oddsound_workbench.cli", "serve", "--port", "0", "--json"]
     command += ["--models", str(models)]
     with (
@@ -93,16 +95,6 @@ def _stack(models: Path) -> Iterator[dict[str, Any]]:
             process.terminate()
 
 
-def _client(service: str, cloud: dict[str, Any]) -> Any:
-    return boto3.client(
-        service,
-        endpoint_url=cloud["endpoint_url"],
-        region_name="eu-central-1",
-        aws_access_key_id="local",
-        aws_secret_access_key="local",  # noqa: S106  moto's server takes any
-    )
-
-
 def _post(client: httpx2.Client, path: Path) -> dict[str, Any]:
     with path.open("rb") as file:
         answer = client.post("/predict-anomaly", files={"file": (path.name, file)})
@@ -112,11 +104,11 @@ def _post(client: httpx2.Client, path: Path) -> dict[str, Any]:
 
 
 def _result(client: httpx2.Client, key: str) -> dict[str, Any]:
-    """The prediction in the stored result of a key, waited for."""
-    until = time.monotonic() + RESULT_WITHIN_S
+    """Wait for the stored result of a key, and return its prediction."""
+    deadline = time.monotonic() + RESULT_TIMEOUT_S
     while (answer := client.get(f"/results/{key}")).status_code == 404:
-        if time.monotonic() > until:
-            raise SystemExit(f"no result of {key} within {RESULT_WITHIN_S} s: {answer.text}")
+        if time.monotonic() > deadline:
+            raise SystemExit(f"no result of {key} within {RESULT_TIMEOUT_S} s: {answer.text}")
         time.sleep(0.1)
     answer.raise_for_status()
     prediction: dict[str, Any] = answer.json()["prediction"]
@@ -124,7 +116,7 @@ def _result(client: httpx2.Client, key: str) -> dict[str, Any]:
 
 
 def _show(answers: list[dict[str, Any]]) -> None:
-    ways = ("HTTP, in order", "HTTP, bearing fault", "upload, bearing fault", "message, in order")
+    ways = ("HTTP, normal", "HTTP, bearing fault", "upload, bearing fault", "message, normal")
     table = Table("way in, recording", "prediction", "anomaly score", "latency")
     for way, answer in zip(ways, answers, strict=True):
         colour = "red" if answer["is_anomaly"] else "green"

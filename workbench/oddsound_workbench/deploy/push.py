@@ -1,4 +1,4 @@
-"""`oddsound push`: models to S3, verified there, models.json last."""
+"""`oddsound push`: uploads models to S3, models.json last."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -17,24 +17,28 @@ def push(
 ) -> list[str]:
     """Upload every artifact that models.json names, then models.json itself.
 
-    An artifact that is on S3 with the same checksum is left alone. models.json is swapped
-    last and in one request, so that a running service sees the old set or the new one.
+    An artifact that is on S3 with the same checksum is not uploaded again. models.json is
+    replaced last and in one request, so that a running service reads either the old set of
+    models or the new one.
 
     target : s3://bucket or s3://bucket/prefix
-    advance : called with the key of every object, uploaded or left alone
-    Returns the keys that were uploaded. Raises ModelArtifactError where a file is missing or
-    not what its sha256 says, before anything is uploaded; FolderError for a faulty target.
+    advance : called with the key of every object, uploaded or not
+
+    Returns the keys that were uploaded. Raises ModelArtifactError, before anything is uploaded,
+    if a file is missing or has another checksum; FolderError for an invalid target.
     """
     url = urlsplit(target)
     if url.scheme != "s3" or not url.netloc:
-        raise FolderError(f"{target!r} is no target; s3://bucket or s3://bucket/prefix is")
+        raise FolderError(
+            f"{target!r} is not a valid target; use s3://bucket or s3://bucket/prefix"
+        )
     prefix = url.path.strip("/")
     entries = _entries(models)
     artifacts = dict(_artifacts(models, entries))
     uploaded = []
     for path, data in artifacts.items():
         key = "/".join(filter(None, [prefix, path]))
-        if not _is_there(s3, url.netloc, key, digest(data)):
+        if not _is_uploaded(s3, url.netloc, key, digest(data)):
             _put(s3, url.netloc, key, data)
             uploaded.append(key)
         advance(key)
@@ -52,7 +56,7 @@ def _entries(models: Path) -> dict[str, ModelEntry]:
 
 
 def _artifacts(models: Path, entries: dict[str, ModelEntry]) -> list[tuple[str, bytes]]:
-    """Path under the target, and verified bytes, of every artifact beside models.json.
+    """Path under the target, and verified content, of every artifact that is a local file.
 
     Artifacts of previous versions too: a rollback on S3 needs them.
     """
@@ -69,21 +73,21 @@ def _artifacts(models: Path, entries: dict[str, ModelEntry]) -> list[tuple[str, 
             if path is None or path.startswith("s3://"):
                 continue
             if Path(path).is_absolute() or ".." in Path(path).parts:
-                raise ModelsConfigError(f"{name}.{key}: {path} does not lie beside {models}")
+                raise ModelsConfigError(f"{name}.{key}: {path} is not in the folder of {models}")
             try:
                 data = (models.parent / path).read_bytes()
             except OSError as error:
                 raise ModelArtifactError(f"{name}.{key}: {path}: {error.strerror}") from None
             if digest(data) != entry.sha256.get(key):
                 raise ModelArtifactError(
-                    f"{name}.{key}: the sha256 of {path} is {digest(data)}, models.json says"
+                    f"{name}.{key}: the sha256 of {path} is {digest(data)}, models.json has"
                     f" {entry.sha256.get(key, 'nothing')}"
                 )
             found.append((path, data))
     return found
 
 
-def _is_there(s3: Any, bucket: str, key: str, sha256: str) -> bool:
+def _is_uploaded(s3: Any, bucket: str, key: str, sha256: str) -> bool:
     from botocore.exceptions import ClientError
 
     try:
@@ -95,7 +99,7 @@ def _is_there(s3: Any, bucket: str, key: str, sha256: str) -> bool:
 
 
 def _put(s3: Any, bucket: str, key: str, data: bytes) -> None:
-    """Upload, and read back what S3 says it got: S3 itself refuses bytes of another checksum."""
+    """Upload one object. S3 verifies the checksum; the size is verified here."""
     s3.put_object(
         Bucket=bucket,
         Key=key,
@@ -105,4 +109,4 @@ def _put(s3: Any, bucket: str, key: str, data: bytes) -> None:
         ContentType="application/json" if key.endswith(".json") else "application/octet-stream",
     )
     if s3.head_object(Bucket=bucket, Key=key)["ContentLength"] != len(data):
-        raise ModelArtifactError(f"s3://{bucket}/{key} has not the size that was uploaded")
+        raise ModelArtifactError(f"s3://{bucket}/{key} has another size than the uploaded file")

@@ -1,8 +1,8 @@
-"""template.yaml, created on a local endpoint: what is declared there is what runs here.
+"""Reads template.yaml, and creates its resources in a local AWS.
 
-CloudFormation itself (moto's) resolves every reference. The stack that it is given holds the
-template's buckets, queues and topics, and an output for each value of a function that the
-local cloud needs: its environment, its events, its failure queue.
+moto's CloudFormation resolves every reference. It is given a stack with the template's buckets,
+queues and topics, and with one output for each value of a function that the local cloud needs:
+its environment, its events, its failure queue.
 """
 
 import json
@@ -15,6 +15,9 @@ from typing import Any
 import yaml
 
 KEPT_TYPES = ("AWS::S3::Bucket", "AWS::SQS::Queue", "AWS::SNS::Topic")
+NO_VALUE = {"Ref": "AWS::NoValue"}
+"""Stands for a property that is not set."""
+
 FUNCTION_TYPE = "AWS::Serverless::Function"
 FUNCTION_PROPERTIES = (
     "CodeUri",
@@ -29,7 +32,7 @@ FUNCTION_PROPERTIES = (
 
 @dataclass(frozen=True)
 class BucketEvent:
-    """Objects whose creation invokes a function; the filter as S3 takes it."""
+    """Objects whose creation invokes a function; the filter in the form of S3's API."""
 
     bucket: str
     events: list[str]
@@ -38,7 +41,7 @@ class BucketEvent:
 
 @dataclass(frozen=True)
 class QueueEvent:
-    """A queue whose messages invoke a function, a batch at a time."""
+    """A queue whose messages invoke a function in batches."""
 
     queue_arn: str
     batch_size: int
@@ -49,9 +52,9 @@ class QueueEvent:
 class Function:
     """A function of the template.
 
-    code : folder of its code, relative to the template
-    handler : as Lambda takes it, such as app.handler
-    module : of its handler, as it is imported from the project
+    code : folder of the code, relative to the template
+    handler : module and function, such as app.handler
+    module : module of the handler, by its name in the project
     retries, failure_queue_arn : of asynchronous invocations
     """
 
@@ -69,7 +72,7 @@ class Function:
 
 
 class _Loader(yaml.SafeLoader):
-    """Safe YAML, with CloudFormation's short forms turned into the long ones."""
+    """Safe YAML, with the short forms of CloudFormation (`!Sub`) read as long forms (`Fn::Sub`)."""
 
 
 def _long_form(loader: yaml.SafeLoader, name: str, node: yaml.Node) -> dict[str, Any]:
@@ -91,7 +94,7 @@ _Loader.add_multi_constructor("!", _long_form)
 
 
 def load(path: Path) -> dict[str, Any]:
-    """The template as plain data, with the long forms of intrinsic functions."""
+    """The template as plain data, with intrinsic functions in their long forms."""
     raw: dict[str, Any] = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506
     return raw
 
@@ -104,24 +107,30 @@ def layers(path: Path) -> list[Path]:
     return [path.parent / content for content in contents]
 
 
-def create(
-    path: Path, cloudformation: Any, stack: str = "local"
-) -> tuple[list[Function], dict[str, str]]:
-    """Create the template's buckets, queues and topics.
+def create(path: Path, cloudformation: Any, stack: str) -> tuple[list[Function], dict[str, str]]:
+    """Create the template's buckets, queues and topics in a stack called `stack`.
 
-    Returns its functions with every reference resolved, and the physical name (of a queue,
-    the URL) of every resource by logical id.
+    Returns the functions with every reference resolved, and the physical name (for a queue, its
+    URL) of every resource by logical id. Raises RuntimeError if the stack cannot be created.
     """
     raw = load(path)
-    kept = {name: _plain(r) for name, r in raw["Resources"].items() if r["Type"] in KEPT_TYPES}
+    kept = {
+        name: _without_notifications(r)
+        for name, r in raw["Resources"].items()
+        if r["Type"] in KEPT_TYPES
+    }
     shared = raw.get("Globals", {}).get("Function", {})
     functions = {
-        name: _over(shared, resource["Properties"])
+        name: _merged(shared, resource["Properties"])
         for name, resource in raw["Resources"].items()
         if resource["Type"] == FUNCTION_TYPE
     }
-    there = {*kept, *raw.get("Parameters", {})}
-    wanted = [value for value in _intrinsics(functions) if _mentions(value) <= there]
+    known_names = {*kept, *raw.get("Parameters", {})}
+    wanted = [
+        value
+        for value in _intrinsics(functions)
+        if value != NO_VALUE and _references(value) <= known_names
+    ]
     outputs = {f"Value{number}": {"Value": value} for number, value in enumerate(wanted)}
     body: dict[str, Any] = {
         key: raw[key] for key in ("Parameters", "Conditions", "Mappings") if key in raw
@@ -130,7 +139,7 @@ def create(
     cloudformation.create_stack(StackName=stack, TemplateBody=json.dumps(body))
     made = cloudformation.describe_stacks(StackName=stack)["Stacks"][0]
     if made["StackStatus"] != "CREATE_COMPLETE":
-        raise RuntimeError(f"the local stack could not be made: {made['StackStatus']}")
+        raise RuntimeError(f"the local stack could not be created: {made['StackStatus']}")
     found = {output["OutputKey"]: output["OutputValue"] for output in made["Outputs"]}
     known = {json.dumps(value): found[f"Value{n}"] for n, value in enumerate(wanted)}
     resources = cloudformation.describe_stack_resources(StackName=stack)["StackResources"]
@@ -139,15 +148,15 @@ def create(
     return [_function(name, properties) for name, properties in resolved.items()], names
 
 
-def _plain(resource: dict[str, Any]) -> dict[str, Any]:
-    """Without what moto drops or cannot know: notifications, conditions on other resources."""
+def _without_notifications(resource: dict[str, Any]) -> dict[str, Any]:
+    """The type and the properties, without the notifications that moto does not support."""
     properties = dict(resource.get("Properties", {}))
     properties.pop("NotificationConfiguration", None)
     return {"Type": resource["Type"], "Properties": properties}
 
 
-def _over(shared: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
-    """What the local cloud needs of a function's properties, laid over those of Globals."""
+def _merged(shared: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+    """The properties of a function that the local cloud needs; they override those of Globals."""
     variables = {
         **shared.get("Environment", {}).get("Variables", {}),
         **own.get("Environment", {}).get("Variables", {}),
@@ -172,8 +181,8 @@ def _intrinsics(value: Any) -> Iterator[dict[str, Any]]:
             yield from _intrinsics(part)
 
 
-def _mentions(value: Any) -> set[str]:
-    """Logical ids and parameters that a value refers to; pseudo parameters left out."""
+def _references(value: Any) -> set[str]:
+    """Logical ids and parameters that a value refers to, without pseudo parameters."""
     found: set[str] = set()
     if isinstance(value, dict):
         for key, argument in value.items():
@@ -185,9 +194,9 @@ def _mentions(value: Any) -> set[str]:
                 text = argument if isinstance(argument, str) else argument[0]
                 found |= {name.split(".")[0] for name in re.findall(r"\$\{([^!}]+)\}", text)}
             else:
-                found |= _mentions(argument)
+                found |= _references(argument)
     elif isinstance(value, list):
-        found = set().union(*map(_mentions, value))
+        found = set().union(*map(_references, value))
     return {name for name in found if not name.startswith("AWS::")}
 
 

@@ -1,7 +1,7 @@
-"""What `sam build` built, with an AWS around it: moto's server and all that the template declares.
+"""The functions that `sam build` built, with a local AWS that has the template's resources.
 
-The functions have the environment, memory and timeout of the template that `sam build` wrote,
-and the names of a stack `audio-anomaly-dev`, which are those of the sample events.
+The functions have the environment, memory and timeout of the built template. The resources have
+the names of the stack `audio-anomaly-dev`, which the sample events refer to.
 """
 
 import os
@@ -17,24 +17,16 @@ from oddsound_workbench.deploy import events, template
 from oddsound_workbench.deploy.push import push
 from oddsound_workbench.deploy.template import Function, layers
 from oddsound_workbench.files import BUILD, MODELS
-from oddsound_workbench.local.cloud import aws_client, moto_server
-from oddsound_workbench.local.emulator import Slot
-
-STACK = "audio-anomaly-dev"
-CREDENTIALS = {
-    "AWS_ACCESS_KEY_ID": "testing",
-    "AWS_SECRET_ACCESS_KEY": "testing",
-    "AWS_DEFAULT_REGION": events.REGION,
-    "AWS_REGION": events.REGION,
-}
+from oddsound_workbench.local.aws import CREDENTIALS, STACK, aws_client, moto_server
+from oddsound_workbench.local.emulator import FunctionInstance
 
 
 @dataclass(frozen=True)
 class Deployment:
-    """Functions that can be called, and what they call.
+    """Built functions, and the local AWS that they use.
 
-    names : physical name (of a queue, the URL) of every resource of the template
-    opt : the layers, unpacked over each other as Lambda does
+    names : physical name (for a queue, its URL) of every resource of the template
+    opt : the files of all layers in one folder, as Lambda unpacks them
     """
 
     build: Path
@@ -44,29 +36,35 @@ class Deployment:
     names: dict[str, str]
 
     def client(self, service: str) -> Any:
-        """A boto3 client of this AWS."""
-        return aws_client(service, self.endpoint_url, events.REGION)
+        """A boto3 client for this local AWS."""
+        return aws_client(service, self.endpoint_url)
 
     def push(self, models: Path) -> list[str]:
         """Upload a models.json with its artifacts. Returns the keys that were uploaded."""
         return push(models, f"s3://{events.MODELS_BUCKET}", self.client("s3"))
 
-    def slot(
+    def delete_results(self) -> None:
+        """Delete every stored result, so that recordings are scored again."""
+        s3 = self.client("s3")
+        for stored in s3.list_objects_v2(Bucket=events.RESULTS_BUCKET).get("Contents", []):
+            s3.delete_object(Bucket=events.RESULTS_BUCKET, Key=stored["Key"])
+
+    def instance(
         self,
         name: str,
         *,
         timeout_s: int | None = None,
         environment: Mapping[str, str] | None = None,
         code: Path | None = None,
-    ) -> Slot:
-        """A slot of the function with this logical id, not started yet.
+    ) -> FunctionInstance:
+        """An instance of the function with this logical id, not started yet.
 
-        timeout_s : instead of the template's
-        environment : over the template's
-        code : instead of the function's own
+        timeout_s : replaces the template's
+        environment : overrides variables of the template
+        code : replaces the folder of the function's code
         """
         function = self.functions[name]
-        return Slot(
+        return FunctionInstance(
             code or self.build / function.code,
             function.handler,
             self.opt,
@@ -81,16 +79,19 @@ class Deployment:
 
 
 @contextmanager
-def running(models: Path = MODELS, build: Path = BUILD) -> Iterator[Deployment]:
-    """Deploy what is built, with these models and the sample events' recording on S3.
+def running(
+    models: Path = MODELS, build: Path = BUILD, aws_host: str = "127.0.0.1"
+) -> Iterator[Deployment]:
+    """Create the resources of the built template, with these models and the sample recording.
 
-    Raises FileNotFoundError where nothing is built.
+    aws_host : address that the local AWS listens on
+    Raises FileNotFoundError if nothing is built.
     """
     path = build / "template.yaml"
     if not path.exists():
-        raise FileNotFoundError(f"{path} is not there; `make build` builds it")
-    with unpacked(layers(path)) as opt, moto_server() as endpoint:
-        cloudformation = aws_client("cloudformation", endpoint, events.REGION)
+        raise FileNotFoundError(f"{path} does not exist; run `make build`")
+    with unpacked(layers(path)) as opt, moto_server(aws_host) as endpoint:
+        cloudformation = aws_client("cloudformation", endpoint)
         functions, names = template.create(path, cloudformation, STACK)
         made = Deployment(build, opt, endpoint, {f.name: f for f in functions}, names)
         made.push(models)
@@ -102,10 +103,12 @@ def running(models: Path = MODELS, build: Path = BUILD) -> Iterator[Deployment]:
 
 @contextmanager
 def unpacked(folders: list[Path]) -> Iterator[Path]:
-    """One folder with the files of all, for as long as the context is.
+    """A temporary folder with the files of all `folders`.
 
-    They are links, which cost neither time nor bytes; therefore it stands beside the first.
-    Raises FileExistsError where two layers have the same file.
+    The files are hard links, which take neither time nor space; they require the temporary
+    folder to be on the same file system, so it is created next to the first of `folders`.
+
+    Raises FileExistsError if two layers contain the same file.
     """
     with tempfile.TemporaryDirectory(dir=folders[0].parent.parent, prefix="opt-") as opt:
         for folder in folders:

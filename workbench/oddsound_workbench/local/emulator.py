@@ -1,14 +1,14 @@
-"""Lambda's runtime on this machine: AWS's own emulator, around one process of a function.
+"""Lambda's runtime on this machine: AWS's own emulator, with one process of a function.
 
-The emulator ships inside aws-sam-cli. On a root of its own, a function finds the paths that it
-finds on Lambda: its code at /var/task, the layers at /opt, the runtime's own packages at
-/var/runtime, Python at /var/lang, all read-only; a /tmp for itself; no home, no /dev/shm and
-nothing else of this machine but its system libraries. That takes Linux's namespaces. Where they
-are not allowed, the same folders are used where they lie; `isolation_refused` says why.
+The emulator is part of aws-sam-cli. If Linux namespaces are allowed, a function gets its own
+root with Lambda's paths: its code at /var/task, the layers at /opt, the runtime's packages at
+/var/runtime, Python at /var/lang, all read-only; its own /tmp; no home folder, no /dev/shm, and
+nothing else of this machine except the system libraries. Otherwise the same folders are used
+without being mounted; `isolation.isolation_refused` returns the reason.
 
-The emulator's own traps: two overlapping requests crash it, so a slot refuses the second; an
-error answers HTTP 200 as any answer does; the init and memory figures of its REPORT mean
-nothing, while INIT REPORT is measured.
+Pitfalls of the emulator: it crashes on overlapping requests, so an instance refuses the second
+one; it answers an error with HTTP 200, like any other answer; the init duration and the memory
+in its REPORT lines mean nothing, while INIT REPORT is measured.
 """
 
 import http.client
@@ -16,7 +16,6 @@ import json
 import os
 import platform
 import re
-import shlex
 import shutil
 import socket
 import subprocess
@@ -32,34 +31,32 @@ from typing import Any, Self
 
 from oddsound_workbench.files import PROJECT
 from oddsound_workbench.local.function_process import InvocationError
+from oddsound_workbench.local.isolation import isolation_refused, on_new_root
 
 RUNTIME = PROJECT / "build" / "runtime"
-"""awslambdaric and boto3, which Lambda's Python has by itself."""
+"""awslambdaric and boto3, which Lambda's Python runtime contains."""
 
 EMULATORS = ".venv-sam/lib/python*/site-packages/samcli/local/rapid"
 EMULATOR_OF = {"x86_64": "aws-lambda-rie-x86_64", "aarch64": "aws-lambda-rie-arm64"}
 
-SYSTEM_FOLDERS = ("bin", "etc", "lib", "lib32", "lib64", "nix", "sbin", "usr")
-DEVICES = ("null", "zero", "full", "random", "urandom")
-TMP_MB = 512
 HOME = "/home/sbx_user1051"
-"""Where Lambda's user would have a home; it does not exist."""
+"""The home folder of Lambda's user; it does not exist."""
 
 START_S = 10
-BEYOND_TIMEOUT_S = 60
-"""The emulator stops a call that is over its time; initialisation comes on top of it."""
+TIMEOUT_MARGIN_S = 60
+"""Added to the timeout of a call: the emulator stops the call, and does not count the init."""
 
 
-class Slot:
-    """One process of a function, as Lambda keeps one for each call that runs at a time.
+class FunctionInstance:
+    """One process of a function; Lambda has one for each concurrent call.
 
     code : folder that becomes /var/task
-    handler : such as app.handler
-    opt : folder that becomes /opt, where Python finds opt/python
-    environment : of the function; Lambda's own variables come on top of it
+    handler : module and function, such as app.handler
+    opt : folder that becomes /opt; Python imports from its subfolder python
+    environment : of the function; Lambda's own variables are added
 
-    The first call of a slot is a cold start, the next are warm. A call that fails does not end
-    the slot; one that runs out of time ends the process, and the next call starts it anew.
+    The first call of an instance is a cold start, later ones are warm. A failed call does not
+    end the instance. A timeout ends the process, and the next call starts a new one.
     """
 
     def __init__(
@@ -96,7 +93,7 @@ class Slot:
     def start(self) -> None:
         """Start the emulator; the function's own process starts with the first call.
 
-        Raises RuntimeError, with what was logged, where the emulator does not start.
+        Raises RuntimeError, with the end of the log, if the emulator does not start.
         """
         try:
             self._start()
@@ -105,14 +102,16 @@ class Slot:
             raise
 
     def _start(self) -> None:
-        self._folder = Path(tempfile.mkdtemp(prefix="slot-"))
+        self._folder = Path(tempfile.mkdtemp(prefix="function-"))
         (self._folder / "root").mkdir()
         self._port, api_port = _free_ports(2)
         emulator = [
             *("--runtime-interface-emulator-address", f"127.0.0.1:{self._port}"),
             *("--runtime-api-address", f"127.0.0.1:{api_port}"),
         ]
-        command, environment = (self._on_a_root if self.isolated else self._in_place)(emulator)
+        command, environment = (
+            self._on_own_root(emulator) if self.isolated else self._in_place(emulator)
+        )
         with (self._folder / "log").open("wb") as log:
             self._process = subprocess.Popen(
                 command,
@@ -126,11 +125,11 @@ class Slot:
         self._await_listening()
 
     def invoke(self, event: Any) -> Any:
-        """The handler's answer to `event`, both as JSON.
+        """The handler's answer to `event`, both as JSON values.
 
-        Raises InvocationError with the error's type and text where the handler raised, ran out of
-        time, died, or answered more than Lambda passes on. Raises RuntimeError where another call
-        of this slot has not ended.
+        Raises InvocationError with the type and text of the error if the handler raised, timed
+        out, died, or its answer is larger than Lambda allows. Raises RuntimeError if another call
+        of this instance is running.
         """
         status, body = self.call(event)
         try:
@@ -143,26 +142,26 @@ class Slot:
         return answer
 
     def call(self, event: Any) -> tuple[int, bytes]:
-        """The emulator's own answer: status, which is 200 for most errors too, and body."""
+        """The emulator's own answer: its status, which is 200 for most errors too, and its body."""
         if not self._busy.acquire(blocking=False):
-            raise RuntimeError(f"{self.name} is busy; a slot takes one event at a time")
+            raise RuntimeError(f"{self.name} is busy; an instance handles one event at a time")
         try:
             return self._post(json.dumps(event).encode())
         finally:
             self._busy.release()
 
     def log(self) -> str:
-        """What the function and the emulator wrote since the slot was started."""
+        """Everything that the function and the emulator have written since `start`."""
         return (self._started() / "log").read_text(errors="replace")
 
     def init_ms(self) -> list[float]:
-        """Milliseconds of every initialisation, as the emulator measured them."""
+        """Duration of every initialisation in milliseconds, as measured by the emulator."""
         return [float(ms) for ms in re.findall(r"INIT REPORT\(durationMs: ([\d.]+)\)", self.log())]
 
     def stop(self) -> None:
-        """End the processes. The log goes with them."""
+        """End the processes and delete the log."""
         if self._process is not None:
-            # The namespace's first process dies with this one, and all others with that one.
+            # This also kills the first process of the namespace, and so all others in it.
             (self._process.kill if self.isolated else self._process.terminate)()
             self._process.wait(timeout=START_S)
             self._process = None
@@ -182,8 +181,8 @@ class Slot:
     ) -> None:
         self.stop()
 
-    def _on_a_root(self, emulator: list[str]) -> tuple[list[str], dict[str, str]]:
-        """The command of a slot with Lambda's paths, and what they add to the environment."""
+    def _on_own_root(self, emulator: list[str]) -> tuple[list[str], dict[str, str]]:
+        """The command on a root with Lambda's paths, and the environment that it needs."""
         read_only = {
             self._code: "/var/task",
             self._opt: "/opt",
@@ -200,10 +199,10 @@ class Slot:
             "LD_LIBRARY_PATH": "/var/lang/lib",
             "PYTHONPATH": "/opt/python:/var/runtime",
         }
-        return _on_a_root(self._started() / "root", read_only, command), environment
+        return on_new_root(self._started() / "root", read_only, command), environment
 
     def _in_place(self, emulator: list[str]) -> tuple[list[str], dict[str, str]]:
-        """The same without namespaces: paths of this machine, and nothing is read-only."""
+        """The same without namespaces: this machine's paths, all of them writable."""
         python = [str(_base_python()), *_python_arguments(self._handler)]
         environment = {
             "LAMBDA_TASK_ROOT": str(self._code),
@@ -218,20 +217,22 @@ class Slot:
     def _post(self, body: bytes) -> tuple[int, bytes]:
         self._started()
         connection = http.client.HTTPConnection(
-            "127.0.0.1", self._port, timeout=self.timeout_s + BEYOND_TIMEOUT_S
+            "127.0.0.1", self._port, timeout=self.timeout_s + TIMEOUT_MARGIN_S
         )
         try:
             connection.request("POST", "/2015-03-31/functions/function/invocations", body)
             answer = connection.getresponse()
             return answer.status, answer.read()
         except (OSError, http.client.HTTPException) as error:
-            raise InvocationError(f"the emulator is gone: {error!r}; {self._tail()}") from error
+            raise InvocationError(
+                f"the emulator does not answer: {error!r}; {self._tail()}"
+            ) from error
         finally:
             connection.close()
 
     def _await_listening(self) -> None:
-        until = time.monotonic() + START_S
-        while time.monotonic() < until:
+        deadline = time.monotonic() + START_S
+        while time.monotonic() < deadline:
             with socket.socket() as probe:
                 if probe.connect_ex(("127.0.0.1", self._port)) == 0:
                     return
@@ -245,13 +246,13 @@ class Slot:
 
     def _started(self) -> Path:
         if self._folder is None:
-            raise RuntimeError(f"{self.name} is not started")
+            raise RuntimeError(f"{self.name} has not been started")
         return self._folder
 
 
 @cache
 def emulator_path() -> Path:
-    """AWS's emulator for this machine. Raises RuntimeError where there is none."""
+    """AWS's emulator for this machine. Raises RuntimeError if there is none."""
     name = EMULATOR_OF.get(platform.machine()) if sys.platform == "linux" else None
     if name is None:
         raise RuntimeError(
@@ -260,72 +261,12 @@ def emulator_path() -> Path:
         )
     found = sorted(PROJECT.glob(f"{EMULATORS}/{name}"))
     if not found:
-        raise RuntimeError(f"{name} is not in .venv-sam; `make .venv-sam` installs it")
+        raise RuntimeError(f"{name} is missing from .venv-sam; run `make .venv-sam`")
     return found[-1]
 
 
-@cache
-def isolation_refused() -> str | None:
-    """Why this machine gives a process no root of its own; None where it does."""
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            done = subprocess.run(
-                _on_a_root(Path(folder), {Path(folder): "/opt"}, ["/bin/sh", "-c", ":"]),
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-        except OSError as error:
-            return str(error)
-    return None if done.returncode == 0 else done.stderr.strip()
-
-
-def _on_a_root(root: Path, read_only: Mapping[Path, str], command: list[str]) -> list[str]:
-    """`command` on a new root at `root`, which is gone when the command has ended.
-
-    read_only : folder of this machine -> its path on the new root
-    The command runs in a namespace of process ids: what it starts ends with it.
-    """
-    unshare = _tool("unshare")
-    at = shlex.quote(str(root))
-    lines = ["set -e", f"mount -t tmpfs none {at}", f"cd {at}"]
-    lines += ["mkdir -p dev home opt proc tmp var/task"]
-    lines += [f"mount -t tmpfs -o size={TMP_MB}m none tmp"]
-    for name in SYSTEM_FOLDERS:
-        folder = Path("/", name)
-        if folder.is_symlink():
-            lines.append(f"ln -s {folder.readlink()} {name}")
-        elif folder.is_dir():
-            lines.append(f"mkdir {name}; mount --rbind /{name} {name}")
-    for name in DEVICES:
-        lines.append(f"touch dev/{name}; mount --bind /dev/{name} dev/{name}")
-    # A container may not mount a /proc of its own; then it sees the one it has.
-    lines.append("mount -t proc proc proc 2>/dev/null || mount --rbind /proc proc")
-    for folder, path in read_only.items():
-        there, here = shlex.quote(str(folder)), shlex.quote(path.lstrip("/"))
-        options = ",".join(["remount", "bind", "ro", *_flags(folder)])
-        lines.append(f"mkdir -p {here}; mount --rbind {there} {here}; mount -o {options} {here}")
-    lines.append("mount -o remount,bind,ro .")
-    lines.append(f"exec {unshare} --root=. --wd=/var/task {shlex.join(command)}")
-    namespaces = ("--user", "--map-root-user", "--mount", "--pid", "--fork", "--kill-child")
-    return [unshare, *namespaces, "/bin/sh", "-c", "\n".join(lines)]
-
-
-def _flags(folder: Path) -> list[str]:
-    """What the folder's file system is mounted with, which cannot be taken off it here."""
-    flags = {"nosuid": os.ST_NOSUID, "nodev": os.ST_NODEV, "noexec": os.ST_NOEXEC}
-    return [name for name, flag in flags.items() if os.statvfs(folder).f_flag & flag]
-
-
-def _tool(name: str) -> str:
-    found = shutil.which(name, path=f"{os.defpath}:/usr/sbin:/sbin")
-    if found is None:
-        raise FileNotFoundError(f"there is no {name} (of util-linux) on this machine")
-    return found
-
-
 def _python_arguments(handler: str) -> list[str]:
-    """-S leaves out the packages of this machine's Python."""
+    """-S excludes the packages of this machine's Python."""
     return ["-S", "-m", "awslambdaric", handler]
 
 

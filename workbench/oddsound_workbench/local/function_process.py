@@ -1,10 +1,9 @@
-"""One Lambda function of the local cloud: its handler in a process of its own.
+"""One Lambda function of the local cloud: its handler in a separate process.
 
-As on Lambda, it has the environment that the template gives it, nothing of its neighbours'
-state, a time limit, and one event at a time.
+As on Lambda, a function has the environment of the template, shares no state with other
+functions, has a timeout, and handles one event at a time.
 """
 
-import importlib
 import json
 import multiprocessing
 import os
@@ -19,18 +18,20 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
 
+from oddsound_workbench.deploy.events import ACCOUNT, REGION
 from oddsound_workbench.deploy.template import Function
+from oddsound_workbench.local import handlers
 
 _spawn = multiprocessing.get_context("spawn")
 
 
 class InvocationError(Exception):
-    """The handler raised, ran out of time, or its process died; the text says which."""
+    """The handler raised, timed out, or its process died; the text says which."""
 
 
 @dataclass
 class Context:
-    """What a handler may ask of Lambda's context."""
+    """The part of Lambda's context object that handlers use."""
 
     function_name: str
     timeout_s: float
@@ -39,21 +40,22 @@ class Context:
     memory_limit_in_mb: int = 2048
 
     def __post_init__(self) -> None:
-        account = f"eu-central-1:123456789012:function:{self.function_name}"
-        self.invoked_function_arn = f"arn:aws:lambda:{account}"
+        self.invoked_function_arn = (
+            f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{self.function_name}"
+        )
         self.log_group_name = f"/aws/lambda/{self.function_name}"
         self.log_stream_name = "local"
-        self._until = time.monotonic() + self.timeout_s
+        self._deadline = time.monotonic() + self.timeout_s
 
     def get_remaining_time_in_millis(self) -> int:
-        """Milliseconds until the function is stopped."""
-        return max(0, round(1000 * (self._until - time.monotonic())))
+        """Milliseconds until the timeout."""
+        return max(0, round(1000 * (self._deadline - time.monotonic())))
 
 
 class FunctionProcess:
-    """A function that can be invoked; its process starts anew where it has ended.
+    """A function that can be invoked; its process is started again if it has ended.
 
-    environment : beside the function's own, for all of the local cloud
+    environment : variables of the local cloud, in addition to the function's own
     """
 
     def __init__(self, function: Function, environment: dict[str, str]) -> None:
@@ -64,12 +66,12 @@ class FunctionProcess:
         self._pipe: Connection | None = None
 
     def start(self) -> None:
-        """Start the process, so that the first event need not wait for it."""
+        """Start the process, so that the first event does not wait for it."""
         with self._lock:
             self._started()
 
     def invoke(self, event: dict[str, Any]) -> Any:
-        """The handler's answer. Raises InvocationError; a process that died starts anew."""
+        """Returns the handler's answer. Raises InvocationError."""
         with self._lock:
             pipe = self._started()
             try:
@@ -86,7 +88,7 @@ class FunctionProcess:
         return value
 
     def close(self) -> None:
-        """Stop the process. A running invocation is ended with it."""
+        """Stop the process, and any invocation that is running in it."""
         self._stop()
 
     def _started(self) -> Connection:
@@ -94,7 +96,7 @@ class FunctionProcess:
             self._pipe, theirs = _spawn.Pipe()
             arguments = (self.function, self._environment, theirs)
             self._process = _spawn.Process(target=_serve, args=arguments, daemon=True)
-            with deaf_to_ctrl_c():
+            with sigint_blocked():
                 self._process.start()
             theirs.close()
         return self._pipe
@@ -110,10 +112,11 @@ class FunctionProcess:
 
 
 @contextmanager
-def deaf_to_ctrl_c() -> Iterator[None]:
-    """Processes that are started inside inherit a blocked SIGINT.
+def sigint_blocked() -> Iterator[None]:
+    """Processes that are started inside the context inherit a blocked SIGINT.
 
-    Ctrl-C goes to the whole group; only the parent acts on it, and stops the others in order.
+    A terminal sends Ctrl-C to the whole process group; only the parent must react to it, and
+    stop the others in order.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
@@ -123,24 +126,24 @@ def deaf_to_ctrl_c() -> Iterator[None]:
 
 
 def _serve(function: Function, environment: dict[str, str], pipe: Connection) -> None:
-    """In the function's process: event after event, until the other end closes."""
-    # Logs go where nobody's answers are: a script that reads one line of `serve --json` and no
-    # more would else stop this process as soon as the pipe between them is full.
+    """Runs in the function's process: handles events until the other end closes."""
+    # Logs go to stderr: a script that reads only the first line of `serve --json` would
+    # otherwise block this process as soon as the pipe between them is full.
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     os.environ.update(environment, AWS_LAMBDA_FUNCTION_NAME=function.name)
     handler = None
-    with suppress(Exception):  # said at the first event, where it is an answer
-        handler = importlib.import_module(function.module).handler
+    with suppress(Exception):  # reported as the answer to the first event
+        handler = handlers.load(function.module).handler
     while True:
         try:
             event = pipe.recv()
         except EOFError:
             return
         try:
-            handler = handler or importlib.import_module(function.module).handler
+            handler = handler or handlers.load(function.module).handler
             context = Context(function.name, function.timeout_s, str(uuid.uuid4()))
             answer = ("answer", json.loads(json.dumps(handler(event, context))))
-        # Whatever a handler raises is, to Lambda, a failed invocation.
+        # Whatever a handler raises is a failed invocation, as on Lambda.
         except Exception as error:
             answer = ("error", f"{type(error).__name__}: {error}")
         pipe.send(answer)

@@ -1,7 +1,8 @@
-"""What hands events to functions: S3's asynchronous invocations, SQS's event source mapping.
+"""Invoke functions as AWS does: for S3 notifications, and for batches of SQS messages.
 
-With Lambda's semantics: batches and their window, partial failures, visibility and redrive,
-two retries and then the failure queue. Also the worker for those who do not use Lambda.
+The semantics are Lambda's: batches and their window, partial batch failures, visibility timeout
+and dead-letter queue; two retries of an asynchronous invocation, then the failure queue.
+`oddsound worker` polls its queue with the same code.
 """
 
 import json
@@ -12,24 +13,29 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-logger = logging.getLogger("oddsound.pump")
+logger = logging.getLogger("oddsound.poller")
 
 RETRY_DELAYS_S = (1, 2)
-"""Before the retries of an asynchronous invocation; Lambda waits one minute, then two."""
+"""Delays before the retries of an asynchronous invocation. Lambda waits one minute, then two."""
 
 POLL_S = 1
+"""Longest time that one request waits for messages, in seconds."""
+
+MAX_MESSAGES = 10
+"""SQS returns at most this many messages per request."""
 
 type Invoke = Callable[[dict[str, Any]], Any]
 
 
-class QueuePump:
-    """Long-polls a queue and hands its messages, a batch at a time, to an SQS handler.
+class QueuePoller:
+    """Polls a queue and invokes an SQS handler with each batch of its messages.
 
-    What the handler gives back as batchItemFailures stays in the queue, and so does the
-    whole batch where it raises: it is seen again after the visibility timeout, and goes to
-    the dead-letter queue when it was received as often as the redrive policy allows.
+    Messages that the handler returns as batchItemFailures stay in the queue; if the handler
+    raises, the whole batch does. They become visible again after the visibility timeout, and
+    move to the dead-letter queue after the receives that the redrive policy allows.
 
-    window_s : how long a batch that is not full waits for more
+    batch_size : most messages per invocation
+    window_s : how long a batch that is not full waits for more messages, in seconds
     """
 
     def __init__(
@@ -45,29 +51,29 @@ class QueuePump:
         self._invoke, self._batch_size, self._window_s = invoke, batch_size, window_s
 
     def run(self, stopped: threading.Event) -> None:
-        """Until `stopped`; a batch that has begun is ended."""
+        """Poll until `stopped` is set; a batch that was started is completed."""
         while not stopped.is_set():
             try:
-                self.once()
-            # A pump that ended with one bad answer of the queue would lose all that follow.
+                self.poll_once()
+            # One failed request must not end the polling of all later messages.
             except Exception:
                 if stopped.is_set():
                     return
-                logger.exception("polling %s failed; next try in a second", self._queue_url)
+                logger.exception("polling %s failed; next attempt in 1 s", self._queue_url)
                 stopped.wait(1)
 
-    def once(self) -> int:
-        """One batch. Returns how many messages were received."""
-        messages = self._batch()
+    def poll_once(self) -> int:
+        """Process at most one batch. Returns the number of messages received."""
+        messages = self._receive_batch()
         if not messages:
             return 0
         records = [self._record(message) for message in messages]
         try:
             answer = self._invoke({"Records": records}) or {}
             failed = {item["itemIdentifier"] for item in answer.get("batchItemFailures", [])}
-        # A function that fails as a whole has handled none of its batch.
+        # A handler that raises has processed none of its batch, as on Lambda.
         except Exception as error:
-            logger.error("a batch of %d failed: %s", len(messages), error)
+            logger.error("a batch of %d messages failed: %s", len(messages), error)
             failed = {message["MessageId"] for message in messages}
         done = [message for message in messages if message["MessageId"] not in failed]
         if done:
@@ -78,18 +84,18 @@ class QueuePump:
             self._sqs.delete_message_batch(QueueUrl=self._queue_url, Entries=entries)
         return len(messages)
 
-    def _batch(self) -> list[dict[str, Any]]:
+    def _receive_batch(self) -> list[dict[str, Any]]:
         messages = self._receive(self._batch_size, POLL_S)
-        until = time.monotonic() + self._window_s
-        while messages and len(messages) < self._batch_size and time.monotonic() < until:
+        deadline = time.monotonic() + self._window_s
+        while messages and len(messages) < self._batch_size and time.monotonic() < deadline:
             messages += self._receive(self._batch_size - len(messages), 0)
             time.sleep(0.05)
         return messages
 
-    def _receive(self, most: int, wait_s: int) -> list[dict[str, Any]]:
+    def _receive(self, max_messages: int, wait_s: int) -> list[dict[str, Any]]:
         answer = self._sqs.receive_message(
             QueueUrl=self._queue_url,
-            MaxNumberOfMessages=min(most, 10),
+            MaxNumberOfMessages=min(max_messages, MAX_MESSAGES),
             WaitTimeSeconds=wait_s,
             AttributeNames=["All"],
             MessageAttributeNames=["All"],
@@ -119,50 +125,50 @@ class QueuePump:
         }
 
 
-class NotificationPump:
-    """Hands S3's notifications, which a queue carries here, to an S3 handler one by one.
+class NotificationPoller:
+    """Invokes an S3 handler with each S3 notification, which a queue delivers here.
 
-    An invocation that fails is tried again after a second and after two more; then the event
-    goes to the failure queue in the form of Lambda's destinations.
+    A failed invocation is retried after 1 s, then after 2 s. After the last attempt the event
+    goes to the failure queue, in the form of a Lambda destination.
     """
 
     def __init__(
         self,
         sqs: Any,
         queue_url: str,
+        queue_arn: str,
         invoke: Invoke,
         retries: int = 2,
         failure_queue_url: str | None = None,
     ) -> None:
-        self._sqs, self._queue_url, self._invoke = sqs, queue_url, invoke
-        self._retries, self._failure_queue_url = retries, failure_queue_url
+        self._sqs, self._queue_url, self._queue_arn = sqs, queue_url, queue_arn
+        self._invoke, self._retries, self._failure_queue_url = invoke, retries, failure_queue_url
 
     def run(self, stopped: threading.Event) -> None:
-        """Until `stopped`; an invocation that has begun is ended."""
-        arn = "arn:aws:sqs:eu-central-1:123456789012:notifications"
-        QueuePump(self._sqs, self._queue_url, arn, self._on_batch).run(stopped)
+        """Poll until `stopped` is set; an invocation that was started is completed."""
+        QueuePoller(self._sqs, self._queue_url, self._queue_arn, self._on_batch).run(stopped)
 
     def _on_batch(self, event: dict[str, Any]) -> None:
         for record in event["Records"]:
             notification = json.loads(record["body"])
             attempts = record["messageAttributes"].get("attempts", {}).get("stringValue", "0")
-            # S3 sends a test of its own when a notification is set up.
+            # S3 sends a test event without records when a notification is configured.
             if "Records" in notification:
                 self._attempt(notification, int(attempts) + 1)
 
     def _attempt(self, notification: dict[str, Any], number: int) -> None:
         try:
             self._invoke(notification)
-        # Whatever it was, Lambda tries again.
+        # Lambda retries an asynchronous invocation whatever the error is.
         except Exception as error:
             logger.error("attempt %d to score an upload failed: %s", number, error)
             if number <= self._retries:
-                self._later(notification, number)
+                self._retry_later(notification, number)
             elif self._failure_queue_url is not None:
-                self._give_up(notification, number, str(error))
+                self._send_to_failure_queue(notification, number, str(error))
 
-    def _later(self, notification: dict[str, Any], attempts: int) -> None:
-        """Through the queue, so that no other upload waits for this one."""
+    def _retry_later(self, notification: dict[str, Any], attempts: int) -> None:
+        """Send the event to the queue again, so that other uploads do not wait for it."""
         self._sqs.send_message(
             QueueUrl=self._queue_url,
             MessageBody=json.dumps(notification),
@@ -170,7 +176,9 @@ class NotificationPump:
             MessageAttributes={"attempts": {"DataType": "Number", "StringValue": str(attempts)}},
         )
 
-    def _give_up(self, notification: dict[str, Any], attempts: int, reason: str) -> None:
+    def _send_to_failure_queue(
+        self, notification: dict[str, Any], attempts: int, reason: str
+    ) -> None:
         body = {
             "version": "1.0",
             "timestamp": datetime.now(UTC).isoformat(),
