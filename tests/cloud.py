@@ -1,4 +1,4 @@
-"""AWS in memory: the buckets, the topic, the models; and what Lambda hands to a handler."""
+"""An AWS in memory with buckets, a topic and models; events and contexts for the handlers."""
 
 import io
 import json
@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote_plus
 
 import boto3
 import pytest
@@ -20,6 +19,8 @@ from moto import mock_aws
 from oddsound import runtime
 from oddsound.aws.results import result_key
 from oddsound.schemas import Job, JobResult
+from oddsound_workbench.deploy import events
+from oddsound_workbench.deploy.events import notification as notification
 from oddsound_workbench.synthesis import fan
 
 INPUT, RESULTS, MODELS = "recordings-in", "results-out", "models-here"
@@ -36,7 +37,7 @@ NORMAL, OTHER_NORMAL, FAULTY = recording(500), recording(502), recording(501, fa
 
 
 class LambdaContext:
-    """What a handler is told of its call."""
+    """The context object of an invocation."""
 
     function_name = "audio-anomaly"
     function_version = "$LATEST"
@@ -50,7 +51,7 @@ class LambdaContext:
 
 @dataclass
 class Cloud:
-    """Buckets of the service, versioned results, and a queue that hears of every alert."""
+    """The service's buckets, with versioned results, and a queue that receives every alert."""
 
     s3: Any
     sqs: Any
@@ -68,12 +69,12 @@ class Cloud:
         return JobResult.model_validate_json(answer["Body"].read())
 
     def results(self) -> list[str]:
-        """Keys of all results, one for each time that one was written."""
+        """Keys of all versions of all results: a result that was written twice is listed twice."""
         versions = self.s3.list_object_versions(Bucket=RESULTS).get("Versions", [])
         return sorted(version["Key"] for version in versions)
 
     def alerts(self) -> list[dict[str, Any]]:
-        """Those that came since the last look."""
+        """The alerts since the last call."""
         found = []
         while messages := self.sqs.receive_message(
             QueueUrl=self.alert_queue, MaxNumberOfMessages=10
@@ -87,7 +88,7 @@ class Cloud:
 
 
 def push(s3: Any, models: Path) -> None:
-    """The files of a models folder into the models bucket."""
+    """Upload all files of a models folder to the models bucket."""
     for path in models.parent.rglob("*"):
         if path.is_file():
             key = path.relative_to(models.parent).as_posix()
@@ -95,7 +96,7 @@ def push(s3: Any, models: Path) -> None:
 
 
 def set_up(trained: Path, **client: Any) -> Cloud:
-    """Everything that the stack has, made anew."""
+    """Create the resources of the stack."""
     s3, sqs, sns = (boto3.client(name, **client) for name in ("s3", "sqs", "sns"))
     for bucket in (INPUT, RESULTS, MODELS):
         s3.create_bucket(
@@ -113,7 +114,7 @@ def set_up(trained: Path, **client: Any) -> Cloud:
 
 @pytest.fixture
 def cloud(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
-    """A deployed service, cold. Whatever happens in a test, /tmp must be empty after it."""
+    """A deployed service before its first call. After each test, /tmp must be empty."""
     tmp = tmp_path / "tmp"
     tmp.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp))
@@ -137,36 +138,6 @@ ENVIRONMENT = {
 }
 
 
-def notification(*jobs: Job, name: str = "ObjectCreated:Put") -> dict[str, Any]:
-    """What S3 sends when these objects were created."""
-    return {
-        "Records": [
-            {
-                "eventVersion": "2.1",
-                "eventSource": "aws:s3",
-                "awsRegion": "eu-central-1",
-                "eventTime": "2026-11-23T10:00:00.000Z",
-                "eventName": name,
-                "userIdentity": {"principalId": "AWS:AIDAEXAMPLE"},
-                "requestParameters": {"sourceIPAddress": "192.0.2.1"},
-                "responseElements": {"x-amz-request-id": "C3D13FE58DE4C810", "x-amz-id-2": "id-2"},
-                "s3": {
-                    "s3SchemaVersion": "1.0",
-                    "configurationId": "recordings",
-                    "bucket": {"name": job.bucket, "arn": f"arn:aws:s3:::{job.bucket}"},
-                    "object": {
-                        "key": quote_plus(job.key, safe="/"),
-                        "size": 64044,
-                        "eTag": job.etag,
-                        "sequencer": "0055AED6DCD90281E5",
-                    },
-                },
-            }
-            for job in jobs
-        ]
-    }
-
-
 TEST_EVENT = {
     "Service": "Amazon S3",
     "Event": "s3:TestEvent",
@@ -178,27 +149,13 @@ TEST_EVENT = {
 
 
 def batch(*bodies: str | dict[str, Any]) -> dict[str, Any]:
-    """What Lambda hands on of a queue; the messages are called message-0, message-1..."""
-    return {
-        "Records": [
-            {
-                "messageId": f"message-{number}",
-                "receiptHandle": "AQEBwJnKyrHigUMZj6rYigCgxlaS3SLy0a",
-                "body": body if isinstance(body, str) else json.dumps(body),
-                "attributes": {"ApproximateReceiveCount": "1"},
-                "messageAttributes": {},
-                "md5OfBody": "e4e68fb7bd0e697a0ae8f1bb342846b3",
-                "eventSource": "aws:sqs",
-                "eventSourceARN": "arn:aws:sqs:eu-central-1:123456789012:jobs",
-                "awsRegion": "eu-central-1",
-            }
-            for number, body in enumerate(bodies)
-        ]
-    }
+    """The event of an SQS batch, with message ids message-0, message-1..."""
+    texts = [body if isinstance(body, str) else json.dumps(body) for body in bodies]
+    return events.batch({f"message-{number}": text for number, text in enumerate(texts)})
 
 
 def refuse(client: Any, operation: str, status: int, code: str, times: int = 1000) -> None:
-    """Let S3 answer so, the next `times` that this client asks."""
+    """Make S3 answer the next `times` requests of this client with this error."""
     left = iter(range(times))
 
     def answer(**_: Any) -> tuple[AWSResponse, dict[str, Any]] | None:
@@ -212,7 +169,7 @@ def refuse(client: Any, operation: str, status: int, code: str, times: int = 100
 
 
 def one_at_a_time(client: Any, before: Callable[[], object] = lambda: None) -> None:
-    """Conditional writes that are atomic, as S3's are and moto's, between threads, are not."""
+    """Make conditional writes atomic: S3's are, but moto's are not atomic between threads."""
     write, lock = client.put_object, threading.Lock()
 
     def put_object(**arguments: Any) -> Any:
@@ -224,7 +181,7 @@ def one_at_a_time(client: Any, before: Callable[[], object] = lambda: None) -> N
 
 
 class _Stdout:
-    """What is sys.stdout at the moment: pytest has another one for every test."""
+    """The current sys.stdout: pytest replaces it for every test."""
 
     def write(self, text: str) -> None:
         sys.stdout.write(text)
@@ -238,12 +195,12 @@ runtime.logger().logger_handler.stream = _Stdout()  # type: ignore[attr-defined]
 
 @pytest.fixture
 def lines(capsys: pytest.CaptureFixture[str]) -> Callable[[], list[dict[str, Any]]]:
-    """Gives what a function wrote to its log since the last look; every line is JSON."""
+    """Returns the log lines, parsed from JSON, since the last call."""
     return lambda: [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
 
 def measured(lines: list[dict[str, Any]], name: str, model: str = "fan") -> list[float]:
-    """The values of a metric, from lines of Embedded Metric Format."""
+    """The values of a metric in log lines of the Embedded Metric Format."""
     found: list[float] = []
     for line in lines:
         if "_aws" not in line or line.get("model") != model:

@@ -1,4 +1,4 @@
-"""A cold call imports what it needs and no more: each in a fresh process."""
+"""A cold call imports only what it needs; each runs in a new process."""
 
 import json
 import os
@@ -12,7 +12,7 @@ import pytest
 from oddsound.schemas import Job
 from oddsound.settings import Settings
 from oddsound_workbench.deploy.events import through_api
-from oddsound_workbench.local.cloud import CREDENTIALS, moto_server
+from oddsound_workbench.local.aws import CREDENTIALS, moto_server
 from tests.cloud import ENVIRONMENT, INPUT, NORMAL, batch, notification, set_up
 
 ROOT = Path(__file__).parents[1]
@@ -20,28 +20,28 @@ HTTP = {"fastapi", "starlette", "mangum", "anyio"}
 PREDICTION = {"sklearn", "librosa", "scipy", "soundfile", "soxr", "joblib", "numpy"}
 AWS = {"botocore"}
 SLOW = {"boto3", "scipy.signal"}
-"""What could be imported for one function of it, and is done without."""
+"""Slow imports that would be needed for a single function only, and are avoided."""
 
 
 def cold(function: str, event: dict[str, Any], folder: Path, **environment: str) -> tuple[Any, Any]:
-    """The answer of a fresh process, and the modules and packages that it imported."""
+    """The answer of a new process, and the modules and packages that it imported."""
     file = folder / "event.json"
     file.write_text(json.dumps(event))
-    own = {name.upper() for name in Settings.model_fields}
+    settings = {name.upper() for name in Settings.model_fields}
     done = subprocess.run(
         [sys.executable, ROOT / "benchmarks" / "cold_call.py", file],
         cwd=folder,
         capture_output=True,
         text=True,
         check=False,
-        env={name: value for name, value in os.environ.items() if name not in own}
+        env={name: value for name, value in os.environ.items() if name not in settings}
         | {"PYTHONPATH": str(ROOT / function), "TMPDIR": str(folder)}
         | environment,
     )
     assert done.returncode == 0, done.stderr
-    said = json.loads(done.stdout.splitlines()[-1])
-    modules = set(said["modules"])
-    return said["answer"], modules | {name.partition(".")[0] for name in modules}
+    printed = json.loads(done.stdout.splitlines()[-1])
+    modules = set(printed["modules"])
+    return printed["answer"], modules | {name.partition(".")[0] for name in modules}
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +56,7 @@ def on_s3(trained: Path) -> Any:
 
 
 @pytest.mark.parametrize("path", ["/", "/models", "/docs", "/openapi.json"])
-def test_a_route_that_predicts_nothing_imports_nothing_for_it(
+def test_a_route_without_prediction_does_not_import_the_prediction_packages(
     path: str, trained: Path, tmp_path: Path
 ) -> None:
     event = through_api("GET", path, {})
@@ -66,7 +66,7 @@ def test_a_route_that_predicts_nothing_imports_nothing_for_it(
     assert imported & (PREDICTION | AWS) == set()
 
 
-def test_models_that_are_on_s3_are_described_without_being_loaded(
+def test_models_on_s3_are_listed_without_being_loaded(
     on_s3: dict[str, str], tmp_path: Path
 ) -> None:
     answer, imported = cold("functions/api", through_api("GET", "/models", {}), tmp_path, **on_s3)
@@ -75,7 +75,7 @@ def test_models_that_are_on_s3_are_described_without_being_loaded(
     assert imported >= AWS
 
 
-def test_leave_to_upload_takes_no_model(on_s3: dict[str, str], tmp_path: Path) -> None:
+def test_a_presigned_upload_needs_no_model(on_s3: dict[str, str], tmp_path: Path) -> None:
     headers = {"Content-Type": "application/json"}
     body = json.dumps({"filename": "fan.wav", "model_name": "fan"}).encode()
     event = through_api("POST", "/uploads", headers, body)
@@ -85,7 +85,7 @@ def test_leave_to_upload_takes_no_model(on_s3: dict[str, str], tmp_path: Path) -
 
 
 @pytest.mark.parametrize("function", ["s3_trigger", "sqs_trigger"])
-def test_a_trigger_imports_nothing_of_http(
+def test_a_trigger_imports_no_http_package(
     function: str, on_s3: dict[str, str], tmp_path: Path
 ) -> None:
     events = {
@@ -99,7 +99,7 @@ def test_a_trigger_imports_nothing_of_http(
     assert list((tmp_path / "oddsound").iterdir())  # a model was loaded
 
 
-def test_the_benchmark_takes_the_steps_of_a_prediction(trained: Path, tmp_path: Path) -> None:
+def test_the_benchmark_measures_the_steps_of_a_prediction(trained: Path, tmp_path: Path) -> None:
     recording = tmp_path / "fan.wav"
     recording.write_bytes(NORMAL)
     request = {"path": str(recording), "calls": 1}

@@ -1,4 +1,4 @@
-"""The sample events: what the generator makes, put through the real handlers."""
+"""The sample events in events/, passed to the real handlers."""
 
 import importlib
 import json
@@ -13,17 +13,9 @@ from moto import mock_aws
 from functions.api import app as api
 from oddsound import runtime
 from oddsound_workbench.deploy import events
+from oddsound_workbench.deploy.push import push
 from oddsound_workbench.files import EVENTS
-
-
-class LambdaContext:
-    function_name = "audio-anomaly-dev"
-    memory_limit_in_mb = 1769
-    invoked_function_arn = f"arn:aws:lambda:{events.REGION}:{events.ACCOUNT}:function:any"
-    aws_request_id = events.REQUEST_ID
-
-    def get_remaining_time_in_millis(self) -> int:
-        return 60_000
+from tests.cloud import LambdaContext
 
 
 def sample(name: str) -> Any:
@@ -32,7 +24,7 @@ def sample(name: str) -> Any:
 
 @pytest.fixture
 def s3(trained: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """The buckets that the events name, with the models and the recording in them."""
+    """The buckets that the events name, with the models and the recording."""
     monkeypatch.setenv("AWS_DEFAULT_REGION", events.REGION)
     monkeypatch.setenv("MODELS_CONFIG_PATH", f"s3://{events.MODELS_BUCKET}/models.json")
     monkeypatch.setenv("INPUT_BUCKET", events.INPUT_BUCKET)
@@ -43,10 +35,7 @@ def s3(trained: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
             client.create_bucket(
                 Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": events.REGION}
             )
-        for path in trained.parent.rglob("*"):
-            if path.is_file():
-                key = path.relative_to(trained.parent).as_posix()
-                client.put_object(Bucket=events.MODELS_BUCKET, Key=key, Body=path.read_bytes())
+        push(trained, f"s3://{events.MODELS_BUCKET}", client)
         client.put_object(Bucket=events.INPUT_BUCKET, Key=events.KEY, Body=events.recording())
         runtime.clear()
         yield client
@@ -57,14 +46,14 @@ def stored(s3: Any, model: str) -> Any:
     return json.loads(s3.get_object(Bucket=events.RESULTS_BUCKET, Key=key)["Body"].read())
 
 
-def test_the_files_are_what_make_events_writes(tmp_path: Path) -> None:
+def test_the_files_are_those_that_make_events_writes(tmp_path: Path) -> None:
     written = {path.name: path.read_bytes() for path in events.write(tmp_path)}
     assert written == {path.name: path.read_bytes() for path in EVENTS.iterdir()}
 
 
 def test_the_key_in_an_event_is_encoded() -> None:
-    assert events.KEY_IN_EVENT != events.KEY
-    assert sample("s3_put")["Records"][0]["s3"]["object"]["key"] == events.KEY_IN_EVENT
+    assert events.KEY == "hall 1/fan+pump.wav"
+    assert sample("s3_put")["Records"][0]["s3"]["object"]["key"] == "hall+1/fan%2Bpump.wav"
 
 
 def test_api_get_models(s3: Any) -> None:
@@ -100,12 +89,14 @@ def test_sqs_batch(s3: Any) -> None:
     ("stage", "path", "expected"),
     [
         ("dev", "/dev/docs", "/dev/openapi.json"),
-        ("dev", "/docs", "/openapi.json"),  # under a domain of one's own
+        ("dev", "/docs", "/openapi.json"),  # under a custom domain
         ("d", "/docs", "/openapi.json"),
         ("$default", "/docs", "/openapi.json"),
     ],
 )
-def test_docs_know_the_stage(configured: Path, stage: str, path: str, expected: str) -> None:
+def test_docs_link_to_the_schema_of_the_stage(
+    configured: Path, stage: str, path: str, expected: str
+) -> None:
     event = events.through_api("GET", "/docs", {})
     event["requestContext"] |= {"stage": stage, "path": path}
     answer = api.handler(event, LambdaContext())
@@ -120,7 +111,7 @@ def test_the_schema_names_the_stage_and_the_key(configured: Path) -> None:
     assert schema["components"]["securitySchemes"]["APIKeyHeader"]["name"] == "x-api-key"
 
 
-def test_a_path_that_begins_like_the_stage_is_found(configured: Path) -> None:
+def test_a_path_that_starts_with_the_name_of_the_stage_is_found(configured: Path) -> None:
     event = events.through_api("GET", "/models", {})
     event["requestContext"] |= {"stage": "mod", "path": "/mod/models"}
     assert api.handler(event, LambdaContext())["statusCode"] == 200

@@ -1,4 +1,4 @@
-"""What make asks of a deployed stack, against moto's account."""
+"""The commands of make for a deployed stack, tested with moto's account."""
 
 import json
 from collections.abc import Iterator
@@ -9,6 +9,7 @@ import boto3
 import pytest
 from moto import mock_aws
 
+from oddsound.schemas import Job
 from oddsound_workbench.deploy import events
 from oddsound_workbench.deploy.stack import SAMCONFIG, Stack, empty, main, redrive
 
@@ -53,29 +54,31 @@ def test_an_environment_is_one_of_samconfig(environment: str) -> None:
     assert Stack.of(environment) == Stack(f"audio-anomaly-{environment}", "eu-west-1", "x86_64")
 
 
-def test_an_unknown_environment_lists_the_known() -> None:
+def test_the_error_for_an_unknown_environment_lists_the_known_ones() -> None:
     with pytest.raises(SystemExit, match="no 'test'; it has dev, prod"):
         Stack.of("test")
 
 
-def test_the_architecture_is_the_one_that_is_deployed(tmp_path: Path) -> None:
+def test_the_architecture_is_read_from_samconfig(tmp_path: Path) -> None:
     samconfig = tmp_path / "samconfig.toml"
     samconfig.write_text(SAMCONFIG.read_text().replace("Architecture=x86_64", "Architecture=arm64"))
     assert Stack.of("prod", samconfig).architecture == "arm64"
 
 
-def test_what_failed_goes_back_to_the_jobs_and_what_is_strange_stays(
+def test_redrive_moves_jobs_and_uploads_to_the_jobs_queue_and_keeps_other_messages(
     stack: Stack, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    upload = events.notification(events.KEY_IN_EVENT, events.recording())
+    upload = events.notification(Job(bucket="b", key="hall 1/fan.wav", etag="0" * 32))
     parked = {"version": "1.0", "requestPayload": upload, "responsePayload": {"errorType": "x"}}
     for number in range(12):
         send(stack, "JobsDeadLetterQueueUrl", f'{{"bucket": "b", "key": "{number}.wav"}}')
     send(stack, "FailureQueueUrl", json.dumps(parked))
-    send(stack, "FailureQueueUrl", "no JSON")
-    with pytest.raises(SystemExit, match="1 messages"):
+    send(stack, "FailureQueueUrl", "this is not JSON")
+    with pytest.raises(
+        SystemExit, match="Other messages in the failure queue, which stay there: 1"
+    ):
         main("redrive", "dev")
-    assert "12 jobs and 1 uploads" in capsys.readouterr().out
+    assert "Moved to the jobs queue: 12 jobs, 1 uploads" in capsys.readouterr().out
     found: list[Any] = []
     while more := bodies(stack, "JobsQueueUrl"):
         found += map(json.loads, more)
@@ -84,7 +87,9 @@ def test_what_failed_goes_back_to_the_jobs_and_what_is_strange_stays(
     assert redrive(stack)[:2] == (0, 0)
 
 
-def test_a_stack_is_emptied_with_all_versions_and_only_after_its_name(stack: Stack) -> None:
+def test_all_versions_are_deleted_and_only_after_the_name_of_the_stack_is_typed(
+    stack: Stack,
+) -> None:
     s3: Any = boto3.client("s3", region_name=stack.region)
     s3.put_bucket_versioning(Bucket="results-here", VersioningConfiguration={"Status": "Enabled"})
     for body in (b"1", b"2"):
@@ -99,7 +104,7 @@ def test_a_stack_is_emptied_with_all_versions_and_only_after_its_name(stack: Sta
     s3.delete_bucket(Bucket="results-here")
 
 
-def test_make_reads_the_settings(stack: Stack, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_settings_that_make_reads(stack: Stack, capsys: pytest.CaptureFixture[str]) -> None:
     main("architecture", "dev")
     main("region", "dev")
     main("output", "dev", "ResultsBucketName")

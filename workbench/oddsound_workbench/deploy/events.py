@@ -1,8 +1,8 @@
-"""`make events`: the sample events of events/, each made from a real recording.
+"""Builds the events that AWS sends; `make events` writes samples of them to events/.
 
-The recording is synthesised from a fixed seed, so that the same files come out every time. The
-events are what AWS sends, to the last field that a handler reads: `sam local invoke` and the
-tests put them through the real handlers.
+The samples contain a synthesised recording with a fixed seed, so that every run writes the same
+files. They have all fields that a handler reads: `sam local invoke` and the tests pass them to
+the real handlers.
 """
 
 import base64
@@ -11,10 +11,12 @@ import io
 import json
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote_plus
 
 import soundfile
 
-from oddsound_workbench.files import EVENTS
+from oddsound.schemas import Job
+from oddsound_workbench.files import EVENTS, replace_file
 from oddsound_workbench.synthesis import SAMPLE_RATE, fan
 
 ACCOUNT, REGION = "123456789012", "eu-west-1"
@@ -23,31 +25,30 @@ RESULTS_BUCKET = f"audio-anomaly-dev-results-{ACCOUNT}-{REGION}"
 MODELS_BUCKET = f"audio-anomaly-dev-models-{ACCOUNT}-{REGION}"
 
 KEY = "hall 1/fan+pump.wav"
-"""A key that arrives encoded: S3 writes `hall+1/fan%2Bpump.wav` into its events."""
-KEY_IN_EVENT = "hall+1/fan%2Bpump.wav"
+"""A key with characters that S3 encodes in its events."""
 
 BOUNDARY = "------------------------d74496d66958873e"
-WHEN, WHEN_MS = "2026-11-23T12:00:00.000Z", 1795435200000
+TIME, TIME_MS = "2026-11-23T12:00:00.000Z", 1795435200000
 REQUEST_ID = "c6af9ac6-7b61-11e6-9a41-93e8deadbeef"
 
 
 def recording() -> bytes:
-    """Two seconds of a fan in order, a 16 bit WAV file."""
+    """Two seconds of a normal fan as a 16-bit WAV file."""
     file = io.BytesIO()
     sound = fan(7, faulty=False, duration_s=2)
     soundfile.write(file, sound, SAMPLE_RATE, "PCM_16", format="WAV")
     return file.getvalue()
 
 
-def etag(data: bytes) -> str:
-    """What S3 calls the content of an object that came in one piece."""
+def md5(data: bytes) -> str:
+    """The MD5 in hexadecimal: the ETag of an object that was not uploaded in parts."""
     return hashlib.md5(data, usedforsecurity=False).hexdigest()
 
 
 def through_api(
     method: str, path: str, headers: dict[str, str], body: bytes | None = None
 ) -> dict[str, Any]:
-    """The proxy event of a REST API, for a request to its stage `dev`."""
+    """The proxy event of a REST API for a request to its stage `dev`."""
     headers = {
         "Accept": "*/*",
         "Host": f"a1b2c3d4e5.execute-api.{REGION}.amazonaws.com",
@@ -77,7 +78,7 @@ def through_api(
             "protocol": "HTTP/1.1",
             "requestId": REQUEST_ID,
             "requestTime": "23/Nov/2026:12:00:00 +0000",
-            "requestTimeEpoch": WHEN_MS,
+            "requestTimeEpoch": TIME_MS,
             "resourceId": "0fxm5p",
             "resourcePath": "/{proxy+}",
             "stage": "dev",
@@ -88,7 +89,7 @@ def through_api(
 
 
 def multipart(data: bytes) -> bytes:
-    """What `curl -F file=@fan.wav` sends."""
+    """The body that `curl -F file=@fan.wav` sends."""
     head = (
         f"--{BOUNDARY}\r\n"
         'Content-Disposition: form-data; name="file"; filename="fan.wav"\r\n'
@@ -97,16 +98,23 @@ def multipart(data: bytes) -> bytes:
     return head.encode() + data + f"\r\n--{BOUNDARY}--\r\n".encode()
 
 
-def notification(key_in_event: str, data: bytes) -> dict[str, Any]:
-    """What S3 sends when an object was put."""
+def notification(
+    *recordings: Job, name: str = "ObjectCreated:Put", size: int = 64_044
+) -> dict[str, Any]:
+    """The event that S3 sends when objects were created.
+
+    recordings : bucket, key and etag of each object
+    name : of the event
+    size : of each object, in bytes
+    """
     return {
         "Records": [
             {
                 "eventVersion": "2.1",
                 "eventSource": "aws:s3",
                 "awsRegion": REGION,
-                "eventTime": WHEN,
-                "eventName": "ObjectCreated:Put",
+                "eventTime": TIME,
+                "eventName": name,
                 "userIdentity": {"principalId": "AWS:AIDAJDPLRKLG7UEXAMPLE"},
                 "requestParameters": {"sourceIPAddress": "192.0.2.10"},
                 "responseElements": {
@@ -117,24 +125,25 @@ def notification(key_in_event: str, data: bytes) -> dict[str, Any]:
                     "s3SchemaVersion": "1.0",
                     "configurationId": "uploads",
                     "bucket": {
-                        "name": INPUT_BUCKET,
+                        "name": recording.bucket,
                         "ownerIdentity": {"principalId": "A3NL1KOZZKExample"},
-                        "arn": f"arn:aws:s3:::{INPUT_BUCKET}",
+                        "arn": f"arn:aws:s3:::{recording.bucket}",
                     },
                     "object": {
-                        "key": key_in_event,
-                        "size": len(data),
-                        "eTag": etag(data),
+                        "key": quote_plus(recording.key, safe="/"),
+                        "size": size,
+                        "eTag": recording.etag,
                         "sequencer": "0055AED6DCD90281E5",
                     },
                 },
             }
+            for recording in recordings
         ]
     }
 
 
 def batch(bodies: dict[str, str]) -> dict[str, Any]:
-    """What Lambda hands on of a queue. bodies : message id -> body"""
+    """The event that Lambda passes to the function of a queue. bodies : message id -> body"""
     return {
         "Records": [
             {
@@ -143,12 +152,12 @@ def batch(bodies: dict[str, str]) -> dict[str, Any]:
                 "body": body,
                 "attributes": {
                     "ApproximateReceiveCount": "1",
-                    "SentTimestamp": str(WHEN_MS),
+                    "SentTimestamp": str(TIME_MS),
                     "SenderId": "AIDAIENQZJOLO23YVJ4VO",
-                    "ApproximateFirstReceiveTimestamp": str(WHEN_MS + 5),
+                    "ApproximateFirstReceiveTimestamp": str(TIME_MS + 5),
                 },
                 "messageAttributes": {},
-                "md5OfBody": etag(body.encode()),
+                "md5OfBody": md5(body.encode()),
                 "eventSource": "aws:sqs",
                 "eventSourceARN": f"arn:aws:sqs:{REGION}:{ACCOUNT}:audio-anomaly-dev-jobs",
                 "awsRegion": REGION,
@@ -159,10 +168,10 @@ def batch(bodies: dict[str, str]) -> dict[str, Any]:
 
 
 def events() -> dict[str, dict[str, Any]]:
-    """Every sample event, under the name of its file."""
+    """Every sample event by the name of its file, without the suffix."""
     wav = recording()
     form = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}
-    uploaded = notification(KEY_IN_EVENT, wav)
+    uploaded = notification(Job(bucket=INPUT_BUCKET, key=KEY, etag=md5(wav)), size=len(wav))
     return {
         "api_get_models": through_api("GET", "/models", {}),
         "api_predict": through_api("POST", "/predict-anomaly", form, multipart(wav)),
@@ -181,12 +190,11 @@ def events() -> dict[str, dict[str, Any]]:
 
 
 def write(folder: Path = EVENTS) -> list[Path]:
-    """Write every sample event. Returns the files."""
-    folder.mkdir(exist_ok=True)
+    """Write every sample event. Returns the paths."""
     written = []
     for name, event in events().items():
         path = folder / f"{name}.json"
-        path.write_text(json.dumps(event, indent=2) + "\n")
+        replace_file(path, f"{json.dumps(event, indent=2)}\n".encode())
         written.append(path)
     return written
 

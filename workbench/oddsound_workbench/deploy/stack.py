@@ -1,10 +1,10 @@
-"""What make asks of a deployed stack: its settings, its outputs, a redrive, emptying it.
+"""Commands of make for a deployed stack: settings, outputs, redrive, empty.
 
     python -m oddsound_workbench.deploy.stack architecture|region dev
     python -m oddsound_workbench.deploy.stack output dev ModelsBucketName
     python -m oddsound_workbench.deploy.stack redrive|empty dev
 
-`dev` is an environment of samconfig.toml. The credentials are those of boto3.
+`dev` is an environment of samconfig.toml. Credentials are found as boto3 finds them.
 """
 
 import json
@@ -30,7 +30,7 @@ class Stack:
 
     @classmethod
     def of(cls, environment: str, samconfig: Path = SAMCONFIG) -> "Stack":
-        """Raises SystemExit where samconfig.toml has no such environment."""
+        """The stack of an environment. Raises SystemExit if samconfig.toml does not have it."""
         config = tomllib.loads(samconfig.read_text())
         known = sorted(name for name in config if name not in ("version", "default"))
         if environment not in known:
@@ -40,49 +40,56 @@ class Stack:
         return cls(deploy["stack_name"], deploy["region"], overrides.get("Architecture", "x86_64"))
 
     def client(self, service: str) -> Any:
+        """A boto3 client for the region of the stack."""
         return boto3.client(service, region_name=self.region)
 
     def outputs(self) -> dict[str, str]:
-        """What the template's Outputs are, in the account."""
+        """The outputs of the deployed stack by name."""
         stacks = self.client("cloudformation").describe_stacks(StackName=self.name)["Stacks"]
         return {found["OutputKey"]: found["OutputValue"] for found in stacks[0]["Outputs"]}
 
 
 def redrive(stack: Stack) -> tuple[int, int, int]:
-    """Send what failed to the jobs queue, to be tried again.
+    """Move failed jobs and failed uploads to the jobs queue, to be processed again.
 
-    Returns how many jobs, how many uploads, and how many messages that are neither: they stay.
+    SQS's own redrive (StartMessageMoveTask) is not used: it cannot convert the events in the
+    failure queue, and it returns before anything is known about the messages.
+
+    Returns the number of jobs, of uploads, and of other messages, which stay where they are.
     """
     sqs, outputs = stack.client("sqs"), stack.outputs()
-    jobs = outputs["JobsQueueUrl"]
-    from_jobs, _ = _move(sqs, outputs["JobsDeadLetterQueueUrl"], jobs, lambda body: body)
-    uploads, strange = _move(sqs, outputs["FailureQueueUrl"], jobs, upload_of)
-    return from_jobs, uploads, strange
+    target = outputs["JobsQueueUrl"]
+    jobs, _ = _move(sqs, outputs["JobsDeadLetterQueueUrl"], target, lambda body: body)
+    uploads, others = _move(sqs, outputs["FailureQueueUrl"], target, upload_of)
+    return jobs, uploads, others
 
 
 def upload_of(body: str) -> str | None:
-    """The S3 notification in what Lambda parked; the jobs queue takes it as it is."""
+    """The S3 notification in an event of the failure queue; None if there is none."""
     try:
         return json.dumps(json.loads(body)["requestPayload"])
     except (ValueError, KeyError, TypeError):
         return None
 
 
-def _move(sqs: Any, source: str, target: str, body_of: Callable[[str], str | None]) -> Any:
-    moved, strange = 0, set()
+def _move(
+    sqs: Any, source: str, target: str, convert: Callable[[str], str | None]
+) -> tuple[int, int]:
+    """Move all messages that `convert` returns a body for. Returns how many moved and stayed."""
+    moved, stayed = 0, set()
     for message in _messages(sqs, source):
-        if (body := body_of(message["Body"])) is None:
-            strange.add(message["MessageId"])
+        if (body := convert(message["Body"])) is None:
+            stayed.add(message["MessageId"])
             continue
-        # Sent before it is deleted: a redrive that is stopped doubles a message, and loses none.
+        # Send before deleting: an interrupted redrive may duplicate a message, but loses none.
         sqs.send_message(QueueUrl=target, MessageBody=body)
         sqs.delete_message(QueueUrl=source, ReceiptHandle=message["ReceiptHandle"])
         moved += 1
-    return moved, len(strange)
+    return moved, len(stayed)
 
 
 def _messages(sqs: Any, queue: str) -> Iterator[Any]:
-    """Every message that the queue has, hidden from others for five minutes."""
+    """Every message of the queue; each stays hidden from other consumers for five minutes."""
     while found := sqs.receive_message(
         QueueUrl=queue, MaxNumberOfMessages=10, VisibilityTimeout=300, WaitTimeSeconds=1
     ).get("Messages"):
@@ -90,31 +97,32 @@ def _messages(sqs: Any, queue: str) -> Iterator[Any]:
 
 
 def empty(stack: Stack, ask: Callable[[str], str] = input) -> None:
-    """Delete every object, in all its versions: CloudFormation deletes no bucket that has any.
+    """Delete all versions of all objects: CloudFormation deletes only empty buckets.
 
-    Raises SystemExit where the answer is not the stack's name.
+    Raises SystemExit if the answer is not the stack's name.
     """
     buckets = [name for key, name in stack.outputs().items() if key.endswith("BucketName")]
-    print(f"Every recording, result and model of {stack.name} will be deleted, with its versions:")
+    print(f"This deletes all versions of all recordings, results and models of {stack.name}:")
     print(*(f"  {bucket}" for bucket in buckets), sep="\n")
-    if ask("Type the name of the stack to go on: ") != stack.name:
+    if ask("Type the name of the stack to continue: ") != stack.name:
         raise SystemExit("Nothing was deleted.")
     s3 = stack.client("s3")
     for bucket in buckets:
         for page in s3.get_paginator("list_object_versions").paginate(Bucket=bucket):
             found = [*page.get("Versions", []), *page.get("DeleteMarkers", [])]
-            doomed = [{"Key": of["Key"], "VersionId": of["VersionId"]} for of in found]
-            if doomed:
-                s3.delete_objects(Bucket=bucket, Delete={"Objects": doomed, "Quiet": True})
+            objects = [{"Key": one["Key"], "VersionId": one["VersionId"]} for one in found]
+            if objects:
+                s3.delete_objects(Bucket=bucket, Delete={"Objects": objects, "Quiet": True})
 
 
 def main(command: str, environment: str, *rest: str) -> None:
+    """Run one command. Raises SystemExit if messages remain or the user declines."""
     stack = Stack.of(environment)
     if command == "redrive":
-        jobs, uploads, strange = redrive(stack)
-        print(f"{jobs} jobs and {uploads} uploads are tried again.")
-        if strange:
-            raise SystemExit(f"{strange} messages of the failure queue are no uploads; they stay.")
+        jobs, uploads, others = redrive(stack)
+        print(f"Moved to the jobs queue: {jobs} jobs, {uploads} uploads.")
+        if others:
+            raise SystemExit(f"Other messages in the failure queue, which stay there: {others}.")
     elif command == "empty":
         empty(stack)
     elif command == "output":
