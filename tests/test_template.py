@@ -1,9 +1,8 @@
-"""template.yaml, read as data: what a deployment would find out too late."""
+"""Checks of template.yaml that fail before a deployment would."""
 
 import json
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import boto3
@@ -12,30 +11,15 @@ import yaml
 from moto import mock_aws
 
 from oddsound.settings import Settings
-from oddsound_workbench.deploy import events
+from oddsound_workbench.deploy import events, template
+from oddsound_workbench.files import PROJECT
+from oddsound_workbench.files import TEMPLATE as TEMPLATE_PATH
 
-ROOT = Path(__file__).parents[1]
-
-NOT_OURS = {"OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "JOBLIB_MULTIPROCESSING"}
-"""Variables that libraries read."""
-
-
-class CloudFormation(yaml.SafeLoader):
-    """Reads `!Sub x` as {"Sub": x}, and so on."""
+LIBRARY_VARIABLES = {"OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "JOBLIB_MULTIPROCESSING"}
+"""Variables that third-party libraries read."""
 
 
-def _tagged(loader: yaml.SafeLoader, name: str, node: yaml.Node) -> dict[str, Any]:
-    if isinstance(node, yaml.ScalarNode):
-        return {name: loader.construct_scalar(node)}
-    if isinstance(node, yaml.SequenceNode):
-        return {name: loader.construct_sequence(node, deep=True)}
-    assert isinstance(node, yaml.MappingNode)
-    return {name: loader.construct_mapping(node, deep=True)}
-
-
-CloudFormation.add_multi_constructor("!", _tagged)
-
-TEMPLATE = yaml.load((ROOT / "template.yaml").read_text(), CloudFormation)  # noqa: S506
+TEMPLATE = template.load(TEMPLATE_PATH)
 GLOBALS = TEMPLATE["Globals"]["Function"]
 
 
@@ -71,10 +55,10 @@ def environment(function: str) -> dict[str, Any]:
     return GLOBALS["Environment"]["Variables"] | own
 
 
-def test_no_alias_of_yaml_is_used_because_cloudformation_knows_none() -> None:
+def test_no_yaml_alias_is_used_because_cloudformation_does_not_support_them() -> None:
     assert not [
         event
-        for event in yaml.parse((ROOT / "template.yaml").read_text())
+        for event in yaml.parse(TEMPLATE_PATH.read_text())
         if isinstance(event, yaml.AliasEvent)
     ]
 
@@ -97,12 +81,12 @@ def test_the_alias_follows_the_code_the_layers_and_the_snapshot() -> None:
     assert len(layers) == 2
     for name, layer in layers.items():
         assert layer["PublishLambdaVersion"] is True, name
-        makefile = (ROOT / layer["ContentUri"] / "Makefile").read_text()
+        makefile = (PROJECT / layer["ContentUri"] / "Makefile").read_text()
         assert f"\nbuild-{name}:" in makefile
 
 
-def test_every_function_has_a_role_and_a_log_group_of_its_own() -> None:
-    roles = [function["Role"]["GetAtt"] for function in FUNCTIONS.values()]
+def test_every_function_has_its_own_role_and_log_group() -> None:
+    roles = [function["Role"]["Fn::GetAtt"][0] for function in FUNCTIONS.values()]
     groups = [function["LoggingConfig"]["LogGroup"]["Ref"] for function in FUNCTIONS.values()]
     assert len(set(roles)) == len(set(groups)) == 3
     for group in groups:
@@ -111,7 +95,7 @@ def test_every_function_has_a_role_and_a_log_group_of_its_own() -> None:
         }
 
 
-def test_no_permission_is_for_everything() -> None:
+def test_no_permission_has_a_wildcard() -> None:
     found = list(statements())
     assert len(found) > 10
     for name, statement in found:
@@ -127,7 +111,7 @@ def test_no_permission_is_for_everything() -> None:
             assert policy["Ref"] in TEMPLATE["Resources"]
 
 
-def test_the_role_of_a_bucket_s_function_does_not_refer_to_the_bucket() -> None:
+def test_the_role_of_the_s3_function_does_not_refer_to_the_input_bucket() -> None:
     for name in ("S3TriggerRole", "ScoreRecordings", "S3TriggerFunction"):
         text = json.dumps(TEMPLATE["Resources"][name]["Properties"] | {"Events": None})
         assert not re.search(r"InputBucket(\.|\"|\})", text), name
@@ -142,11 +126,11 @@ def test_a_message_stays_hidden_for_six_timeouts() -> None:
         assert seconds[timeout]["Seconds"] >= 6 * int(timeout)
     queue = of_type("AWS::SQS::Queue")["JobsQueue"]
     assert queue["VisibilityTimeout"] == {
-        "FindInMap": ["JobsVisibility", {"Ref": "WorkerTimeoutSeconds"}, "Seconds"]
+        "Fn::FindInMap": ["JobsVisibility", {"Ref": "WorkerTimeoutSeconds"}, "Seconds"]
     }
     assert FUNCTIONS["SqsTriggerFunction"]["Timeout"] == {"Ref": "WorkerTimeoutSeconds"}
     assert queue["RedrivePolicy"] == {
-        "deadLetterTargetArn": {"GetAtt": "JobsDeadLetterQueue.Arn"},
+        "deadLetterTargetArn": {"Fn::GetAtt": ["JobsDeadLetterQueue", "Arn"]},
         "maxReceiveCount": 5,
     }
     jobs = FUNCTIONS["SqsTriggerFunction"]["Events"]["Jobs"]["Properties"]
@@ -154,18 +138,18 @@ def test_a_message_stays_hidden_for_six_timeouts() -> None:
     assert jobs["ScalingConfig"] == {"MaximumConcurrency": {"Ref": "JobsMaxConcurrency"}}
 
 
-def test_what_fails_is_kept_as_long_as_a_queue_can() -> None:
+def test_failed_messages_are_kept_for_the_maximum_of_14_days() -> None:
     queues = of_type("AWS::SQS::Queue")
     for name, queue in queues.items():
         assert queue["SqsManagedSseEnabled"] is True, name
     for name in ("JobsDeadLetterQueue", "FailureQueue"):
         assert queues[name]["MessageRetentionPeriod"] == 14 * 24 * 3600
     failure = FUNCTIONS["S3TriggerFunction"]["EventInvokeConfig"]["DestinationConfig"]["OnFailure"]
-    assert failure == {"Type": "SQS", "Destination": {"GetAtt": "FailureQueue.Arn"}}
+    assert failure == {"Type": "SQS", "Destination": {"Fn::GetAtt": ["FailureQueue", "Arn"]}}
 
 
 @pytest.mark.parametrize("name", sorted(BUCKETS))
-def test_a_bucket_is_private_encrypted_and_kept_tidy(name: str) -> None:
+def test_a_bucket_is_private_encrypted_and_has_a_lifecycle(name: str) -> None:
     bucket = BUCKETS[name]
     assert bucket["PublicAccessBlockConfiguration"] == {
         "BlockPublicAcls": True,
@@ -185,30 +169,30 @@ def test_a_bucket_is_private_encrypted_and_kept_tidy(name: str) -> None:
     assert len(statement["Resource"]) == 2
 
 
-def test_names_of_buckets_are_the_same_everywhere() -> None:
+def test_the_bucket_names_are_the_same_everywhere() -> None:
     for name, variable in (("InputBucket", "INPUT_BUCKET"), ("ResultsBucket", "RESULTS_BUCKET")):
         assert GLOBALS["Environment"]["Variables"][variable] == BUCKETS[name]["BucketName"]
-    models = BUCKETS["ModelsBucket"]["BucketName"]["Sub"]
+    models = BUCKETS["ModelsBucket"]["BucketName"]["Fn::Sub"]
     config = GLOBALS["Environment"]["Variables"]["MODELS_CONFIG_PATH"]
-    assert config == {"Sub": f"s3://{models}/models.json"}
+    assert config == {"Fn::Sub": f"s3://{models}/models.json"}
     longest = "${AWS::StackName}-results-${AWS::AccountId}-${AWS::Region}"
-    assert BUCKETS["ResultsBucket"]["BucketName"] == {"Sub": longest}
-    spelled = longest.replace("${AWS::AccountId}", "1" * 12).replace(
+    assert BUCKETS["ResultsBucket"]["BucketName"] == {"Fn::Sub": longest}
+    resolved = longest.replace("${AWS::AccountId}", "1" * 12).replace(
         "${AWS::Region}", "ap-southeast-1"
     )
-    assert len(spelled.replace("${AWS::StackName}", "audio-anomaly-prod")) <= 63
+    assert len(resolved.replace("${AWS::StackName}", "audio-anomaly-prod")) <= 63
 
 
 @pytest.mark.parametrize("function", sorted(FUNCTIONS))
 def test_every_variable_is_a_setting(function: str) -> None:
-    found = set(environment(function)) - NOT_OURS
+    found = set(environment(function)) - LIBRARY_VARIABLES
     known = {name.upper() for name in Settings.model_fields}
     assert found <= known
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         assert environment(function)[variable] == "1"
 
 
-def test_an_upload_fits_a_synchronous_call() -> None:
+def test_an_upload_fits_into_a_synchronous_invocation() -> None:
     limit = environment("ApiFunction")["MAX_UPLOAD_BYTES"]
     overhead = 64 * 1024
     assert (limit + overhead) * 4 / 3 < 6 * 1024 * 1024 - overhead
@@ -217,7 +201,7 @@ def test_an_upload_fits_a_synchronous_call() -> None:
     assert f"{limit:,}" in answer["detail"]
 
 
-def test_only_the_front_door_is_open_without_a_key() -> None:
+def test_only_the_documentation_needs_no_key() -> None:
     api = TEMPLATE["Resources"]["Api"]["Properties"]
     assert api["Auth"]["ApiKeyRequired"] is True
     assert api["BinaryMediaTypes"] == ["multipart~1form-data"]
@@ -227,7 +211,7 @@ def test_only_the_front_door_is_open_without_a_key() -> None:
     assert {route["Path"] for route in routes} - keyless == {"/{proxy+}"}
 
 
-def test_every_alarm_is_heard() -> None:
+def test_every_alarm_is_published() -> None:
     alarms = of_type("AWS::CloudWatch::Alarm")
     for name, alarm in alarms.items():
         assert alarm["AlarmActions"] == alarm["OKActions"] == [{"Ref": "AlarmTopic"}], name
@@ -237,37 +221,29 @@ def test_every_alarm_is_heard() -> None:
 
 
 def test_the_dashboard_is_json() -> None:
-    body = of_type("AWS::CloudWatch::Dashboard")["Dashboard"]["DashboardBody"]["Sub"]
+    body = of_type("AWS::CloudWatch::Dashboard")["Dashboard"]["DashboardBody"]["Fn::Sub"]
     widgets = json.loads(body)["widgets"]
     assert len(widgets) == 8
     for name in re.findall(r"\$\{(\w+)[.}]", body):
         assert name in TEMPLATE["Resources"] | TEMPLATE["Parameters"]
 
 
-def test_moto_takes_the_resources_that_need_no_transform() -> None:
-    """Not a deployment; but a misspelt bucket, queue or topic does not get through it."""
-    kinds = ("AWS::S3::Bucket", "AWS::SQS::Queue", "AWS::SNS::Topic")
-    plain = {
-        name: resource
-        for name, resource in TEMPLATE["Resources"].items()
-        if resource["Type"] in kinds
-    }
-    long_form = re.sub(r'"(Sub|GetAtt|FindInMap|If)":', r'"Fn::\1":', json.dumps(plain))
-    body = {
-        "Parameters": {
-            name: {"Type": "String", "Default": str(parameter["Default"])}
-            for name, parameter in TEMPLATE["Parameters"].items()
-        },
-        "Mappings": TEMPLATE["Mappings"],
-        "Resources": json.loads(re.sub(r'"Fn::GetAtt": "(\w+)\.(\w+)"', _get_att, long_form)),
-    }
+def test_moto_creates_the_resources_that_need_no_transform() -> None:
+    """This is not a deployment, but it finds an invalid bucket, queue or topic."""
     with mock_aws():
         formation: Any = boto3.client("cloudformation", region_name=events.REGION)  # type: ignore[call-overload]
-        formation.create_stack(StackName="audio-anomaly-dev", TemplateBody=json.dumps(body))
+        functions, _ = template.create(TEMPLATE_PATH, formation, "audio-anomaly-dev")
         s3 = boto3.client("s3", region_name=events.REGION)
         names = {bucket["Name"] for bucket in s3.list_buckets()["Buckets"]}
     assert names == {events.INPUT_BUCKET, events.RESULTS_BUCKET, events.MODELS_BUCKET}
+    assert {function.name for function in functions} == set(FUNCTIONS)
 
 
-def _get_att(found: re.Match[str]) -> str:
-    return f'"Fn::GetAtt": ["{found[1]}", "{found[2]}"]'
+def test_the_endpoint_of_a_local_aws_is_declared_and_not_set() -> None:
+    """`sam local invoke --env-vars` sets only declared variables; on AWS it must stay unset."""
+    assert GLOBALS["Environment"]["Variables"]["AWS_ENDPOINT_URL"] == {"Ref": "AWS::NoValue"}
+    with mock_aws():
+        formation: Any = boto3.client("cloudformation", region_name=events.REGION)  # type: ignore[call-overload]
+        functions, _ = template.create(TEMPLATE_PATH, formation, "audio-anomaly-dev")
+    for function in functions:
+        assert "AWS_ENDPOINT_URL" not in function.environment
