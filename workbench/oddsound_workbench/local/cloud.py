@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from oddsound_workbench.deploy import template
+from oddsound_workbench.deploy import events, template
 from oddsound_workbench.deploy.push import push
 from oddsound_workbench.deploy.template import Function
 from oddsound_workbench.local import containers, env_vars, handlers
@@ -69,8 +69,8 @@ def running(
 
     port : of the HTTP API; 0 selects a free one
     default_model : replaces the template's
-    env_vars_path : if given, the local AWS also listens where Docker containers reach it, and
-    this file is written for `sam local invoke --env-vars`
+    env_vars_path : if given, the stack is prepared for `sam local invoke --env-vars`, and the
+    file for this option is written there
 
     Raises OSError if the port is in use; ContainerError if `env_vars_path` is given and no
     Docker engine answers.
@@ -88,9 +88,7 @@ def running(
         target = next(f.environment["MODELS_CONFIG_PATH"].rpartition("/")[0] for f in functions)
         push(models, target, s3)
         if env_vars_path is not None:
-            second = stack.enter_context(moto_server(containers.host_address()))
-            url = containers.endpoint_url(urlsplit(second).port)
-            env_vars.write(env_vars_path, functions, url)
+            stack.enter_context(_for_sam_local_invoke(functions, s3, env_vars_path))
         environment = CREDENTIALS | {"AWS_ENDPOINT_URL": endpoint}
         pollers: list[Poller] = []
         for function in functions:
@@ -108,6 +106,19 @@ def running(
             jobs_queue_url=next(_queue_url(sqs, q.queue_arn) for f in functions for q in f.queues),
             names=names,
         )
+
+
+@contextmanager
+def _for_sam_local_invoke(functions: list[Function], s3: Any, path: Path) -> Iterator[None]:
+    """Let the local AWS listen where containers reach it, and store the sample recording.
+
+    The recording is stored before uploads trigger a function, so that its first result is that
+    of `sam local invoke`.
+    """
+    with moto_server(containers.host_address()) as endpoint:
+        s3.put_object(Bucket=events.INPUT_BUCKET, Key=events.KEY, Body=events.recording())
+        env_vars.write(path, functions, containers.endpoint_url(urlsplit(endpoint).port))
+        yield
 
 
 @contextmanager
