@@ -1,4 +1,4 @@
-"""Real recordings, and a cold start for every test that touches the runtime."""
+"""Fixtures for recordings and models; every test starts with an empty runtime."""
 
 import io
 import logging
@@ -15,7 +15,7 @@ from moto import mock_aws
 from oddsound import runtime
 from oddsound.descriptors import Array
 from oddsound_workbench import training
-from oddsound_workbench.local import emulator
+from oddsound_workbench.local.isolation import isolation_refused
 from oddsound_workbench.synthesis import write_fan
 from tests.cloud import cloud, lines  # noqa: F401
 
@@ -23,20 +23,20 @@ REAL_DATA = Path(__file__).parents[2] / "shared" / "data"
 
 
 def pytest_report_header() -> str:
-    """Says so where the tests in Lambda's runtime prove less than they could."""
-    refused = emulator.isolation_refused()
+    """Whether the tests in Lambda's runtime can use Lambda's paths on this machine."""
+    refused = isolation_refused()
     if refused is None:
-        return "emulator: functions have a root of their own, with Lambda's paths"
-    return f"emulator: functions run in place, as no namespaces are allowed here: {refused}"
+        return "emulator: functions have their own root, with Lambda's paths"
+    return f"emulator: functions run without isolation; namespaces are not allowed: {refused}"
 
 
 @pytest.fixture(autouse=True)
 def cold_start(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> Iterator[None]:
-    """No settings of the developer's own, no state of the test before."""
+    """Remove the developer's settings and the state of the previous test."""
     if "cloud" not in request.fixturenames:
-        # The triggers' logger, once imported, would write into what other tests read.
+        # The triggers' logger, once imported, would write to the output that other tests read.
         for handler in logging.getLogger("oddsound").handlers:
             monkeypatch.setattr(handler, "stream", io.StringIO(), raising=False)
     for name in runtime.Settings.model_fields:
@@ -49,7 +49,7 @@ def cold_start(
 
 @pytest.fixture(scope="session")
 def real_data() -> Path:
-    """The ESC-10 and MIMII recordings, where they are at hand."""
+    """The ESC-10 and MIMII recordings; skips the test if they are not on this machine."""
     if not REAL_DATA.is_dir():
         pytest.skip("the real recordings are not on this machine")
     return REAL_DATA
@@ -57,7 +57,7 @@ def real_data() -> Path:
 
 @pytest.fixture(scope="session", autouse=True)
 def feature_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Not the developer's own cache of features."""
+    """Use a temporary cache of features instead of the developer's."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         yield
@@ -65,7 +65,7 @@ def feature_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """24 recordings of a sound fan in `normal`, 8 of one with a bearing fault in `faulty`."""
+    """24 recordings of a normal fan in `normal`, 8 with a bearing fault in `faulty`."""
     folder = tmp_path_factory.mktemp("recordings")
     for seed in range(24):
         write_fan(folder / "normal" / f"{seed:02}.wav", seed, faulty=False, duration_s=2)
@@ -76,7 +76,7 @@ def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory, recordings: Path) -> Path:
-    """A models.json with a detector `fan` and a classifier `bearing`, really trained."""
+    """A models.json with a trained detector `fan` and a trained classifier `bearing`."""
     models = tmp_path_factory.mktemp("models") / "models.json"
     normal, faulty = recordings / "normal", recordings / "faulty"
     training.train(training.Plan(normal, "fan", models, anomalies=faulty, description="A fan."))
@@ -93,7 +93,7 @@ def configured(trained: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """An S3 client, of moto's S3, with a bucket `models`. It does not retry."""
+    """A client of moto's S3 without retries; there is a bucket `models`."""
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     with mock_aws():
         client = boto3.Session().client("s3", config=Config(retries={"total_max_attempts": 1}))

@@ -1,4 +1,4 @@
-"""Small real models, made for one test and written as a service would find them."""
+"""Small real models for tests, saved in the form that a service loads."""
 
 import functools
 import io
@@ -26,7 +26,7 @@ CALIBRATION = {"shape": 2.0, "scale": 100.0}
 
 
 class Watched(Artifacts):
-    """Artifacts that remember what was fetched, and how often models.json was looked at."""
+    """Artifacts that record what was fetched, and how often models.json was checked."""
 
     def __init__(self, s3_client: Any = None, cache_dir: Path = Path("/nowhere")) -> None:
         super().__init__(lambda: s3_client, cache_dir)
@@ -44,7 +44,7 @@ class Watched(Artifacts):
 
 @functools.cache
 def features() -> Array:
-    """The features of six sound fans and six faulty ones [shape=(12, features)]."""
+    """The features of six normal fans and six faulty ones [shape=(12, features)]."""
     extract = extractor("default", 16000)
     return np.stack([extract(fan(seed, faulty=seed >= 6, duration_s=1)) for seed in range(12)])
 
@@ -52,7 +52,7 @@ def features() -> Array:
 def classifier(
     kept: slice | list[int] = slice(None), labels: Iterable[Any] = LABELS
 ) -> tuple[StandardScaler, LogisticRegression]:
-    """A scaler and a classifier that tells sound fans from faulty ones."""
+    """A scaler and a classifier of normal and faulty fans."""
     rows = features()[:, kept].astype(np.float64)
     scaler = StandardScaler().fit(rows)
     return scaler, LogisticRegression().fit(scaler.transform(rows), list(labels))
@@ -64,21 +64,21 @@ def bayes() -> GaussianNB:
 
 
 def encoded() -> tuple[StandardScaler, LogisticRegression, LabelEncoder]:
-    """The same classifier, fitted to numbers that a label encoder turns into names."""
+    """The same classifier, fitted to numbers that a label encoder converts to names."""
     encoder = LabelEncoder().fit(LABELS)
     scaler, estimator = classifier(labels=encoder.transform(LABELS))
     return scaler, estimator, encoder
 
 
 def detector() -> tuple[StandardScaler, LedoitWolf]:
-    """A scaler and a detector that know the six sound fans alone."""
+    """A scaler and a detector, fitted to the six normal fans only."""
     rows = features()[:6].astype(np.float64)
     scaler = StandardScaler().fit(rows)
     return scaler, LedoitWolf().fit(scaler.transform(rows))
 
 
 def probabilities(model: Model, windows: list[Array]) -> Floats:
-    """What a model says of each waveform [shape=(windows, classes)]."""
+    """A model's probabilities for each waveform [shape=(windows, classes)]."""
     return model.predictor.probabilities(model.scaled(model.features(windows)))
 
 
@@ -89,9 +89,9 @@ def dumped(artifact: Any) -> bytes:
 
 
 def saved(folder: Path, name: str, **artifacts: Any) -> dict[str, Any]:
-    """Write model=..., scaler=... of a model (as they are, where they are bytes).
+    """Save the artifacts of a model: model=..., scaler=...; bytes are saved unchanged.
 
-    Returns its entry of models.json, with checksums.
+    Returns its entry for models.json, with checksums.
     """
     entry: dict[str, Any] = {"sha256": {}}
     (folder / name).mkdir(parents=True, exist_ok=True)

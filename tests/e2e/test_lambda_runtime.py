@@ -1,7 +1,7 @@
 """The built functions in Lambda's runtime: AWS's emulator, its Python client, Lambda's paths.
 
-The probe is a function that tells what it finds; the witness is a real function with a look at
-what a call imports. Both run on the built layers, as the real functions do.
+The probe is a function that reports its environment. The import recorder is a real function that
+also reports what a call imports. Both run on the built layers, like the real functions.
 """
 
 import base64
@@ -18,16 +18,16 @@ import pytest
 import soundfile
 
 from oddsound_workbench.deploy import events
-from oddsound_workbench.files import EVENTS
-from oddsound_workbench.local import emulator
-from oddsound_workbench.local.built import MODELS, Deployment
-from oddsound_workbench.local.emulator import Slot
+from oddsound_workbench.files import EVENTS, MODELS
+from oddsound_workbench.local.built import Deployment
+from oddsound_workbench.local.emulator import FunctionInstance
 from oddsound_workbench.local.function_process import InvocationError
+from oddsound_workbench.local.isolation import SYSTEM_FOLDERS, isolation_refused
 from tests.e2e.probe import librosa_calls
 
 HERE = Path(__file__).parent
 LIMIT_BYTES = 6_291_556
-"""Lambda passes on no longer answer."""
+"""Size of the longest answer that Lambda returns, in bytes."""
 
 FUNCTION_OF = {
     "api_get_models": "ApiFunction",
@@ -79,14 +79,8 @@ def stored(deployed: Deployment, model: str) -> Any:
     return json.loads(answer["Body"].read())
 
 
-def forget_results(deployed: Deployment) -> None:
-    s3 = deployed.client("s3")
-    for result in s3.list_objects_v2(Bucket=events.RESULTS_BUCKET).get("Contents", []):
-        s3.delete_object(Bucket=events.RESULTS_BUCKET, Key=result["Key"])
-
-
 def without_latency(answer: Any) -> Any:
-    """A call's own time is the one thing that may differ from call to call."""
+    """The answer without its latency, the only part that may differ between calls."""
     if isinstance(answer, dict) and "body" in answer:
         body = {k: v for k, v in json.loads(answer["body"]).items() if k != "latency_ms"}
         return answer | {"body": body, "headers": None}
@@ -99,48 +93,50 @@ def test_every_sample_event_has_its_function() -> None:
 
 @pytest.mark.parametrize("name", FUNCTION_OF)
 def test_a_sample_event_cold_and_warm(deployed: Deployment, name: str) -> None:
-    with deployed.slot(FUNCTION_OF[name]) as slot:
+    with deployed.instance(FUNCTION_OF[name]) as instance:
         answers = []
         for _ in range(2):
-            forget_results(deployed)
-            answers.append(slot.invoke(event(name)))
+            deployed.delete_results()
+            answers.append(instance.invoke(event(name)))
             CHECK_OF[name](answers[-1], deployed)
         assert without_latency(answers[0]) == without_latency(answers[1])
-        assert len(slot.init_ms()) == 1
-        assert "Warning" not in slot.log()
+        assert len(instance.init_ms()) == 1
+        assert "Warning" not in instance.log()
 
 
 @pytest.mark.parametrize("name", FUNCTION_OF)
 def test_a_warm_call_loads_nothing(deployed: Deployment, name: str, tmp_path: Path) -> None:
     function = deployed.functions[FUNCTION_OF[name]]
-    shutil.copy(HERE / "witness" / "app.py", tmp_path)
+    shutil.copy(HERE / "import_recorder" / "app.py", tmp_path)
     shutil.copy(deployed.build / function.code / "app.py", tmp_path / "function.py")
-    with deployed.slot(function.name, code=tmp_path) as slot:
-        forget_results(deployed)
-        assert slot.invoke(event(name))["imported"] != []
-        forget_results(deployed)
-        assert slot.invoke(event(name))["imported"] == []
+    with deployed.instance(function.name, code=tmp_path) as instance:
+        deployed.delete_results()
+        assert instance.invoke(event(name))["imported"] != []
+        deployed.delete_results()
+        assert instance.invoke(event(name))["imported"] == []
 
 
 @pytest.fixture(scope="module")
-def probe(deployed: Deployment) -> Iterator[Slot]:
-    with deployed.slot("ApiFunction", code=HERE / "probe") as slot:
-        yield slot
+def probe(deployed: Deployment) -> Iterator[FunctionInstance]:
+    with deployed.instance("ApiFunction", code=HERE / "probe") as instance:
+        yield instance
 
 
 @pytest.fixture
-def isolated(probe: Slot) -> Slot:
-    """The probe, where its paths are Lambda's and the rest of the machine is not there."""
+def isolated(probe: FunctionInstance) -> FunctionInstance:
+    """The probe on its own root; skips the test if this machine does not allow it."""
     if not probe.isolated:
-        pytest.skip(f"no root of its own for a function: {emulator.isolation_refused()}")
+        pytest.skip(f"a function cannot have its own root here: {isolation_refused()}")
     return probe
 
 
-def ask(slot: Slot, do: str, *arguments: Any) -> Any:
-    return slot.invoke({"do": do, "with": arguments})
+def ask(instance: FunctionInstance, do: str, *arguments: Any) -> Any:
+    return instance.invoke({"do": do, "with": arguments})
 
 
-def test_a_function_has_what_the_template_gives_it(probe: Slot, deployed: Deployment) -> None:
+def test_a_function_has_the_settings_of_the_template(
+    probe: FunctionInstance, deployed: Deployment
+) -> None:
     found = ask(probe, "describe")
     function = deployed.functions["ApiFunction"]
     assert found["memory_mb"] == function.memory_mb == 1769
@@ -150,104 +146,108 @@ def test_a_function_has_what_the_template_gives_it(probe: Slot, deployed: Deploy
     assert not any("site-packages" in path for path in found["path"])
 
 
-def test_nothing_is_there_but_what_lambda_has(isolated: Slot) -> None:
+def test_only_the_files_of_lambda_are_visible(isolated: FunctionInstance) -> None:
     found = ask(isolated, "describe")
     assert found["path"][:3] == ["/var/task", "/opt/python", "/var/runtime"]
     assert all(path.startswith("/var/lang/lib/python3") for path in found["path"][3:])
     assert found["folder"] == "/var/task"
     assert not found["shared_memory"]
     own = {"dev", "home", "opt", "proc", "tmp", "var"}
-    assert set(found["root"]) <= own.union(emulator.SYSTEM_FOLDERS)
+    assert set(found["root"]) <= own.union(SYSTEM_FOLDERS)
 
 
 @pytest.mark.parametrize(
     "path",
     ["/var/task/new", "/opt/new", "/opt/python/numpy/__init__.py", "/var/runtime/new", "/new"],
 )
-def test_only_tmp_can_be_written(isolated: Slot, path: str) -> None:
+def test_only_tmp_can_be_written(isolated: FunctionInstance, path: str) -> None:
     assert ask(isolated, "write", path) == "Read-only file system"
 
 
-def test_nothing_is_written_beside_the_code(deployed: Deployment, tmp_path: Path) -> None:
-    """On this machine's own paths, where it could be: no bytecode and no caches appear."""
+def test_no_bytecode_or_cache_is_written_next_to_the_code(
+    deployed: Deployment, tmp_path: Path
+) -> None:
+    """Without isolation the folders are writable, and still nothing is written to the layers."""
     opt = tmp_path / "opt"
     shutil.copytree(deployed.opt, opt)
     before = set(opt.rglob("*"))
     code = shutil.copytree(deployed.build / "ApiFunction", tmp_path / "code")
-    slot = Slot(
+    instance = FunctionInstance(
         code,
         "app.handler",
         opt,
-        deployed.slot("ApiFunction").environment | {"PYTHONDONTWRITEBYTECODE": ""},
+        deployed.instance("ApiFunction").environment | {"PYTHONDONTWRITEBYTECODE": ""},
         timeout_s=60,
         isolated=False,
     )
-    with slot:
-        predicts(slot.invoke(event("api_predict")), deployed)
+    with instance:
+        predicts(instance.invoke(event("api_predict")), deployed)
     assert set(opt.rglob("*")) == before
-    # Bytecode is written here: that of the one file that has none.
+    # This proves that bytecode can be written: the function's code is not compiled in advance.
     assert [path.name for path in code.rglob("*.pyc")] == ["app.cpython-313.pyc"]
 
 
-def test_every_public_module_can_be_imported(probe: Slot) -> None:
-    """All that a model may be made of; what is left out must be missed by nothing."""
+def test_every_public_module_can_be_imported(probe: FunctionInstance) -> None:
+    """Models may use any of these packages, so no module may need a file that was left out."""
     failures = ask(probe, "import_all", "sklearn", "scipy", "numpy", "librosa")
-    optional = {"cupy", "dask", "torch", "matplotlib"}  # not among the requirements
+    optional = {"cupy", "dask", "torch", "matplotlib"}  # optional packages
     wanted = [f"No module named '{name}'" for name in optional]
     assert {name: why for name, why in failures.items() if why not in wanted} == {}
     assert len(failures) == len(optional)
 
 
 @pytest.mark.parametrize("package", ["numpy", "scipy", "scipy.signal", "scipy.stats"])
-def test_every_public_name_is_there(probe: Slot, package: str) -> None:
-    """SciPy and scikit-learn import all of NumPy so; one part that is missing breaks both."""
+def test_every_public_name_can_be_imported(probe: FunctionInstance, package: str) -> None:
+    """SciPy and scikit-learn import all names of NumPy; one missing name breaks both."""
     assert len(ask(probe, "star_import", package)) > 20
 
 
 @pytest.mark.parametrize("name", librosa_calls.NEED_NO_COMPILER)
-def test_librosa_answers_the_same_without_a_compiler(probe: Slot, name: str) -> None:
+def test_librosa_answers_the_same_without_a_compiler(probe: FunctionInstance, name: str) -> None:
     there = np.load(io.BytesIO(base64.b64decode(ask(probe, "listen", name))))
     here = np.asarray(librosa_calls.CALLS[name]())
     assert there.dtype == here.dtype
-    # Bit-identical on one machine; BLAS may sum in another order with other threads.
+    # Equal on one machine; with another number of threads, BLAS may sum in another order.
     np.testing.assert_allclose(there, here, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", librosa_calls.NEED_A_COMPILER)
-def test_librosa_says_what_would_need_a_compiler(probe: Slot, name: str) -> None:
+def test_librosa_functions_that_need_a_compiler_raise_an_error(
+    probe: FunctionInstance, name: str
+) -> None:
     assert ask(probe, "listen", name).startswith("CompilerMissingError: librosa.")
 
 
-def test_a_compiler_is_refused_by_name(probe: Slot) -> None:
+def test_compiling_raises_an_error_with_the_name_of_the_function(probe: FunctionInstance) -> None:
     with pytest.raises(InvocationError, match=r"^CompilerMissingError: .*double is compiled by"):
         ask(probe, "compile_with_numba")
 
 
-def test_a_slot_is_one_process(deployed: Deployment, probe: Slot) -> None:
+def test_an_instance_is_one_process(deployed: Deployment, probe: FunctionInstance) -> None:
     one = ask(probe, "describe")
-    with deployed.slot("ApiFunction", code=HERE / "probe") as other:
+    with deployed.instance("ApiFunction", code=HERE / "probe") as other:
         two, again = ask(other, "describe"), ask(probe, "describe")
     assert one["process"] == again["process"] != two["process"]
 
 
-def test_the_emulator_and_the_function_are_alone(isolated: Slot) -> None:
+def test_only_the_emulator_and_the_function_run(isolated: FunctionInstance) -> None:
     assert ask(isolated, "describe")["processes"] == 2
 
 
-def test_each_slot_has_a_tmp_of_its_own(deployed: Deployment, isolated: Slot) -> None:
+def test_each_instance_has_its_own_tmp(deployed: Deployment, isolated: FunctionInstance) -> None:
     assert ask(isolated, "write", "/tmp/of-the-probe") == "written"
     assert "of-the-probe" in ask(isolated, "describe")["tmp"]
-    with deployed.slot("ApiFunction", code=HERE / "probe") as other:
+    with deployed.instance("ApiFunction", code=HERE / "probe") as other:
         assert ask(other, "describe")["tmp"] == []
     assert not Path("/tmp/of-the-probe").exists()
 
 
-def ask_while(calling: threading.Thread, slot: Slot) -> None:
+def ask_while(calling: threading.Thread, instance: FunctionInstance) -> None:
     while calling.is_alive():
-        ask(slot, "describe")
+        ask(instance, "describe")
 
 
-def test_a_busy_slot_refuses_a_second_event(probe: Slot) -> None:
+def test_a_busy_instance_refuses_a_second_event(probe: FunctionInstance) -> None:
     calling = threading.Thread(target=ask, args=(probe, "sleep", 1))
     calling.start()
     try:
@@ -258,39 +258,39 @@ def test_a_busy_slot_refuses_a_second_event(probe: Slot) -> None:
     assert ask(probe, "describe")["memory_mb"] == 1769
 
 
-def test_an_error_is_in_the_answer_and_not_in_the_status(probe: Slot) -> None:
+def test_an_error_is_in_the_body_and_not_in_the_status(probe: FunctionInstance) -> None:
     status, body = probe.call({"do": "fail"})
     assert status == 200
     assert json.loads(body)["errorType"] == "ValueError"
-    with pytest.raises(InvocationError, match=r"^ValueError: as asked for$"):
+    with pytest.raises(InvocationError, match=r"^ValueError: requested by the test$"):
         ask(probe, "fail")
 
 
-def test_a_call_that_is_over_its_time_ends_and_the_next_one_works(deployed: Deployment) -> None:
-    with deployed.slot("ApiFunction", code=HERE / "probe", timeout_s=1) as slot:
-        first = ask(slot, "describe")["process"]
-        assert slot.call({"do": "sleep", "with": [30]}) == (
+def test_a_call_that_times_out_ends_and_the_next_one_works(deployed: Deployment) -> None:
+    with deployed.instance("ApiFunction", code=HERE / "probe", timeout_s=1) as instance:
+        first = ask(instance, "describe")["process"]
+        assert instance.call({"do": "sleep", "with": [30]}) == (
             200,
             b"Task timed out after 1.00 seconds",
         )
-        assert ask(slot, "describe")["process"] != first
+        assert ask(instance, "describe")["process"] != first
         with pytest.raises(InvocationError, match="timed out after 1"):
-            ask(slot, "sleep", 30)
+            ask(instance, "sleep", 30)
 
 
-def test_a_process_that_dies_is_told_and_starts_anew(probe: Slot) -> None:
+def test_a_process_that_exits_is_reported_and_started_again(probe: FunctionInstance) -> None:
     first = ask(probe, "describe")["process"]
     with pytest.raises(InvocationError, match=r"Runtime.ExitError: .*exit status 3"):
         ask(probe, "die")
     assert ask(probe, "describe")["process"] != first
 
 
-def test_messages_for_which_no_time_is_left_go_back(deployed: Deployment) -> None:
-    """The deadline that a handler sees is the one of its timeout."""
+def test_messages_without_enough_time_left_are_returned(deployed: Deployment) -> None:
+    """A handler sees the deadline of its own timeout."""
     reserve = {"BATCH_RESERVE_S": "300"}
-    with deployed.slot("SqsTriggerFunction", environment=reserve) as slot:
-        failed = slot.invoke(event("sqs_batch"))["batchItemFailures"]
-    # The first message is always begun.
+    with deployed.instance("SqsTriggerFunction", environment=reserve) as instance:
+        failed = instance.invoke(event("sqs_batch"))["batchItemFailures"]
+    # The first message is always started.
     assert [failure["itemIdentifier"] for failure in failed] == [
         "malformed",
         "unknown-model",
@@ -298,15 +298,15 @@ def test_messages_for_which_no_time_is_left_go_back(deployed: Deployment) -> Non
     ]
 
 
-def test_the_longest_answer_that_lambda_passes_on(probe: Slot) -> None:
+def test_the_longest_answer_that_lambda_returns(probe: FunctionInstance) -> None:
     assert len(ask(probe, "text", LIMIT_BYTES - 2)) == LIMIT_BYTES - 2
     with pytest.raises(InvocationError, match=r"ResponseSizeTooLarge: .*\(6291556 bytes"):
         ask(probe, "text", LIMIT_BYTES - 1)
     assert ask(probe, "text", 3) == "xxx"
 
 
-def test_an_hour_of_windows_is_far_from_the_limit(deployed: Deployment) -> None:
-    """The API's longest answer: the longest recording, the shorter windows, explained."""
+def test_the_answer_for_one_hour_is_far_below_the_limit(deployed: Deployment) -> None:
+    """The longest answer of the API: maximum duration, shorter windows, with explanation."""
     ticks = np.zeros(3600 * 16000, dtype=np.float32)
     ticks[::16000] = 0.5
     file = io.BytesIO()
@@ -316,8 +316,8 @@ def test_an_hour_of_windows_is_far_from_the_limit(deployed: Deployment) -> None:
         "POST", "/predict-anomaly", form, events.multipart(file.getvalue())
     )
     request["multiValueQueryStringParameters"] = {"model_name": ["esc10"], "explain": ["true"]}
-    with deployed.slot("ApiFunction", timeout_s=120) as slot:
-        answer = slot.invoke(request)
+    with deployed.instance("ApiFunction", timeout_s=120) as instance:
+        answer = instance.invoke(request)
     assert answer["statusCode"] == 200
     prediction = json.loads(answer["body"])
     assert prediction["explanation"]
@@ -325,31 +325,31 @@ def test_an_hour_of_windows_is_far_from_the_limit(deployed: Deployment) -> None:
     assert len(json.dumps(answer)) < LIMIT_BYTES / 50
 
 
-def test_a_model_that_is_swapped_is_seen_by_the_next_call(
-    deployed: Deployment, trained: Path
-) -> None:
+def test_a_replaced_model_is_used_by_the_next_call(deployed: Deployment, trained: Path) -> None:
     predict = event("api_predict")
-    with deployed.slot("ApiFunction", environment={"MODELS_REFRESH_S": "0"}) as slot:
-        first = json.loads(slot.invoke(predict)["body"])
+    with deployed.instance("ApiFunction", environment={"MODELS_REFRESH_S": "0"}) as instance:
+        first = json.loads(instance.invoke(predict)["body"])
         deployed.push(trained)
         try:
-            second = json.loads(slot.invoke(predict)["body"])
-            listed = json.loads(slot.invoke(event("api_get_models"))["body"])["models"]
+            second = json.loads(instance.invoke(predict)["body"])
+            listed = json.loads(instance.invoke(event("api_get_models"))["body"])["models"]
         finally:
             deployed.push(MODELS)
-        third = json.loads(slot.invoke(predict)["body"])
-        assert len(slot.init_ms()) == 1
+        third = json.loads(instance.invoke(predict)["body"])
+        assert len(instance.init_ms()) == 1
     assert [model["name"] for model in listed] == ["bearing", "fan"]
     assert first["anomaly_score"] == third["anomaly_score"] != second["anomaly_score"]
 
 
-def test_an_emulator_that_cannot_start_says_why(deployed: Deployment, tmp_path: Path) -> None:
-    slot = Slot(tmp_path / "none", "app.handler", deployed.opt, {})
+def test_the_error_of_an_emulator_that_cannot_start_has_the_reason(
+    deployed: Deployment, tmp_path: Path
+) -> None:
+    instance = FunctionInstance(tmp_path / "none", "app.handler", deployed.opt, {})
     with pytest.raises((RuntimeError, OSError), match="none"):
-        slot.start()
+        instance.start()
 
 
-def test_a_handler_that_is_not_there_is_an_error(deployed: Deployment, tmp_path: Path) -> None:
-    slot = Slot(tmp_path, "app.handler", deployed.opt, {})
-    with slot, pytest.raises(InvocationError, match=r"No module named 'app'"):
-        slot.invoke({})
+def test_a_missing_handler_is_an_error(deployed: Deployment, tmp_path: Path) -> None:
+    instance = FunctionInstance(tmp_path, "app.handler", deployed.opt, {})
+    with instance, pytest.raises(InvocationError, match=r"No module named 'app'"):
+        instance.invoke({})

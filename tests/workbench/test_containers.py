@@ -2,11 +2,13 @@
 
 import socket
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from oddsound_workbench.files import SAMCONFIG
 from oddsound_workbench.local import containers, invoke
 from oddsound_workbench.local.containers import ContainerError, host_address
 from tests.fake_docker import install
@@ -89,6 +91,5 @@ def test_make_invoke_ends_with_the_sentence(folder: Path) -> None:
 def test_the_url_names_the_host_that_sam_adds() -> None:
     assert containers.endpoint_url(4566) == "http://host.docker.internal:4566"
     assert containers.ADD_HOST == "host.docker.internal:host-gateway"
-    command = invoke._command("ApiFunction", "api_predict", Path("env.json"), "arm64")
-    assert command[command.index("--add-host") + 1] == containers.ADD_HOST
-    assert command[command.index("--env-vars") + 1] == "env.json"
+    samconfig = tomllib.loads(SAMCONFIG.read_text())
+    assert samconfig["default"]["local_invoke"]["parameters"]["add_host"] == containers.ADD_HOST

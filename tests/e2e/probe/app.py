@@ -1,4 +1,4 @@
-"""A function that does what its event asks for, and tells what it finds on Lambda."""
+"""A function that runs the action that its event names, and reports its environment."""
 
 import base64
 import importlib
@@ -49,12 +49,12 @@ def sleep(_: Any, seconds: float) -> None:
 
 
 def text(_: Any, length: int) -> str:
-    """With its quotes, the answer has two bytes more."""
+    """A text of this length; as JSON it is two bytes longer."""
     return length * "x"
 
 
 def fail(_: Any) -> None:
-    raise ValueError("as asked for")
+    raise ValueError("requested by the test")
 
 
 def die(_: Any) -> None:
@@ -62,7 +62,7 @@ def die(_: Any) -> None:
 
 
 def import_all(_: Any, *packages: str) -> dict[str, str]:
-    """Import every public module of the packages. Returns those that fail, and why."""
+    """Import every public module of the packages. Returns the errors by module."""
     warnings.simplefilter("ignore")
     failures = {}
     for name in packages:
@@ -75,7 +75,7 @@ def import_all(_: Any, *packages: str) -> dict[str, str]:
 
 
 def star_import(_: Any, package: str) -> list[str]:
-    """What `from package import *` gives. Where a part of it is missing, that fails."""
+    """The names of `from package import *`, which fails if one of them is missing."""
     names: dict[str, Any] = {}
     exec(f"from {package} import *", names)  # noqa: S102
     return sorted(names)
@@ -87,7 +87,7 @@ def _public(package: ModuleType) -> list[str]:
 
 
 def listen(_: Any, name: str) -> str:
-    """What librosa answers to a fixed signal, as the base64 of a .npy file; or its refusal."""
+    """What librosa returns for a fixed signal, as a .npy file in base64; or its error."""
     import numba
     import numpy as np
     from librosa_calls import CALLS

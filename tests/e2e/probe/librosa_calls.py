@@ -1,4 +1,4 @@
-"""librosa's functions on a fixed signal: what needs no compiler, and what does."""
+"""Calls of librosa with a fixed signal: those that need no compiler, and those that do."""
 
 from collections.abc import Callable
 from typing import Any

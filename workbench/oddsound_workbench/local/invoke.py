@@ -94,7 +94,6 @@ def _command(function: str, event: str, variables: Path, architecture: str) -> l
         *("--event", str(EVENTS / f"{event}.json")),
         *("--env-vars", str(variables)),
         *("--parameter-overrides", f"Architecture={architecture}"),
-        *("--add-host", containers.ADD_HOST, "--skip-pull-image"),
     ]
 
 

@@ -1,4 +1,4 @@
-"""A function of the project, which lies beside this file, with a look at what a call imports."""
+"""Calls a function of the project (function.py in this folder) and reports its imports."""
 
 import sys
 from typing import Any

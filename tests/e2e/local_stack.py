@@ -1,0 +1,83 @@
+"""Helpers for the tests of the local stack."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx2
+
+from oddsound_workbench.local.aws import CREDENTIALS
+from oddsound_workbench.local.cloud import LocalCloud
+
+
+def aws(local_cloud: LocalCloud, *arguments: object) -> Any:
+    """Run the `aws` command. Returns its output, parsed if it is JSON."""
+    command = [str(Path(sys.executable).parent / "aws"), "--endpoint-url", local_cloud.endpoint_url]
+    done = subprocess.run(
+        [*command, "--output", "json", *map(str, arguments)],
+        env=os.environ | CREDENTIALS,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout) if done.stdout.startswith("{") else done.stdout
+
+
+def wait_for_result(
+    local_cloud: LocalCloud, key: str, model: str | None = None, wait_s: float = 60
+) -> Any:
+    """Wait for a result. Returns the answer of GET /results."""
+    deadline = time.monotonic() + wait_s
+    params = {} if model is None else {"model_name": model}
+    while True:
+        answer = httpx2.get(f"{local_cloud.api_url}/results/{key}", params=params, timeout=60)
+        if answer.status_code == 200:
+            return answer.json()
+        assert answer.status_code == 404, answer.text
+        assert time.monotonic() < deadline, f"no result of {key}: {answer.text}"
+        time.sleep(0.1)
+
+
+def queue_depth(local_cloud: LocalCloud, name: str) -> int:
+    """Messages in the queue with this logical id, whether visible or not."""
+    attributes = local_cloud.client("sqs").get_queue_attributes(
+        QueueUrl=local_cloud.names[name],
+        AttributeNames=["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"],
+    )["Attributes"]
+    return sum(int(value) for value in attributes.values())
+
+
+def wait_until_empty(local_cloud: LocalCloud, wait_s: float = 60) -> None:
+    """Wait until the jobs queue is empty.
+
+    The two counts are taken one after the other, so a message that becomes visible in between
+    is in neither of them. The queue counts as empty after five counts of zero in a row.
+    """
+    deadline = time.monotonic() + wait_s
+    empty = 0
+    while empty < 5:
+        empty = 0 if queue_depth(local_cloud, "JobsQueue") else empty + 1
+        assert time.monotonic() < deadline, "the jobs queue does not empty"
+        time.sleep(0.1)
+
+
+def versions(local_cloud: LocalCloud, key: str) -> int:
+    """How many times a result was written; the results bucket is versioned."""
+    found = local_cloud.client("s3").list_object_versions(
+        Bucket=local_cloud.results_bucket, Prefix=f"results/fan/{key}.json"
+    )
+    return len(found.get("Versions", []))
+
+
+def request_score(local_cloud: LocalCloud, key: str, model: str = "fan", times: int = 1) -> None:
+    """Send `times` equal messages for one recording to the jobs queue."""
+    body = json.dumps({"bucket": local_cloud.input_bucket, "key": key, "model_name": model})
+    local_cloud.client("sqs").send_message_batch(
+        QueueUrl=local_cloud.jobs_queue_url,
+        Entries=[{"Id": str(number), "MessageBody": body} for number in range(times)],
+    )

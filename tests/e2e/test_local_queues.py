@@ -1,0 +1,146 @@
+"""Failing, repeated and concurrent jobs in the local stack; `oddsound worker`."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from oddsound_workbench.local.aws import CREDENTIALS
+from oddsound_workbench.local.cloud import LocalCloud
+from tests.e2e.local_stack import (
+    queue_depth,
+    request_score,
+    versions,
+    wait_for_result,
+    wait_until_empty,
+)
+
+INVALID = '{"buckett": "misspelt"}'
+
+
+def test_an_invalid_message_is_parked_and_the_rest_of_its_batch_is_stored(
+    local_cloud: LocalCloud, wavs: dict[str, Path]
+) -> None:
+    sqs, s3 = local_cloud.client("sqs"), local_cloud.client("s3")
+    keys = [f"mate-{number}.bin" for number in range(4)]
+    for key in keys:
+        s3.put_object(Bucket=local_cloud.input_bucket, Key=key, Body=wavs["normal"].read_bytes())
+    bodies = [json.dumps({"bucket": local_cloud.input_bucket, "key": key}) for key in keys]
+    entries = [
+        {"Id": str(number), "MessageBody": body}
+        for number, body in enumerate([*bodies[:2], INVALID, *bodies[2:]])
+    ]
+    before = queue_depth(local_cloud, "JobsDeadLetterQueue")
+    sqs.send_message_batch(QueueUrl=local_cloud.jobs_queue_url, Entries=entries)
+    assert all(wait_for_result(local_cloud, key)["status"] == "succeeded" for key in keys)
+    wait_until_empty(local_cloud)
+    assert queue_depth(local_cloud, "JobsDeadLetterQueue") == before + 1
+    parked = sqs.receive_message(
+        QueueUrl=local_cloud.names["JobsDeadLetterQueue"],
+        AttributeNames=["All"],
+        VisibilityTimeout=0,
+        MaxNumberOfMessages=10,
+    )["Messages"]
+    assert INVALID in [message["Body"] for message in parked]
+
+
+def test_each_of_200_messages_is_either_stored_or_parked(
+    local_cloud: LocalCloud, wavs: dict[str, Path]
+) -> None:
+    sqs, s3 = local_cloud.client("sqs"), local_cloud.client("s3")
+    sound, noise = wavs["normal"].read_bytes(), b"not a recording"
+    dead_before = queue_depth(local_cloud, "JobsDeadLetterQueue")
+    bodies, expected = [], {}
+    for number in range(200):
+        key = f"mixed/{number:03}.bin"
+        kind = ("good", "good", "good", "broken", "unknown model", "missing", "invalid")[number % 7]
+        if kind == "invalid":
+            bodies.append("this is not JSON")
+            continue
+        if kind != "missing":
+            body = noise if kind == "broken" else sound
+            s3.put_object(Bucket=local_cloud.input_bucket, Key=key, Body=body)
+        model = "no-such-model" if kind == "unknown model" else "fan"
+        bodies.append(
+            json.dumps({"bucket": local_cloud.input_bucket, "key": key, "model_name": model})
+        )
+        expected[f"results/{model}/{key}.json"] = "succeeded" if kind == "good" else "failed"
+    for start in range(0, 200, 10):
+        sqs.send_message_batch(
+            QueueUrl=local_cloud.jobs_queue_url,
+            Entries=[
+                {"Id": str(n), "MessageBody": body}
+                for n, body in enumerate(bodies[start : start + 10])
+            ],
+        )
+    wait_until_empty(local_cloud, wait_s=120)
+    found = {}
+    for page in s3.get_paginator("list_objects_v2").paginate(Bucket=local_cloud.results_bucket):
+        for entry in page.get("Contents", []):
+            if "/mixed/" in entry["Key"]:
+                stored = s3.get_object(Bucket=local_cloud.results_bucket, Key=entry["Key"])
+                found[entry["Key"]] = json.loads(stored["Body"].read())["status"]
+    assert found == expected
+    assert queue_depth(local_cloud, "JobsDeadLetterQueue") - dead_before == 200 - len(expected)
+
+
+def test_the_same_event_twice_gives_one_result(
+    local_cloud: LocalCloud, wavs: dict[str, Path]
+) -> None:
+    sound = wavs["anomaly"].read_bytes()
+    local_cloud.client("s3").put_object(
+        Bucket=local_cloud.input_bucket, Key="twice.bin", Body=sound
+    )
+    request_score(local_cloud, "twice.bin")
+    first = wait_for_result(local_cloud, "twice.bin")
+    request_score(local_cloud, "twice.bin", times=3)
+    wait_until_empty(local_cloud)
+    assert wait_for_result(local_cloud, "twice.bin") == first
+    assert versions(local_cloud, "twice.bin") == 1
+
+
+def test_an_upload_and_a_message_at_the_same_time_give_one_result(
+    local_cloud: LocalCloud, wavs: dict[str, Path]
+) -> None:
+    """Two functions, each in its own process, receive the same recording."""
+    sound = wavs["normal"].read_bytes()
+    local_cloud.client("s3").put_object(
+        Bucket=local_cloud.input_bucket, Key="at-once.wav", Body=sound
+    )
+    request_score(local_cloud, "at-once.wav", times=5)
+    assert wait_for_result(local_cloud, "at-once.wav")["status"] == "succeeded"
+    wait_until_empty(local_cloud)
+    time.sleep(1)
+    assert versions(local_cloud, "at-once.wav") == 1
+
+
+def test_the_worker_replaces_the_sqs_function(
+    local_cloud: LocalCloud, wavs: dict[str, Path]
+) -> None:
+    """`oddsound worker` polls a separate queue until SIGTERM."""
+    sqs, s3 = local_cloud.client("sqs"), local_cloud.client("s3")
+    queue_url = sqs.create_queue(QueueName="own")["QueueUrl"]
+    s3.put_object(Bucket=local_cloud.input_bucket, Key="own.bin", Body=wavs["anomaly"].read_bytes())
+    body = json.dumps({"bucket": local_cloud.input_bucket, "key": "own.bin"})
+    sqs.send_message(QueueUrl=queue_url, MessageBody=body)
+    environment = CREDENTIALS | {
+        "AWS_ENDPOINT_URL": local_cloud.endpoint_url,
+        "RESULTS_BUCKET": local_cloud.results_bucket,
+        "MODELS_CONFIG_PATH": f"s3://{local_cloud.names['ModelsBucket']}/models.json",
+    }
+    command = [sys.executable, "-m", "oddsound_workbench.cli", "worker", "--queue-url", queue_url]
+    with subprocess.Popen(
+        command,
+        env=os.environ | environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as worker:
+        found = wait_for_result(local_cloud, "own.bin")
+        worker.terminate()
+        _, errors = worker.communicate(timeout=30)
+    assert found["prediction"]["prediction"] == "anomaly"
+    assert worker.returncode == 0
+    assert "Traceback" not in errors

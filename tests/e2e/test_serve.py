@@ -1,0 +1,94 @@
+"""`oddsound serve`: it stops completely; what it prepares for `sam local invoke`."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx2
+import pytest
+
+from oddsound_workbench.deploy import events
+from oddsound_workbench.files import TEMPLATE
+from oddsound_workbench.local import cloud, containers
+from oddsound_workbench.local.aws import aws_client
+from tests import fake_docker
+
+
+def is_gone(group: int, timeout_s: float = 10) -> bool:
+    """Whether all processes of a group have ended; Python's resource tracker ends last."""
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return True
+        time.sleep(0.1)
+    return False
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
+def test_serve_stops_all_of_its_processes(trained: Path, number: int) -> None:
+    command = [sys.executable, "-m", "oddsound_workbench.cli", "serve", "--port", "0", "--json"]
+    process = subprocess.Popen(
+        [*command, "--models", str(trained)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    printed = json.loads(process.stdout.readline())
+    assert httpx2.get(f"{printed['url']}/models", timeout=60).json()["default"] == "fan"
+    if number == signal.SIGINT:
+        os.killpg(process.pid, number)  # as a terminal does: to the whole group
+    else:
+        process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert "Traceback" not in errors
+    assert is_gone(process.pid)
+    for url in (printed["url"], printed["endpoint_url"]):
+        with pytest.raises(httpx2.ConnectError):
+            httpx2.get(url, timeout=2)
+
+
+def test_the_stack_can_be_prepared_for_sam_local_invoke(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake_docker.install(tmp_path, [{"Subnet": "127.0.0.0/8", "Gateway": ""}])
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    path = tmp_path / "env.json"
+    with cloud.running(TEMPLATE, trained, env_vars_path=path) as local:
+        variables = json.loads(path.read_text())
+        assert set(variables) == {"ApiFunction", "S3TriggerFunction", "SqsTriggerFunction"}
+        assert {function["RESULTS_BUCKET"] for function in variables.values()} == {
+            local.results_bucket
+        }
+        (url,) = {function["AWS_ENDPOINT_URL"] for function in variables.values()}
+        assert urlsplit(url).hostname == containers.HOST_NAME
+        # On this machine, the name has the address of the bridge, here 127.0.0.1.
+        s3 = aws_client("s3", f"http://127.0.0.1:{urlsplit(url).port}")
+        stored = s3.get_object(Bucket=events.INPUT_BUCKET, Key=events.KEY)
+        assert stored["Body"].read() == events.recording()
+        assert s3.list_objects_v2(Bucket=local.results_bucket)["KeyCount"] == 0
+        # The event that the user passes to sam names this bucket and this content.
+        record = json.loads((events.EVENTS / "s3_put.json").read_text())["Records"][0]["s3"]
+        assert record["bucket"]["name"] == local.input_bucket
+        assert record["object"]["eTag"] == stored["ETag"].strip('"')
+
+
+def test_without_docker_the_stack_is_not_started_for_containers(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    path = tmp_path / "env.json"
+    with (
+        pytest.raises(containers.ContainerError, match="docker cannot be run"),
+        cloud.running(TEMPLATE, trained, env_vars_path=path),
+    ):
+        pass
+    assert not path.exists()
