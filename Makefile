@@ -102,13 +102,13 @@ push-models: .venv  ## Upload models/ to the stack's bucket; live without a depl
 logs: .venv .venv-sam  ## Follow the logs of all functions
 	$(SAM) logs --stack-name audio-anomaly-$(ENV) --region $$($(STACK) region $(ENV)) --tail
 
-redrive: .venv  ## Try again what ended in the failure queues
+redrive: .venv  ## Send failed jobs and uploads to the jobs queue again
 	$(STACK) redrive $(ENV)
 
-events: .venv  ## Write the sample events of events/ anew
+events: .venv  ## Write the sample events in events/
 	$(BIN)/python -m oddsound_workbench.deploy.events
 
-invoke: build  ## Run every function with every sample event, in a container
+invoke: build  ## Invoke every function with its sample events in a container; needs Docker
 	$(BIN)/python -m oddsound_workbench.local.invoke $$($(STACK) architecture $(ENV))
 
 requirements: .venv  ## Pin the newest versions of requirements/*.in, with hashes

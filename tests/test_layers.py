@@ -1,4 +1,4 @@
-"""What makes the dependency layer: the stand-in for numba, and the slimming."""
+"""The stand-ins of the dependency layer, and its slimming."""
 
 import importlib.util
 import os
@@ -39,7 +39,7 @@ def slim() -> ModuleType:
     return module
 
 
-def test_librosa_works_without_numba_and_says_what_does_not() -> None:
+def test_librosa_works_without_numba_and_names_functions_that_need_it() -> None:
     done = subprocess.run(
         [sys.executable, "-c", CALLED],
         capture_output=True,
@@ -48,10 +48,10 @@ def test_librosa_works_without_numba_and_says_what_does_not() -> None:
         env=os.environ | {"PYTHONPATH": str(LAYER / "stand_in")},
     )
     assert done.returncode == 0, done.stderr
-    features, refusal, resampler = done.stdout.splitlines()
+    features, compiler_error, resampler_error = done.stdout.splitlines()
     assert int(features) == len(extractor("default", 16000).names)
-    assert "librosa.sequence.__dtw_calc_accu_cost is compiled by numba" in refusal
-    assert "samplerate is not in the Lambda layer" in resampler
+    assert "librosa.sequence.__dtw_calc_accu_cost is compiled by numba" in compiler_error
+    assert "samplerate is not in the Lambda layer" in resampler_error
 
 
 def make(folder: Path, *paths: str, size: int = 10) -> Path:
@@ -61,7 +61,7 @@ def make(folder: Path, *paths: str, size: int = 10) -> Path:
     return folder
 
 
-def test_what_is_never_read_goes_and_the_rest_stays(slim: ModuleType, tmp_path: Path) -> None:
+def test_unused_files_are_removed_and_all_others_are_kept(slim: ModuleType, tmp_path: Path) -> None:
     kept = (
         "numpy/__init__.py",
         "numpy/_core/tests/_natype.py",
@@ -72,7 +72,7 @@ def test_what_is_never_read_goes_and_the_rest_stays(slim: ModuleType, tmp_path: 
         "scipy-1.0.dist-info/METADATA",
         "scipy-1.0.dist-info/LICENSE.txt",
     )
-    gone = (
+    removed = (
         "bin/f2py",
         "numpy/conftest.py",
         "numpy/_core/_umath_tests.cpython-313-x86_64-linux-gnu.so",
@@ -88,7 +88,7 @@ def test_what_is_never_read_goes_and_the_rest_stays(slim: ModuleType, tmp_path: 
         "sklearn/datasets/data/digits.csv.gz",
         "sklearn/_loss/_loss.pyx.tp",
     )
-    folder = make(tmp_path, *kept, *gone)
+    folder = make(tmp_path, *kept, *removed)
     slim.slim(folder)
     found = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     sources = {path for path in found if not path.endswith(".pyc")}
@@ -97,7 +97,7 @@ def test_what_is_never_read_goes_and_the_rest_stays(slim: ModuleType, tmp_path: 
     assert not (folder / "scipy").exists()
 
 
-def test_bytecode_is_not_checked_and_every_file_is_equally_old(
+def test_bytecode_is_unchecked_and_all_files_have_the_same_time(
     slim: ModuleType, tmp_path: Path
 ) -> None:
     folder = make(tmp_path / "python", "numpy/__init__.py")

@@ -1,9 +1,9 @@
-"""Make a folder of installed packages fit for a Lambda layer: stand-ins, slimmed, compiled.
+"""Prepare a folder of installed packages for a Lambda layer: add stand-ins, slim, compile.
 
     python slim.py FOLDER
 
-FOLDER is what becomes /opt/python. The same packages always give the same bytes, so that an
-unchanged layer is not published again.
+FOLDER becomes /opt/python. The same packages always give the same bytes, so that an unchanged
+layer is not published again.
 """
 
 import compileall
@@ -15,7 +15,7 @@ from py_compile import PycInvalidationMode
 
 STAND_INS = Path(__file__).parent / "stand_in"
 EPOCH_S = 315_532_800
-"""1980-01-01, the oldest time that a zip file can say."""
+"""1980-01-01, the earliest time that a zip file can store."""
 
 SURPLUS_FOLDERS = {"test", "tests", "sboms", ".agents"}
 BUILD_ONLY = {".h", ".hpp", ".c", ".cpp", ".pyx", ".pxd", ".pxi", ".tp", ".a", ".f", ".f90"}
@@ -34,7 +34,7 @@ KEPT = {
     Path("numpy/_core/tests/_natype.py"),  # numpy.testing imports it
 }
 STUBS_READ_BY = {"librosa"}
-"""These packages read their own .pyi files, to import their parts when they are first used."""
+"""These packages read their .pyi files to import their modules lazily."""
 
 TESTS_ONLY = {
     "numpy/_core": (
@@ -50,34 +50,34 @@ TESTS_ONLY = {
     "scipy/ndimage": ("_ctest", "_cytest"),
     "scipy/special": ("_test_internal",),
 }
-"""Compiled modules that nothing but a package's tests imports, by their folder."""
+"""Compiled modules that only the tests of a package import, by folder."""
 
-NEVER_ASKED_FOR = (
+UNUSED_FOLDERS = (
     "bin",
     "aws_lambda_powertools/event_handler/openapi/swagger_ui",
     "numpy/_pyinstaller",
     "numpy/random/_examples",
-    "scipy/odr",  # imported by no other package, and gone from the next SciPy
+    "scipy/odr",  # imported by no other package, and removed in the next SciPy
     "sklearn/datasets/data",
     "sklearn/datasets/descr",
     "sklearn/datasets/images",
-    # soundfile needs cffi's compiled half alone, _cffi_backend.
+    # soundfile needs only the compiled module of cffi, _cffi_backend.
     "cffi",
 )
 
 
 def slim(folder: Path) -> None:
-    """Remove what is never read at run time, then compile, then forget when it was made."""
+    """Remove files that are never read at run time, compile the rest, reset all file times."""
     shutil.copytree(STAND_INS, folder, dirs_exist_ok=True)
-    for name in NEVER_ASKED_FOR:
+    for name in UNUSED_FOLDERS:
         shutil.rmtree(folder / name, ignore_errors=True)
-    for path in sorted(folder.rglob("*"), reverse=True):  # a folder comes after what is in it
+    for path in sorted(folder.rglob("*"), reverse=True):  # a folder comes after its content
         if path.is_file() and _is_surplus(path.relative_to(folder)):
             path.unlink()
         elif path.is_dir() and not any(path.iterdir()):
             path.rmdir()
     byte_compile(folder)
-    forget_times(folder)
+    reset_times(folder)
 
 
 def _is_surplus(path: Path) -> bool:
@@ -95,10 +95,10 @@ def _is_surplus(path: Path) -> bool:
 
 
 def byte_compile(folder: Path) -> None:
-    """Lambda's /opt cannot be written: what is not compiled here is compiled at every start.
+    """Compile all modules: Lambda's /opt is read-only, so others are compiled at every start.
 
-    `unchecked-hash` bytecode is taken as it is, without a look at its source's time. One process
-    compiles all: what several made would depend on which of them had which files before.
+    Python loads `unchecked-hash` bytecode without comparing it with its source. One process
+    compiles everything: with several, the bytes would depend on how the files were divided.
     """
     done = compileall.compile_dir(
         folder,
@@ -111,8 +111,8 @@ def byte_compile(folder: Path) -> None:
         raise SystemExit(f"{folder} has a file that Python {sys.version.split()[0]} cannot compile")
 
 
-def forget_times(folder: Path) -> None:
-    """Every file is as old as any other, in every build."""
+def reset_times(folder: Path) -> None:
+    """Give every file the same time in every build."""
     for path in (folder, *folder.rglob("*")):
         os.utime(path, (EPOCH_S, EPOCH_S))
 
@@ -124,6 +124,8 @@ def size(folder: Path) -> int:
 
 if __name__ == "__main__":
     if sys.version_info[:2] != (3, 13):
-        raise SystemExit(f"bytecode for Python 3.13 is needed; this is {sys.version.split()[0]}")
+        raise SystemExit(
+            f"Python 3.13 is required for its bytecode; this is {sys.version.split()[0]}"
+        )
     slim(Path(sys.argv[1]))
     sys.stdout.write(f"The layer has {size(Path(sys.argv[1])):,} bytes.\n")

@@ -1,6 +1,6 @@
-"""What a shared object asks of the machine that loads it, read from the file.
+"""The requirements of a shared object, read from the file.
 
-So a layer for another architecture is checked too, which cannot be loaded here.
+So the layer for the other architecture is checked as well, although it cannot be loaded here.
 """
 
 import re
@@ -37,12 +37,14 @@ IN_LIBC_SINCE_2_34 = {
     *("dlopen", "dlclose", "dlerror", "dlsym", "dladdr"),
     *("pthread_create", "pthread_join"),
 }
-"""Asked for without a library or version, by what was built where they were in libc already."""
+"""Required without a library or version by objects that were built with glibc 2.34 or newer."""
 
 
 @dataclass(frozen=True)
 class SharedObject:
-    """undefined : symbol that must be found -> the library that must have it, where one is named
+    """The parts of a shared object that the loader uses.
+
+    undefined : symbol that must be found -> the library that must have it, if one is named
     versions : library -> the versions of its symbols that are needed
     """
 
@@ -103,7 +105,7 @@ def _symbols(elf: ELFFile, libraries: dict[int, str]) -> tuple[set[str], dict[st
 
 @cache
 def exported_by_python() -> set[str]:
-    """Symbols that Python itself has for its extensions; the same on every architecture."""
+    """Symbols that Python exports to its extensions; the same on every architecture."""
     library = Path(sysconfig.get_config_var("LIBDIR")) / sysconfig.get_config_var("INSTSONAME")
     program = Path(sys.base_prefix) / "bin" / f"python3.{sys.version_info[1]}"
     shared = [path for path in (program, library) if path.exists() and path.suffix != ".a"]
@@ -117,11 +119,11 @@ def shared_objects(layer: Path) -> list[SharedObject]:
 
 
 def faults(layer: Path, architecture: str) -> list[str]:
-    """What Lambda's loader would find wrong, a line for each fault."""
+    """The errors that Lambda's loader would report, one line each."""
     objects = shared_objects(layer)
     libraries = {loaded for one in objects for loaded in _loaded(one, [])}
     found = [fault for one in objects for fault in _own_faults(one, architecture)]
-    # What another one brings along is loaded with that one's search path, and checked with it.
+    # A library is loaded with the search path of the object that needs it, and checked with it.
     first = [one for one in objects if one.path not in libraries]
     found += [fault for one in first for fault in _missing(one, [], architecture)]
     return [f"{fault.replace(f'{layer}/', '')}" for fault in dict.fromkeys(found)]
@@ -154,7 +156,7 @@ def _find(library: str, search: list[Path]) -> Path | None:
 
 
 def _loaded(one: SharedObject, search: list[Path]) -> Iterator[Path]:
-    """The libraries of the layer that are loaded with `one`. search : of what loads it"""
+    """The libraries of the layer that are loaded with `one`. search : path of its loader"""
     search = [*one.search, *search]
     for library in one.needed:
         path = _find(library, search)
@@ -164,7 +166,7 @@ def _loaded(one: SharedObject, search: list[Path]) -> Iterator[Path]:
 
 
 def _missing(one: SharedObject, search: list[Path], architecture: str) -> Iterator[str]:
-    """Libraries and symbols that `one`, or what it loads, does not find."""
+    """Libraries and symbols that are not found by `one` and by the libraries it loads."""
     loaded = {path.name: read(path) for path in _loaded(one, search)}
     base = BASE_LIBRARIES | {LOADER_OF[architecture]}
     for library in one.needed:
@@ -174,7 +176,7 @@ def _missing(one: SharedObject, search: list[Path], architecture: str) -> Iterat
     everywhere = everywhere.union(*(library.exported for library in loaded.values()))
     for symbol, library in one.undefined.items():
         if library in base:
-            continue  # its version was looked at
+            continue  # its version has been checked
         there = loaded[library].exported if library in loaded else everywhere
         if symbol not in there:
             yield f"{one.path} needs {symbol} of {library or 'any library'}"

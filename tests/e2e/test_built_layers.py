@@ -1,4 +1,4 @@
-"""The layers as they are built, for both architectures: what they need, and how large they are."""
+"""The built layers for both architectures: the libraries they need, and their size."""
 
 import shutil
 import subprocess
@@ -12,8 +12,8 @@ from oddsound_workbench.deploy import sizes
 from oddsound_workbench.local import emulator
 from tests.e2e import elf
 
-MOST_BYTES = 240_000_000
-"""Ten million under what fails the build, for the next versions of the packages."""
+MAX_BYTES = 240_000_000
+"""Ten million below the limit of the build, to leave room for new versions of the packages."""
 
 SLIM = sizes.PROJECT / "layers" / "dependencies"
 EXTENSION = "scipy/linalg/_flapack.cpython-313-{}-linux-gnu.so"
@@ -29,16 +29,16 @@ def architecture(request: pytest.FixtureRequest, built: Path) -> str:
     return str(request.param)
 
 
-def test_every_shared_object_finds_what_it_needs(architecture: str) -> None:
+def test_every_shared_object_finds_its_libraries_and_symbols(architecture: str) -> None:
     assert len(elf.shared_objects(layer(architecture))) > 150
     assert elf.faults(layer(architecture), architecture) == []
 
 
-def test_the_other_layer_is_python_alone(built: Path) -> None:
+def test_the_shared_layer_is_pure_python(built: Path) -> None:
     assert elf.shared_objects(built / "SharedLayer") == []
 
 
-def test_the_base_libraries_are_those_that_lambdas_own_client_needs(built: Path) -> None:
+def test_the_runtime_client_needs_only_the_base_libraries(built: Path) -> None:
     (client,) = elf.shared_objects(emulator.RUNTIME)[:1]
     assert {"libc.so.6", "libm.so.6", "libgcc_s.so.1", "libstdc++.so.6"} <= set(client.needed)
     assert set(client.needed) <= elf.BASE_LIBRARIES
@@ -69,7 +69,7 @@ def test_a_newer_system_is_a_fault(
 
 
 def test_the_same_packages_give_the_same_bytes(built: Path, tmp_path: Path) -> None:
-    """Or an unchanged layer would be published again."""
+    """Otherwise an unchanged layer would be published again."""
     first = layer("x86_64")
     python_alone = shutil.ignore_patterns("*.pyc", "*.so*")
     again = shutil.copytree(first, tmp_path / "python", ignore=python_alone)
@@ -88,23 +88,23 @@ def copy(layer: Path, folder: Path, path: str) -> None:
     shutil.copy(layer / path, folder / path)
 
 
-def test_layers_and_function_leave_room(architecture: str) -> None:
-    assert sizes.parts(architecture).total() < MOST_BYTES
+def test_the_size_is_below_the_limit(architecture: str) -> None:
+    assert sizes.parts(architecture).total() < MAX_BYTES
 
 
-def test_what_sam_built_is_what_is_measured(built: Path) -> None:
+def test_the_measured_layer_is_the_one_that_sam_built(built: Path) -> None:
     assert sizes.parts() in [sizes.parts(architecture) for architecture in sizes.ARCHITECTURES]
 
 
-def test_what_is_built_says_how_much_is_free(built: Path) -> None:
+def test_the_check_prints_the_free_bytes(built: Path) -> None:
     total = sizes.parts().total()
     free = sizes.LIMIT_BYTES - total
     assert sizes.check(sizes.parts()) == (
-        f"Layers and function have {total:,} bytes; {free:,} more are free."
+        f"Layers and function have {total:,} bytes; {free:,} are free."
     )
 
 
-def test_a_build_over_the_limit_names_what_is_large() -> None:
+def test_a_build_over_the_limit_lists_the_largest_packages() -> None:
     counted = Counter({"scipy": 3000, "numpy": 1000, "ApiFunction": 10})
     with pytest.raises(
         SystemExit, match=r"(?s)4,010 bytes; at most 4,009 .*3,000  scipy\n.*numpy\n.*ApiFunction"
@@ -112,7 +112,7 @@ def test_a_build_over_the_limit_names_what_is_large() -> None:
         sizes.check(counted, limit_bytes=4009)
 
 
-def test_a_package_has_its_libraries_and_metadata(tmp_path: Path) -> None:
+def test_the_size_of_a_package_includes_libraries_and_metadata(tmp_path: Path) -> None:
     for name in ("numpy/a.so", "numpy.libs/b.so", "numpy-2.0.dist-info/METADATA"):
         (tmp_path / "python" / name).parent.mkdir(parents=True)
         (tmp_path / "python" / name).write_bytes(b"#" * 10)
@@ -120,7 +120,7 @@ def test_a_package_has_its_libraries_and_metadata(tmp_path: Path) -> None:
     assert sizes.by_package(tmp_path) == {"numpy": 30, "samconfig": 1}
 
 
-def test_the_table_has_every_byte() -> None:
+def test_the_table_accounts_for_every_byte() -> None:
     counted = {"x86_64": Counter(a=3, b=2000), "arm64": Counter(a=1, b=2, c=40)}
     assert sizes.table(counted).splitlines() == [
         "| Bytes | x86_64 | arm64 |",

@@ -1,7 +1,7 @@
-"""Stands where the resampler resampy would be: librosa looks for it at import, but needs it not.
+"""Replaces the resampler resampy, which librosa tries to import but does not need.
 
-Finding nothing, librosa's loader prepares an error text from the sources of all callers, which
-takes a tenth of a second at every start.
+Without this module, librosa's loader prepares an error text from the sources of all callers,
+which takes 0.1 s at every start.
 """
 
-raise ImportError("resampy is not in the Lambda layer; librosa resamples with soxr, which is")
+raise ImportError("resampy is not in the Lambda layer; librosa can resample with soxr, which is")

@@ -1,7 +1,7 @@
-"""How large is what goes to Lambda: `make sizes` by package, `make build` against the limit.
+"""Size of the layers and functions: `make sizes` by package; `make build` checks the limit.
 
-Lambda takes 262,144,000 bytes of a function and its layers, unzipped. The build fails over
-250,000,000, so that a new version of a package does not fail a deployment.
+Lambda allows 262,144,000 bytes for a function with its layers, unzipped. The build fails above
+250,000,000 bytes, so that a new version of a package does not fail a deployment.
 """
 
 import re
@@ -32,16 +32,16 @@ def by_package(layer: Path) -> Counter[str]:
 def parts(architecture: str | None = None, build: Path = BUILD) -> Counter[str]:
     """Bytes of each package of the layers, and of the largest function by its logical id.
 
-    architecture : of the dependency layer, as `make layers` leaves it in build/; without one,
-    the layer that `sam build` took
-    Raises FileNotFoundError where something is not built.
+    architecture : of the dependency layer that `make layers` built; without it, the layer that
+    `sam build` used
+    Raises FileNotFoundError if something is not built.
     """
     counted = Counter(dict(_functions(build).most_common(1)))
     for layer in layers(build / "template.yaml"):
-        apart = architecture is not None and layer.name == DEPENDENCIES
-        folder = PROJECT / "build" / f"layer-{architecture}" / "python" if apart else layer
+        separate = architecture is not None and layer.name == DEPENDENCIES
+        folder = PROJECT / "build" / f"layer-{architecture}" / "python" if separate else layer
         if not folder.is_dir():
-            raise FileNotFoundError(f"{folder} is not there; `make sizes` builds it")
+            raise FileNotFoundError(f"{folder} does not exist; run `make sizes`")
         counted += by_package(folder)
     return counted
 
@@ -58,10 +58,10 @@ def _functions(build: Path) -> Counter[str]:
 
 
 def check(counted: Counter[str], limit_bytes: int = LIMIT_BYTES) -> str:
-    """One line on what is built. Raises SystemExit, naming what is large, over the limit."""
+    """One line with the size. Over the limit, raises SystemExit with the largest packages."""
     total = counted.total()
     if total <= limit_bytes:
-        return f"Layers and function have {total:,} bytes; {limit_bytes - total:,} more are free."
+        return f"Layers and function have {total:,} bytes; {limit_bytes - total:,} are free."
     largest = "\n".join(f"{size:>14,}  {name}" for name, size in counted.most_common(LARGEST))
     raise SystemExit(
         f"Layers and function have {total:,} bytes; at most {limit_bytes:,} are allowed."
@@ -70,7 +70,7 @@ def check(counted: Counter[str], limit_bytes: int = LIMIT_BYTES) -> str:
 
 
 def table(counted: dict[str, Counter[str]]) -> str:
-    """Markdown, a row for each large package, a column for each architecture."""
+    """A Markdown table: a row for each large package, a column for each architecture."""
     first = next(iter(counted.values()))
     names = [name for name, _ in first.most_common(LARGEST)]
     rows = {name: [one[name] for one in counted.values()] for name in names}

@@ -1,14 +1,20 @@
 """AWS in memory (moto's server): its account, and clients for it."""
 
 import logging
+import multiprocessing
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from multiprocessing.connection import Connection
 from typing import Any
 
 import boto3
 from botocore.config import Config
 
 from oddsound_workbench.deploy.events import REGION
+from oddsound_workbench.local.function_process import sigint_blocked
+
+START_TIMEOUT_S = 60
+_spawn = multiprocessing.get_context("spawn")
 
 STACK = "audio-anomaly-dev"
 """Name of the stack. With `REGION`, it gives the resources the names in the sample events."""
@@ -24,21 +30,52 @@ CREDENTIALS = {
 
 @contextmanager
 def moto_server(host: str = "127.0.0.1") -> Iterator[str]:
-    """Start moto's server on a free port of `host`; yields its URL and stops it at the end.
+    """Run moto's server on a free port of `host`; yields its URL."""
+    with moto_servers([host]) as (url,):
+        yield url
 
-    All servers of one process share their buckets, queues and topics. Raises OSError if `host`
-    is not an address of this machine.
+
+@contextmanager
+def moto_servers(hosts: list[str]) -> Iterator[list[str]]:
+    """Run one AWS in memory that listens on a free port of each host; yields the URLs.
+
+    It runs in a separate process, because moto keeps its state once per process: two stacks in
+    one process would share buckets of the same name.
+
+    Raises RuntimeError if the server does not start.
     """
+    ours, theirs = _spawn.Pipe()
+    process = _spawn.Process(target=_serve_moto, args=(hosts, theirs), daemon=True)
+    with sigint_blocked():
+        process.start()
+    theirs.close()
+    try:
+        if not ours.poll(START_TIMEOUT_S):
+            raise RuntimeError(f"moto's server did not start within {START_TIMEOUT_S} s")
+        try:
+            urls = ours.recv()
+        except EOFError:
+            raise RuntimeError("moto's server did not start; the reason is printed above") from None
+        yield urls
+    finally:
+        ours.close()
+        process.terminate()
+        process.join(timeout=10)
+
+
+def _serve_moto(hosts: list[str], pipe: Connection) -> None:
+    """Runs in the server's process until the other end of the pipe closes."""
     from moto.server import ThreadedMotoServer
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)  # moto's server logs every request
-    server = ThreadedMotoServer(host, port=0, verbose=False)
-    server.start()
-    try:
-        _, port = server.get_host_and_port()
-        yield f"http://{host}:{port}"
-    finally:
-        server.stop()
+    servers = [ThreadedMotoServer(host, port=0, verbose=False) for host in hosts]
+    for server in servers:
+        server.start()
+    pipe.send(
+        [f"http://{h}:{s.get_host_and_port()[1]}" for h, s in zip(hosts, servers, strict=True)]
+    )
+    with suppress(EOFError):
+        pipe.recv()
 
 
 def aws_client(service: str, endpoint_url: str) -> Any:

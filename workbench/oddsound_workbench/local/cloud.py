@@ -22,7 +22,7 @@ from oddsound_workbench.deploy import events, template
 from oddsound_workbench.deploy.push import push
 from oddsound_workbench.deploy.template import Function
 from oddsound_workbench.local import containers, env_vars, handlers
-from oddsound_workbench.local.aws import CREDENTIALS, STACK, aws_client, moto_server
+from oddsound_workbench.local.aws import CREDENTIALS, STACK, aws_client, moto_servers
 from oddsound_workbench.local.function_process import FunctionProcess, sigint_blocked
 from oddsound_workbench.local.poller import NotificationPoller, QueuePoller
 
@@ -77,7 +77,10 @@ def running(
     """
     with ExitStack() as stack:
         listener = stack.enter_context(socket.create_server((host, port)))
-        endpoint = stack.enter_context(moto_server())
+        hosts = ["127.0.0.1"]
+        if env_vars_path is not None:
+            hosts.append(containers.host_address())
+        endpoint, *for_containers = stack.enter_context(moto_servers(hosts))
         functions, names = template.create(
             template_path, aws_client("cloudformation", endpoint), STACK
         )
@@ -88,7 +91,7 @@ def running(
         target = next(f.environment["MODELS_CONFIG_PATH"].rpartition("/")[0] for f in functions)
         push(models, target, s3)
         if env_vars_path is not None:
-            stack.enter_context(_for_sam_local_invoke(functions, s3, env_vars_path))
+            _prepare_sam_local_invoke(functions, s3, for_containers[0], env_vars_path)
         environment = CREDENTIALS | {"AWS_ENDPOINT_URL": endpoint}
         pollers: list[Poller] = []
         for function in functions:
@@ -108,17 +111,16 @@ def running(
         )
 
 
-@contextmanager
-def _for_sam_local_invoke(functions: list[Function], s3: Any, path: Path) -> Iterator[None]:
-    """Let the local AWS listen where containers reach it, and store the sample recording.
+def _prepare_sam_local_invoke(
+    functions: list[Function], s3: Any, endpoint: str, path: Path
+) -> None:
+    """Store the sample recording, and write the file for `sam local invoke --env-vars`.
 
     The recording is stored before uploads trigger a function, so that its first result is that
     of `sam local invoke`.
     """
-    with moto_server(containers.host_address()) as endpoint:
-        s3.put_object(Bucket=events.INPUT_BUCKET, Key=events.KEY, Body=events.recording())
-        env_vars.write(path, functions, containers.endpoint_url(urlsplit(endpoint).port))
-        yield
+    s3.put_object(Bucket=events.INPUT_BUCKET, Key=events.KEY, Body=events.recording())
+    env_vars.write(path, functions, containers.endpoint_url(urlsplit(endpoint).port))
 
 
 @contextmanager

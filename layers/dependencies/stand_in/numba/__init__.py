@@ -1,7 +1,8 @@
-"""Stands where numba would: its compiler, LLVM, is too large for a Lambda layer.
+"""Replaces numba, whose compiler (LLVM) is too large for a Lambda layer.
 
-librosa imports numba at import and compiles at the first call. What this service uses of
-librosa calls nothing that is compiled; a test proves it. The rest says what is missing.
+librosa imports numba when it is imported, and compiles functions at their first call. This
+service uses no compiled function of librosa, which a test verifies. All compiled functions raise
+CompilerMissingError here.
 """
 
 import functools
@@ -16,25 +17,25 @@ uint32 = np.uint32
 
 
 class CompilerMissingError(NotImplementedError):
-    """A function was called that numba would have compiled."""
+    """Raised by a call of a function that numba would have compiled."""
 
 
 def _decorator(*args: Any, **_: Any) -> Callable[..., Any]:
-    """Works as `@jit`, `@jit(nopython=True)` and `@guvectorize("(n)->(n)")` alike."""
+    """Used as `@jit`, as `@jit(nopython=True)` and as `@guvectorize("(n)->(n)")`."""
     if len(args) == 1 and callable(args[0]):
-        return _refusing(args[0])
-    return _refusing
+        return _raising(args[0])
+    return _raising
 
 
-def _refusing(function: Callable[..., Any]) -> Callable[..., NoReturn]:
+def _raising(function: Callable[..., Any]) -> Callable[..., NoReturn]:
     @functools.wraps(function)
-    def refuse(*_: Any, **__: Any) -> NoReturn:
+    def raise_error(*_: Any, **__: Any) -> NoReturn:
         raise CompilerMissingError(
             f"{function.__module__}.{function.__qualname__} is compiled by numba, and numba is"
             " not in the Lambda layer: use another function, or a container image with numba"
         )
 
-    return refuse
+    return raise_error
 
 
 jit = njit = stencil = vectorize = guvectorize = _decorator
