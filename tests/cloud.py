@@ -23,6 +23,7 @@ from oddsound_workbench.deploy import events
 from oddsound_workbench.deploy.events import notification as notification
 from oddsound_workbench.synthesis import fan
 
+REGION = "eu-central-1"
 INPUT, RESULTS, MODELS = "recordings-in", "results-out", "models-here"
 
 
@@ -42,7 +43,7 @@ class LambdaContext:
     function_name = "audio-anomaly"
     function_version = "$LATEST"
     memory_limit_in_mb = 2048
-    invoked_function_arn = "arn:aws:lambda:eu-central-1:123456789012:function:audio-anomaly"
+    invoked_function_arn = f"arn:aws:lambda:{REGION}:123456789012:function:audio-anomaly"
     aws_request_id = "52fdfc07-2182-454f-963f-5f0f9a621d72"
 
     def __init__(self, remaining_ms: Callable[[], int] = lambda: 60_000) -> None:
@@ -99,15 +100,13 @@ def set_up(trained: Path, **client: Any) -> Cloud:
     """Create the resources of the stack."""
     s3, sqs, sns = (boto3.client(name, **client) for name in ("s3", "sqs", "sns"))
     for bucket in (INPUT, RESULTS, MODELS):
-        s3.create_bucket(
-            Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": "eu-central-1"}
-        )
+        s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION})
     s3.put_bucket_versioning(Bucket=RESULTS, VersioningConfiguration={"Status": "Enabled"})
     push(s3, trained)
     topic_arn = sns.create_topic(Name="anomalies")["TopicArn"]
     queue = sqs.create_queue(QueueName="alerts")["QueueUrl"]
     sns.subscribe(
-        TopicArn=topic_arn, Protocol="sqs", Endpoint="arn:aws:sqs:eu-central-1:123456789012:alerts"
+        TopicArn=topic_arn, Protocol="sqs", Endpoint=f"arn:aws:sqs:{REGION}:123456789012:alerts"
     )
     return Cloud(s3, sqs, queue, topic_arn)
 
@@ -130,7 +129,7 @@ def cloud(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
 
 
 ENVIRONMENT = {
-    "AWS_DEFAULT_REGION": "eu-central-1",
+    "AWS_DEFAULT_REGION": REGION,
     "AWS_MAX_ATTEMPTS": "1",
     "MODELS_CONFIG_PATH": f"s3://{MODELS}/models.json",
     "INPUT_BUCKET": INPUT,

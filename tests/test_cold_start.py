@@ -13,7 +13,7 @@ from oddsound.schemas import Job
 from oddsound.settings import Settings
 from oddsound_workbench.deploy.events import through_api
 from oddsound_workbench.local.aws import CREDENTIALS, moto_server
-from tests.cloud import ENVIRONMENT, INPUT, NORMAL, batch, notification, set_up
+from tests.cloud import ENVIRONMENT, INPUT, NORMAL, REGION, batch, notification, set_up
 
 ROOT = Path(__file__).parents[1]
 HTTP = {"fastapi", "starlette", "mangum", "anyio"}
@@ -47,12 +47,13 @@ def cold(function: str, event: dict[str, Any], folder: Path, **environment: str)
 @pytest.fixture(scope="module")
 def on_s3(trained: Path) -> Any:
     """The environment of a deployed function, with models and one recording on S3."""
+    credentials = CREDENTIALS | {"AWS_DEFAULT_REGION": REGION, "AWS_REGION": REGION}
     with moto_server() as endpoint, pytest.MonkeyPatch.context() as patch:
-        for name, value in CREDENTIALS.items():
+        for name, value in credentials.items():
             patch.setenv(name, value)
         cloud = set_up(trained, endpoint_url=endpoint)
         cloud.put("fan.wav", NORMAL)
-        yield {"AWS_ENDPOINT_URL": endpoint, **CREDENTIALS, **ENVIRONMENT}
+        yield {"AWS_ENDPOINT_URL": endpoint, **credentials, **ENVIRONMENT}
 
 
 @pytest.mark.parametrize("path", ["/", "/models", "/docs", "/openapi.json"])

@@ -15,6 +15,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -118,6 +119,8 @@ def sigint_blocked() -> Iterator[None]:
     A terminal sends Ctrl-C to the whole process group; only the parent must react to it, and
     stop the others in order.
     """
+    # The first start of a process also starts the resource tracker, which unblocks SIGINT.
+    resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
