@@ -124,7 +124,8 @@ def train(
         trained = training.train(plan, progress)
     if as_json:
         entry = trained.entry.model_dump(mode="json", exclude_none=True)
-        return print_json({"name": name, "entry": entry, "metrics": trained.result.metrics()})
+        metrics, notes = trained.result.metrics(), trained.notes
+        return print_json({"name": name, "entry": entry, "metrics": metrics, "notes": notes})
     out.print(trained.report, highlight=False, soft_wrap=True, markup=False)
     out.print(
         f"Model:  {trained.folder}\n"
