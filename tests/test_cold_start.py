@@ -15,6 +15,8 @@ from oddsound_workbench.deploy.events import through_api
 from oddsound_workbench.local.aws import CREDENTIALS, moto_server
 from tests.cloud import ENVIRONMENT, INPUT, NORMAL, REGION, batch, notification, set_up
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 HTTP = {"fastapi", "starlette", "mangum", "anyio"}
 PREDICTION = {"sklearn", "librosa", "scipy", "soundfile", "soxr", "joblib", "numpy"}

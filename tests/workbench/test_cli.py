@@ -194,6 +194,7 @@ def test_the_projects_own_models_serve_from_any_folder(
     assert {"esc10", "fan"} <= {info["name"] for info in found["models"]}
 
 
+@pytest.mark.slow
 def test_train_then_predict(recordings: Path, tmp_path: Path) -> None:
     models = tmp_path / "models.json"
     options = ("--name", "fan", "--models", models, "--anomalies", recordings / "faulty", "--json")
@@ -231,6 +232,7 @@ def test_evaluate_a_detector_on_new_recordings(trained: Path, tmp_path: Path) ->
     assert found["normal_recordings"] == found["anomaly_recordings"] == 4
 
 
+@pytest.mark.slow
 def test_evaluate_the_recipe_for_each_machine(recordings: Path, tmp_path: Path) -> None:
     for machine in ("fan_1", "fan_2"):
         shutil.copytree(recordings / "normal", tmp_path / machine / "normal")
@@ -241,12 +243,14 @@ def test_evaluate_the_recipe_for_each_machine(recordings: Path, tmp_path: Path) 
     assert found["worst"] in found["each"]
 
 
+@pytest.mark.slow
 def test_evaluate_each_class_as_the_normal_one(recordings: Path) -> None:
     found = read(run("evaluate", recordings, "--each-class-as-normal", "--json"))
     assert set(found["each"]) == {"normal", "faulty"}
     assert found["auc"] > 0.9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "detects"),
     [
@@ -287,6 +291,7 @@ def test_evaluate_under_alterations(
     assert all(condition.title in told for condition in CONDITIONS.values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", [["--json"], []])
 def test_serve_answers_and_stops_at_ctrl_c(
     trained: Path, recordings: Path, arguments: list[str]

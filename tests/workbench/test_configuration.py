@@ -24,6 +24,7 @@ def folder(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
     return tmp_path
 
 
+@pytest.mark.slow
 def test_models_json_with_a_byte_order_mark(
     folder: Path, recordings: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -72,6 +73,7 @@ def test_a_dotenv_in_another_encoding_is_one_line(command: list[str], folder: Pa
     assert ".env is not UTF-8 text: byte 0 is 0xff; save it as UTF-8" in result.stderr
 
 
+@pytest.mark.slow
 def test_serve_uses_the_only_model_as_predict_does(
     folder: Path, recordings: Path, trained: Path
 ) -> None:
@@ -96,3 +98,11 @@ def test_serve_uses_the_only_model_as_predict_does(
         finally:
             process.send_signal(signal.SIGINT)
         assert process.wait(timeout=30) == 0
+
+
+def test_serve_with_env_vars_needs_docker(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(folder))
+    result = run("serve", "--port", "0", "--env-vars", folder / "env.json")
+    assert result.exit_code == 3, result.output
+    assert "the command docker cannot be run (No such file or directory)" in result.stderr
+    assert not (folder / "env.json").exists()

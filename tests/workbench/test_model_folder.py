@@ -23,6 +23,8 @@ from oddsound_workbench.errors import FolderError
 from oddsound_workbench.synthesis import write_fan
 from oddsound_workbench.training import Plan, Trained
 
+pytestmark = pytest.mark.slow
+
 VERSION = re.compile(r"\d{4}-\d{2}-\d{2}-[0-9a-f]{6}")
 
 

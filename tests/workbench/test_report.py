@@ -18,6 +18,8 @@ from oddsound_workbench.report import page, plots, text
 from oddsound_workbench.report.report import Report
 from oddsound_workbench.training import Plan
 
+pytestmark = pytest.mark.slow
+
 NASTY = '<script>alert("1")&amp;$x'
 
 

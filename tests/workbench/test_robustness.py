@@ -15,6 +15,8 @@ from oddsound_workbench.learn.recordings import unlabelled
 from oddsound_workbench.learn.robustness import CONDITIONS
 from tests.conftest import click, noise, sine
 
+pytestmark = pytest.mark.slow
+
 RATE = 16000
 
 

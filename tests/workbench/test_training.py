@@ -28,6 +28,8 @@ from oddsound_workbench.learn.fitted import FeatureChoice
 from oddsound_workbench.learn.plan import Plan, TrainingData, no_progress
 from oddsound_workbench.learn.recordings import labelled, unlabelled
 
+pytestmark = pytest.mark.slow
+
 
 def entry_of(models: Path, name: str) -> ModelEntry:
     return ModelEntry.model_validate(json.loads(models.read_text())[name])
@@ -99,7 +101,7 @@ def test_the_same_seed_gives_the_same_bytes_from_any_number_of_processes(
     for in_processes in (False, True):
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / f"cache-{in_processes}"))
         minimum = 0 if in_processes else 1_000_000
-        monkeypatch.setattr(dataset, "PARALLEL_FROM", minimum)
+        monkeypatch.setattr(dataset, "PARALLEL_FROM_S", minimum)
         monkeypatch.setattr(classifier, "PARALLEL_FROM_ROWS", minimum)
         models = tmp_path / str(in_processes) / "models.json"
         training.train(Plan(recordings, "bearing", models, copies=2, seed=5, version="1"))

@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from oddsound.errors import AudioAnomalyError, ModelsConfigError, StorageError
 from oddsound.schemas import ErrorBody
-from oddsound_workbench.errors import FolderError
+from oddsound_workbench.errors import WorkbenchError
 
 SOME_FAILED, INVALID_SETUP, ANOMALY_FOUND = 1, 3, 10
 """Exit codes."""
@@ -79,7 +79,7 @@ def reported_errors(as_json: bool) -> Iterator[None]:
     """Prints an error that stops the whole command in one line, and exits with 3."""
     try:
         yield
-    except (AudioAnomalyError, FolderError) as error:
+    except (AudioAnomalyError, WorkbenchError) as error:
         if as_json:
             print_json(ErrorBody(error=type(error).__name__, detail=str(error)).model_dump())
         else:

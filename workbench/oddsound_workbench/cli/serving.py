@@ -38,6 +38,14 @@ def serve(
         bool, typer.Option("--http-only", help="Only the HTTP service, without S3 and SQS.")
     ] = False,
     models: Models = None,
+    env_vars: Annotated[
+        Path | None,
+        typer.Option(
+            dir_okay=False,
+            help="Write the functions' environment to this file, for"
+            " `sam local invoke --env-vars`. Needs a Docker engine.",
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Run the whole stack on this machine until Ctrl-C: HTTP, S3 uploads, SQS messages."""
@@ -56,7 +64,7 @@ def serve(
         default_model = runtime.registry().catalogue.default_name()
         try:
             with local_cloud.running(
-                TEMPLATE, chosen, host, port, default_model=default_model
+                TEMPLATE, chosen, host, port, default_model=default_model, env_vars_path=env_vars
             ) as cloud:
                 _print_banner(cloud, as_json)
                 stopped.wait()

@@ -31,8 +31,9 @@ DECODING_VERSION = "1"
 """Raise this when the same file gives other samples or other windows; see `_cache_path`."""
 
 LIMITS = AudioLimits(max_bytes=2_000_000_000, max_duration_s=24 * 3600)
-PARALLEL_FROM = 24
-"""Recordings from which several processes extract features: starting them takes time too."""
+PARALLEL_FROM_S = 600
+"""Seconds of sound, copies included, from which several processes extract features. One process
+takes about a second for that; starting others takes several."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +128,8 @@ def rows_of(
         advance()
     missing = [index for index in range(len(recordings)) if index not in known]
     jobs = [joblib.delayed(_make)(recordings[i].path, settings, places[i]) for i in missing]
-    parallel = joblib.Parallel(-1 if len(jobs) >= PARALLEL_FROM else 1, return_as="generator")
+    seconds = sum(_duration_s(recordings[i].path) for i in missing) * (1 + settings.copies)
+    parallel = joblib.Parallel(-1 if seconds >= PARALLEL_FROM_S else 1, return_as="generator")
     # Sums by several threads of BLAS differ in their last bits from those by one thread, which
     # is what the processes use.
     with threadpool_limits(1):
@@ -204,6 +206,14 @@ def _cache_path(path: Path, settings: ExtractionSettings) -> Path:
     key = " ".join([content_sha256(path), str(settings), *versions])
     name = hashlib.sha256(key.encode()).hexdigest()
     return user_cache_path("oddsound") / "features" / f"{name}.npy"
+
+
+def _duration_s(path: Path) -> float:
+    """Duration of a recording; 0 if its header cannot be read, which decoding reports."""
+    try:
+        return float(soundfile.info(path).duration)
+    except soundfile.SoundFileError:
+        return 0.0
 
 
 def _cached(place: Path) -> Array | None:

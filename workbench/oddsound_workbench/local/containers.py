@@ -6,6 +6,8 @@ import socket
 import subprocess
 from typing import Any
 
+from oddsound_workbench.errors import WorkbenchError
+
 HOST_NAME = "host.docker.internal"
 """Name of this machine inside a container that was started with `--add-host ADD_HOST`."""
 
@@ -14,7 +16,7 @@ ADD_HOST = f"{HOST_NAME}:host-gateway"
 INSPECT_BRIDGE = ("docker", "network", "inspect", "bridge", "--format", "{{json .IPAM.Config}}")
 
 
-class ContainerError(Exception):
+class ContainerError(WorkbenchError):
     """There is no Docker engine that answers; the text says what is wrong."""
 
 
