@@ -61,7 +61,7 @@ def wavs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """All tests here are slow. Those of one fixture run in one worker, so that it is set up once."""
+    """Tests here are slow. Those of one fixture run in one worker, so that it is set up once."""
     for item in items:
         if item.path.parent == Path(__file__).parent:
             item.add_marker(pytest.mark.slow)

@@ -15,6 +15,8 @@ def test_with_an_invalid_models_json_the_previous_one_stays_in_use(
     s3, bucket = local_cloud.client("s3"), local_cloud.names["ModelsBucket"]
     files = {"file": wavs["normal"].read_bytes()}
     good = s3.get_object(Bucket=bucket, Key="models.json")["Body"].read()
+    # The API must have read a valid models.json before, to have a previous one.
+    assert httpx2.get(f"{local_cloud.api_url}/models", timeout=60).status_code == 200
     s3.put_object(Bucket=bucket, Key="models.json", Body=b'{"fan": ')
     try:
         deadline = time.monotonic() + 30
