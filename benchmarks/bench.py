@@ -131,7 +131,7 @@ def cold(cloud: Deployment, folder: Path, number: int) -> dict[str, list[Run]]:
 
 def check(answers: Mapping[str, Any]) -> None:
     """A call that fails is fast, and is no figure. Raises RuntimeError."""
-    expected = {
+    expected: dict[str, object] = {
         UPLOAD: None,
         MESSAGE: {"batchItemFailures": []},
         **{name: 200 for name in answers if name.startswith(("GET", "POST"))},

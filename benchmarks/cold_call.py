@@ -29,14 +29,18 @@ def call(event: str) -> object:
     """The answer of a function to the event of a file."""
     import json
 
-    from app import handler  # type: ignore[import-not-found]
+    from app import handler
 
     with open(event) as file:  # noqa: PTH123  pathlib would be one more import
         return handler(json.load(file), Context())
 
 
 if __name__ == "__main__":
-    answer = exec(sys.argv[2]) if sys.argv[1] == "--only" else call(sys.argv[1])  # noqa: S102
+    answer = None
+    if sys.argv[1] == "--only":
+        exec(sys.argv[2])  # noqa: S102
+    else:
+        answer = call(sys.argv[1])
     cpu_s, modules = time.process_time(), sorted(sys.modules)
     import json
 

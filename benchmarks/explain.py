@@ -22,7 +22,7 @@ for _library in ("OMP", "OPENBLAS", "MKL"):
 import soundfile
 
 from oddsound import pipeline
-from oddsound.audio import AudioLimits
+from oddsound.formats import AudioLimits
 from oddsound.runtime import registry
 from oddsound_workbench.synthesis import SAMPLE_RATE, fan
 

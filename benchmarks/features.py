@@ -17,6 +17,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -76,15 +77,15 @@ def main() -> None:
         "a tutorial's features": lambda: tutorial(y, RATE),
         **peers(y),
         **{
-            f"decode, features, model {name}": lambda model=model: pipeline.predict(
-                file.getvalue(), model, LIMITS
+            f"decode, features, model {name}": partial(
+                pipeline.predict, file.getvalue(), model, LIMITS
             )
             for name, model in models.items()
         },
     }
     medians = _medians(candidates)
     stft, ours = medians["one librosa.stft"], medians["our 240 features"]
-    figures = {
+    figures: dict[str, Any] = {
         "ms": {name: round(value, 3) for name, value in medians.items()},
         "features / stft": round(ours / stft, 2),
         "tutorial / features": round(medians["a tutorial's features"] / ours, 1),

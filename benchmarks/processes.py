@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 PYTHON = Path(sys.base_prefix) / "bin" / f"python{sys.version_info[0]}.{sys.version_info[1]}"
 COLD_CALL = Path(__file__).parent / "cold_call.py"
@@ -30,7 +30,7 @@ class Candidate:
     environment: Mapping[str, str]
 
     @classmethod
-    def importing(cls, names: str, path: tuple[Path, ...], environment: Mapping[str, str]) -> Any:
+    def importing(cls, names: str, path: tuple[Path, ...], environment: Mapping[str, str]) -> Self:
         """A process that imports these modules and does nothing else."""
         return cls(("--only", f"import {names}"), path, environment)
 

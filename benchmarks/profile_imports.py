@@ -11,7 +11,7 @@ import re
 import statistics
 import tempfile
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bench import candidates_of, forget_results
@@ -50,7 +50,7 @@ def imported(candidate: Candidate, log: Path) -> dict[str, float]:
     return found | {NO_IMPORT: 1000 * made.wall_s - sum(found.values())}
 
 
-def table(rounds: list[Mapping[str, float]]) -> str:
+def table(rounds: Sequence[Mapping[str, float]]) -> str:
     """Markdown: medians, largest first."""
     names = {name for found in rounds for name in found}
     medians = {name: statistics.median(f.get(name, 0.0) for f in rounds) for name in names}

@@ -14,6 +14,7 @@ import boto3
 import pytest
 import soundfile
 from botocore.awsrequest import AWSResponse, HTTPHeaders
+from mangum.types import LambdaCognitoIdentity, LambdaMobileClientContext
 from moto import mock_aws
 
 from oddsound import runtime
@@ -45,6 +46,10 @@ class LambdaContext:
     memory_limit_in_mb = 2048
     invoked_function_arn = f"arn:aws:lambda:{REGION}:123456789012:function:audio-anomaly"
     aws_request_id = "52fdfc07-2182-454f-963f-5f0f9a621d72"
+    log_group_name = "/aws/lambda/audio-anomaly"
+    log_stream_name = "2026/11/23/[$LATEST]c6af9ac67b6111e69a4193e8deadbeef"
+    identity: LambdaCognitoIdentity | None = None
+    client_context: LambdaMobileClientContext | None = None
 
     def __init__(self, remaining_ms: Callable[[], int] = lambda: 60_000) -> None:
         self.get_remaining_time_in_millis = remaining_ms
@@ -189,7 +194,7 @@ class _Stdout:
         sys.stdout.flush()
 
 
-runtime.logger().logger_handler.stream = _Stdout()  # type: ignore[attr-defined]
+runtime.logger().logger_handler.stream = _Stdout()  # type: ignore[attr-defined]  # Powertools does not declare it
 
 
 @pytest.fixture

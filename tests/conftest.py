@@ -14,6 +14,7 @@ from moto import mock_aws
 
 from oddsound import runtime
 from oddsound.descriptors import Array
+from oddsound.settings import Settings
 from oddsound_workbench import training
 from oddsound_workbench.local.isolation import isolation_refused
 from oddsound_workbench.synthesis import write_fan
@@ -39,7 +40,7 @@ def cold_start(
         # The triggers' logger, once imported, would write to the output that other tests read.
         for handler in logging.getLogger("oddsound").handlers:
             monkeypatch.setattr(handler, "stream", io.StringIO(), raising=False)
-    for name in runtime.Settings.model_fields:
+    for name in Settings.model_fields:
         monkeypatch.delenv(name.upper(), raising=False)
     monkeypatch.setenv("MODEL_CACHE_DIR", str(tmp_path / "model-cache"))
     runtime.clear()

@@ -52,7 +52,8 @@ def as_list(value: Any) -> list[Any]:
 
 def environment(function: str) -> dict[str, Any]:
     own = FUNCTIONS[function].get("Environment", {}).get("Variables", {})
-    return GLOBALS["Environment"]["Variables"] | own
+    variables: dict[str, Any] = GLOBALS["Environment"]["Variables"] | own
+    return variables
 
 
 def test_no_yaml_alias_is_used_because_cloudformation_does_not_support_them() -> None:
@@ -231,7 +232,7 @@ def test_the_dashboard_is_json() -> None:
 def test_moto_creates_the_resources_that_need_no_transform() -> None:
     """This is not a deployment, but it finds an invalid bucket, queue or topic."""
     with mock_aws():
-        formation: Any = boto3.client("cloudformation", region_name=events.REGION)  # type: ignore[call-overload]
+        formation: Any = boto3.client("cloudformation", region_name=events.REGION)
         functions, _ = template.create(TEMPLATE_PATH, formation, "audio-anomaly-dev")
         s3 = boto3.client("s3", region_name=events.REGION)
         names = {bucket["Name"] for bucket in s3.list_buckets()["Buckets"]}
@@ -243,7 +244,7 @@ def test_the_endpoint_of_a_local_aws_is_declared_and_not_set() -> None:
     """`sam local invoke --env-vars` sets only declared variables; on AWS it must stay unset."""
     assert GLOBALS["Environment"]["Variables"]["AWS_ENDPOINT_URL"] == {"Ref": "AWS::NoValue"}
     with mock_aws():
-        formation: Any = boto3.client("cloudformation", region_name=events.REGION)  # type: ignore[call-overload]
+        formation: Any = boto3.client("cloudformation", region_name=events.REGION)
         functions, _ = template.create(TEMPLATE_PATH, formation, "audio-anomaly-dev")
     for function in functions:
         assert "AWS_ENDPOINT_URL" not in function.environment

@@ -16,7 +16,7 @@ s3 = boto3.client("s3")
 model = joblib.load(os.environ["MODEL_PATH"])
 
 
-def handler(event, context):  # type: ignore[no-untyped-def]
+def handler(event, context):  # type: ignore[no-untyped-def]  # as tutorials do
     record = event["Records"][0]["s3"]
     bucket, key = record["bucket"]["name"], unquote_plus(record["object"]["key"])
     path = os.path.join(os.environ["TMPDIR"], "recording.wav")  # noqa: PTH118  as tutorials do

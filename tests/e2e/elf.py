@@ -11,7 +11,10 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from elftools.elf.dynamic import DynamicSection
 from elftools.elf.elffile import ELFFile
+from elftools.elf.gnuversions import GNUVerNeedSection, GNUVerSymSection
+from elftools.elf.sections import SymbolTableSection
 
 MACHINE_OF = {"x86_64": "EM_X86_64", "arm64": "EM_AARCH64"}
 LOADER_OF = {"x86_64": "ld-linux-x86-64.so.2", "arm64": "ld-linux-aarch64.so.1"}
@@ -61,7 +64,9 @@ class SharedObject:
 def read(path: Path) -> SharedObject:
     with path.open("rb") as file:
         elf = ELFFile(file)
-        dynamic = list(elf.get_section_by_name(".dynamic").iter_tags())
+        section = elf.get_section_by_name(".dynamic")
+        assert isinstance(section, DynamicSection)
+        dynamic = list(section.iter_tags())
         libraries, versions = _versions(elf)
         exported, undefined = _symbols(elf, libraries)
         return SharedObject(
@@ -82,9 +87,13 @@ def read(path: Path) -> SharedObject:
 
 def _versions(elf: ELFFile) -> tuple[dict[int, str], dict[str, list[str]]]:
     """The library of each index in the table of symbol versions; the versions of each library."""
-    libraries, versions = {}, {}
+    libraries: dict[int, str] = {}
+    versions: dict[str, list[str]] = {}
     section = elf.get_section_by_name(".gnu.version_r")
-    for library, needed in section.iter_versions() if section else ():
+    if section is None:
+        return libraries, versions
+    assert isinstance(section, GNUVerNeedSection)
+    for library, needed in section.iter_versions():
         for version in needed:
             libraries[version["vna_other"]] = library.name
             versions.setdefault(library.name, []).append(version.name)
@@ -92,14 +101,18 @@ def _versions(elf: ELFFile) -> tuple[dict[int, str], dict[str, list[str]]]:
 
 
 def _symbols(elf: ELFFile, libraries: dict[int, str]) -> tuple[set[str], dict[str, str | None]]:
-    exported, undefined = set(), {}
-    indices = elf.get_section_by_name(".gnu.version")
-    for number, symbol in enumerate(elf.get_section_by_name(".dynsym").iter_symbols()):
+    exported: set[str] = set()
+    undefined: dict[str, str | None] = {}
+    indices, symbols = (elf.get_section_by_name(name) for name in (".gnu.version", ".dynsym"))
+    assert indices is None or isinstance(indices, GNUVerSymSection)
+    assert isinstance(symbols, SymbolTableSection)
+    for number, symbol in enumerate(symbols.iter_symbols()):
         if symbol["st_shndx"] != "SHN_UNDEF":
             exported.add(symbol.name)
         elif symbol.name and symbol["st_info"]["bind"] != "STB_WEAK":
-            index = indices.get_symbol(number)["ndx"] if indices else None
-            undefined[symbol.name] = libraries.get(index)
+            undefined[symbol.name] = (
+                libraries.get(indices.get_symbol(number)["ndx"]) if indices else None
+            )
     return exported, undefined
 
 
@@ -174,12 +187,12 @@ def _missing(one: SharedObject, search: list[Path], architecture: str) -> Iterat
             yield f"{one.path} needs {library}, which is neither in the layer nor in the runtime"
     everywhere = exported_by_python() | IN_LIBC_SINCE_2_34
     everywhere = everywhere.union(*(library.exported for library in loaded.values()))
-    for symbol, library in one.undefined.items():
-        if library in base:
+    for symbol, named in one.undefined.items():
+        if named in base:
             continue  # its version has been checked
-        there = loaded[library].exported if library in loaded else everywhere
+        there = loaded[named].exported if named in loaded else everywhere
         if symbol not in there:
-            yield f"{one.path} needs {symbol} of {library or 'any library'}"
+            yield f"{one.path} needs {symbol} of {named or 'any library'}"
     for path in dict.fromkeys(_find(name, [*one.search, *search]) for name in one.needed):
         if path is not None:
             yield from _missing(read(path), [*one.search, *search], architecture)

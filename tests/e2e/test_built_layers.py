@@ -9,19 +9,20 @@ from pathlib import Path
 import pytest
 
 from oddsound_workbench.deploy import sizes
+from oddsound_workbench.files import PROJECT
 from oddsound_workbench.local import emulator
 from tests.e2e import elf
 
 MAX_BYTES = 240_000_000
 """Ten million below the limit of the build, to leave room for new versions of the packages."""
 
-SLIM = sizes.PROJECT / "layers" / "dependencies"
+SLIM = PROJECT / "layers" / "dependencies"
 EXTENSION = "scipy/linalg/_flapack.cpython-313-{}-linux-gnu.so"
 MACHINE_OF = {"x86_64": "x86_64", "arm64": "aarch64"}
 
 
 def layer(architecture: str) -> Path:
-    return sizes.PROJECT / "build" / f"layer-{architecture}" / "python"
+    return PROJECT / "build" / f"layer-{architecture}" / "python"
 
 
 @pytest.fixture(params=sizes.ARCHITECTURES)

@@ -13,7 +13,7 @@ import httpx2
 import pytest
 
 from oddsound_workbench.deploy import events
-from oddsound_workbench.files import TEMPLATE
+from oddsound_workbench.files import EVENTS, TEMPLATE
 from oddsound_workbench.local import cloud, containers
 from oddsound_workbench.local.aws import aws_client
 from tests import fake_docker
@@ -41,6 +41,7 @@ def test_serve_stops_all_of_its_processes(trained: Path, number: int) -> None:
         text=True,
         start_new_session=True,
     )
+    assert process.stdout is not None
     printed = json.loads(process.stdout.readline())
     assert httpx2.get(f"{printed['url']}/models", timeout=60).json()["default"] == "fan"
     if number == signal.SIGINT:
@@ -76,7 +77,7 @@ def test_the_stack_can_be_prepared_for_sam_local_invoke(
         assert stored["Body"].read() == events.recording()
         assert s3.list_objects_v2(Bucket=local.results_bucket)["KeyCount"] == 0
         # The event that the user passes to sam names this bucket and this content.
-        record = json.loads((events.EVENTS / "s3_put.json").read_text())["Records"][0]["s3"]
+        record = json.loads((EVENTS / "s3_put.json").read_text())["Records"][0]["s3"]
         assert record["bucket"]["name"] == local.input_bucket
         assert record["object"]["eTag"] == stored["ETag"].strip('"')
 

@@ -17,6 +17,7 @@ from fastapi.testclient import TestClient
 from functions.api.app import app
 from oddsound import __version__, audio, pipeline, runtime
 from oddsound.errors import AudioAnomalyError, StorageError
+from oddsound.formats import AudioLimits
 from oddsound.http.errors import STATUS_OF
 from oddsound.registry import Registry
 from oddsound.schemas import Explanation
@@ -293,10 +294,10 @@ def test_a_prediction_does_not_block_other_requests(
     began, go_on = threading.Event(), threading.Event()
     load = audio.load
 
-    def slow(*args: object) -> audio.Recording:
+    def slow(source: bytes | Path, sample_rate: int, limits: AudioLimits) -> audio.Recording:
         began.set()
         assert go_on.wait(timeout=10)
-        return load(*args)
+        return load(source, sample_rate, limits)
 
     monkeypatch.setattr(audio, "load", slow)
     answers = []

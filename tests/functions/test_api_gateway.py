@@ -10,16 +10,10 @@ import pytest
 
 from functions.api.app import handler
 from oddsound import pipeline, runtime
+from tests.cloud import LambdaContext
 from tests.functions.test_api import FAULTY, NORMAL
 
 BOUNDARY = "----recording-of-a-fan"
-
-
-class Context:
-    """What Mangum asks of Lambda's context."""
-
-    function_name = "api"
-    aws_request_id = "5f0b1c1e-0000-4000-8000-000000000000"
 
 
 def multipart(data: bytes, **fields: str) -> bytes:
@@ -110,7 +104,7 @@ pytestmark = [
 
 
 def call(event: dict[str, Any]) -> tuple[int, Any]:
-    answer = handler(event, Context())
+    answer = handler(event, LambdaContext())
     assert answer["isBase64Encoded"] is False
     return answer["statusCode"], json.loads(answer["body"])
 

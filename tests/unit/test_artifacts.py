@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from botocore.awsrequest import AWSResponse
+from botocore.awsrequest import AWSResponse, HTTPHeaders
 from botocore.exceptions import ConnectTimeoutError
 
 from oddsound.artifacts import Artifacts, digest, resolve_path
@@ -207,8 +207,8 @@ def slow_down(request: Any, **_: Any) -> AWSResponse:
         b"<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"
     )
     raw = io.BytesIO(body)
-    raw.stream = lambda *_, **__: iter([body])  # type: ignore[attr-defined]
-    return AWSResponse(request.url, 503, {}, raw)
+    raw.stream = lambda *_, **__: iter([body])  # type: ignore[attr-defined]  # as urllib3's responses have
+    return AWSResponse(request.url, 503, HTTPHeaders(), raw)
 
 
 @pytest.mark.parametrize(

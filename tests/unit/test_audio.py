@@ -67,7 +67,7 @@ def test_every_sample_arrives(kind: str, subtype: str, tolerance: float) -> None
 
 @pytest.mark.parametrize(("kind", "subtype"), [("OGG", "VORBIS"), ("MP3", "MPEG_LAYER_III")])
 def test_lossy_formats_keep_the_tone_and_the_duration(kind: str, subtype: str) -> None:
-    recording = audio.load(encoded(sine(1000, 2.0) / 2, kind, subtype), RATE, LIMITS)
+    recording = audio.load(encoded(sine(1000, 2.0) * np.float32(0.5), kind, subtype), RATE, LIMITS)
     spectrum = np.abs(np.fft.rfft(recording.waveform))
     loudest_hz = spectrum.argmax() * RATE / len(recording.waveform)
     assert loudest_hz == pytest.approx(1000, abs=2)

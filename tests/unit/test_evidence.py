@@ -16,9 +16,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler, RobustScaler, StandardScaler
 
 from oddsound import pipeline, runtime
-from oddsound.audio import AudioLimits
 from oddsound.descriptors import Array
 from oddsound.features import extractor
+from oddsound.formats import AudioLimits
 from oddsound.model import Model
 from oddsound.schemas import Explanation, ModelEntry, Prediction
 from oddsound_workbench.synthesis import fan
@@ -46,7 +46,8 @@ def explained(waveform: Array, model: Model) -> tuple[Prediction, Explanation]:
 def with_tone(waveform: Array, hz: float, relative_db: float) -> Array:
     """The recording and a tone of a level relative to the recording's own."""
     tone = sine(hz, len(waveform) / RATE) * np.sqrt(2) * waveform.std()
-    return (waveform + tone * 10 ** (relative_db / 20)).astype(np.float32)
+    mixed: Array = (waveform + tone * 10 ** (relative_db / 20)).astype(np.float32)
+    return mixed
 
 
 def model_of(fields: dict[str, Any] | None = None, **artifacts: Any) -> Model:
@@ -210,7 +211,8 @@ class TestClassifier:
     def test_a_classifier_that_is_sure_of_itself_anyhow_says_so(self, classifier: Model) -> None:
         prediction, explanation = explained(fan(730, faulty=True, duration_s=2), classifier)
         assert prediction.probability > 0.9999
-        assert explanation.features == explanation.bands == []
+        assert explanation.features == []
+        assert explanation.bands == []
         assert explanation.summary.startswith("No family of features and no band decides alone")
 
     def test_a_long_recording_is_explained_as_a_whole(self, classifier: Model) -> None:
@@ -254,7 +256,8 @@ class TestWhatIsUsual:
         prediction, explanation = explained(self.SOUND, made)
         assert prediction.anomaly_score is not None
         assert explanation.summary.startswith("Nothing can be said: the model's artifacts")
-        assert explanation.features == explanation.bands == []
+        assert explanation.features == []
+        assert explanation.bands == []
 
     def test_a_classifier_without_a_scaler_says_so_too(self) -> None:
         _, explanation = explained(self.SOUND, model_of(model=bayes()))

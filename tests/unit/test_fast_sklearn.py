@@ -125,7 +125,7 @@ def test_a_one_class_svm() -> None:
     assert_allclose(found, expected, rtol=1e-9, atol=1e-12)
 
 
-class Doubled(StandardScaler):  # type: ignore[misc]
+class Doubled(StandardScaler):  # type: ignore[misc]  # scikit-learn has no types
     def transform(self, rows: Rows) -> Rows:
         return np.asarray(2 * super().transform(rows))
 

@@ -2,7 +2,9 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypedDict
 
 import librosa
 import numpy as np
@@ -14,6 +16,7 @@ from oddsound import audio
 from oddsound.descriptors import Array
 from oddsound.errors import ModelsConfigError
 from oddsound.features import DefaultExtractor, extractor
+from oddsound.formats import AudioLimits
 from oddsound_workbench.synthesis import fan
 from tests.conftest import REAL_DATA, click, noise, sine
 
@@ -21,10 +24,10 @@ RATE, N_FFT, HOP = 16000, 1024, 512
 
 
 def real(name: str) -> Array:
-    return audio.load(REAL_DATA / name, RATE, audio.AudioLimits(10**7, 60)).waveform
+    return audio.load(REAL_DATA / name, RATE, AudioLimits(10**7, 60)).waveform
 
 
-WAVEFORMS = {
+WAVEFORMS: dict[str, Callable[[], Array]] = {
     "noise": lambda: noise(1),
     "quiet noise": lambda: noise(2) * np.float32(1e-3),
     "tone": lambda: sine(1000),
@@ -50,16 +53,24 @@ def waveform(request: pytest.FixtureRequest) -> Array:
     return WAVEFORMS[request.param]()
 
 
+class Frames(TypedDict):
+    """Length of a frame and step between frames, in samples, as librosa names them."""
+
+    n_fft: int
+    hop_length: int
+
+
 def of_librosa(y: Array) -> dict[str, NDArray[np.floating]]:
     """Frame features [shape=(frames,) or (features, frames)] by librosa's public functions."""
-    stft = {"n_fft": N_FFT, "hop_length": HOP}
+    stft: Frames = {"n_fft": N_FFT, "hop_length": HOP}
     mel = librosa.feature.melspectrogram(y=y, sr=RATE, **stft, n_mels=40, fmin=50, htk=True, norm=1)
     log_mel = librosa.power_to_db(mel, ref=np.max, amin=1e-20, top_db=60)
     magnitude = np.abs(librosa.stft(y, **stft))
     rms = librosa.feature.rms(S=magnitude, frame_length=N_FFT)
 
     def octaves(hz: NDArray[np.floating]) -> NDArray[np.floating]:
-        return np.log2(np.maximum(hz, RATE / N_FFT))[0]
+        values: NDArray[np.floating] = np.log2(np.maximum(hz, RATE / N_FFT))[0]
+        return values
 
     linear_mel = librosa.db_to_power(log_mel.astype(np.float64))
     flatness = librosa.feature.spectral_flatness(S=linear_mel, power=1, amin=1e-20)
@@ -128,8 +139,8 @@ def test_other_rates_work(rate: int) -> None:
 
 def test_the_same_samples_give_the_same_vector() -> None:
     y = fan(3, faulty=True)
-    vectors = [extractor("default", RATE)(y.copy()), DefaultExtractor(RATE)(y.copy())]
-    np.testing.assert_array_equal(*vectors)
+    first, second = extractor("default", RATE)(y.copy()), DefaultExtractor(RATE)(y.copy())
+    np.testing.assert_array_equal(first, second)
 
 
 @pytest.mark.parametrize(
@@ -138,15 +149,15 @@ def test_the_same_samples_give_the_same_vector() -> None:
 )
 def test_the_container_does_not_matter(tmp_path: Path, suffix: str, subtype: str) -> None:
     reference, other = tmp_path / "reference.wav", tmp_path / f"other.{suffix}"
-    limits = audio.AudioLimits(10**7, 60)
+    limits = AudioLimits(10**7, 60)
     integers = np.round(fan(5, faulty=True) * 32767).astype(np.int16)
     for path in (reference, other):
         soundfile.write(path, integers, RATE, subtype)
-    vectors = [
+    expected, found = (
         extractor("default", RATE)(audio.load(path, RATE, limits).waveform)
         for path in (reference, other)
-    ]
-    np.testing.assert_array_equal(*vectors)
+    )
+    np.testing.assert_array_equal(found, expected)
 
 
 @pytest.mark.parametrize("gain_db", [-40, -20, 6])

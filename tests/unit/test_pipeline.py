@@ -15,7 +15,7 @@ from oddsound.formats import AudioLimits
 from oddsound.model import Model
 from oddsound.pipeline import split, verdict
 from oddsound.predictors import SklearnProba
-from oddsound.schemas import ModelEntry
+from oddsound.schemas import ModelEntry, Prediction, Window
 from oddsound_workbench.synthesis import fan
 from tests.conftest import noise
 
@@ -37,6 +37,11 @@ def wav(waveform: Array, rate: int = RATE) -> bytes:
     file = io.BytesIO()
     soundfile.write(file, waveform, rate, "FLOAT", format="WAV")
     return file.getvalue()
+
+
+def anomaly_score(scored: Prediction | Window) -> float:
+    assert scored.anomaly_score is not None
+    return scored.anomaly_score
 
 
 def predictor(*classes: str, normal: str | None = None, at: float | None = None) -> SklearnProba:
@@ -93,8 +98,12 @@ class TestVerdict:
     def test_an_anomaly_begins_at_the_threshold(
         self, score: float, prediction: str, is_anomaly: bool
     ) -> None:
-        found = verdict(np.array([score, 1 - score]), predictor("bad", "ok", normal="ok", at=0.3))
-        assert found == (prediction, pytest.approx(score, abs=1e-12), is_anomaly)
+        probabilities = np.array([score, 1 - score])
+        label, anomaly_score, anomalous = verdict(
+            probabilities, predictor("bad", "ok", normal="ok", at=0.3)
+        )
+        assert (label, anomalous) == (prediction, is_anomaly)
+        assert anomaly_score == pytest.approx(score, abs=1e-12)
 
     def test_one_of_many_classes_is_the_likeliest(self) -> None:
         many = predictor("bearing", "belt", "ok", normal="ok", at=0.7)
@@ -141,10 +150,10 @@ class TestPredict:
             pipeline.predict(wav(sound[i * 2 * RATE : (i + 1) * 2 * RATE]), detector, LIMITS)
             for i in range(4)
         ]
-        scores = [window.anomaly_score for window in windows]
-        np.testing.assert_allclose(scores, [a.anomaly_score for a in alone], rtol=0, atol=1e-6)
-        assert found.anomaly_score == pytest.approx(max(s or 0 for s in scores) ** 4, abs=1e-12)
-        assert np.argmax([score or 0 for score in scores]) == 2
+        scores = [anomaly_score(window) for window in windows]
+        np.testing.assert_allclose(scores, [anomaly_score(a) for a in alone], rtol=0, atol=1e-6)
+        assert found.anomaly_score == pytest.approx(max(scores) ** 4, abs=1e-12)
+        assert np.argmax(scores) == 2
         assert windows[2].prediction == found.prediction == "anomaly"
         assert sum(found.all_probabilities.values()) == pytest.approx(1, abs=1e-12)
 

@@ -312,6 +312,7 @@ def test_serve_answers_and_stops_at_ctrl_c(
         text=True,
         env=os.environ | {"PYTHONUNBUFFERED": "1"},
     ) as process:
+        assert process.stdout is not None
         line = process.stdout.readline()
         url = json.loads(line)["url"] if arguments else line.split()[2].rstrip(",")
         wav = recordings / "faulty" / "00.wav"

@@ -45,7 +45,7 @@ def test_models_json_in_another_encoding_is_one_line(
     models = folder / "models" / "models.json"
     before = '{"für": {"model_path": "a"}}'.encode(encoding)
     models.write_bytes(before)
-    arguments = {
+    arguments: dict[str, list[object]] = {
         "models": [],
         "predict": [recordings / "normal" / "00.wav"],
         "train": [recordings / "normal", "--name", "pump"],

@@ -20,6 +20,7 @@ from oddsound_workbench import model_folder, training
 from oddsound_workbench.cli import app
 from oddsound_workbench.deploy.push import push
 from oddsound_workbench.errors import FolderError
+from oddsound_workbench.learn.recordings import Labelled
 from oddsound_workbench.synthesis import write_fan
 from oddsound_workbench.training import Plan, Trained
 
@@ -181,7 +182,7 @@ def test_a_model_of_the_first_layout_loads_and_stays_where_it_is(
     files = in_first_layout(train(normal, models), models)
     assert serve(models, monkeypatch, normal / "0.wav") == "2026-11-23"
     old = ModelEntry.model_validate(entry(models))
-    recordings = [model_folder.Labelled(p, "normal", p.name) for p in sorted(normal.iterdir())]
+    recordings = [Labelled(p, "normal", p.name) for p in sorted(normal.iterdir())]
     assert model_folder.count_trained_on(models, old, recordings) == 5
     new = train(normal, models, threshold=0.95).entry
     assert [each.version for each in new.previous] == ["2026-11-23"]

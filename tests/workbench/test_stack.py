@@ -11,7 +11,8 @@ from moto import mock_aws
 
 from oddsound.schemas import Job
 from oddsound_workbench.deploy import events
-from oddsound_workbench.deploy.stack import SAMCONFIG, Stack, empty, main, redrive
+from oddsound_workbench.deploy.stack import Stack, empty, main, redrive
+from oddsound_workbench.files import SAMCONFIG
 
 TEMPLATE = {
     "Resources": {

@@ -26,7 +26,7 @@ from oddsound_workbench.learn.classifier import ClassifierRecipe
 from oddsound_workbench.learn.dataset import ExtractionSettings
 from oddsound_workbench.learn.fitted import FeatureChoice
 from oddsound_workbench.learn.plan import Plan, TrainingData, no_progress
-from oddsound_workbench.learn.recordings import labelled, unlabelled
+from oddsound_workbench.learn.recordings import Labelled, labelled, unlabelled
 
 pytestmark = pytest.mark.slow
 
@@ -62,10 +62,11 @@ def test_the_artifacts_contain_only_objects_of_scikit_learn(trained: Path) -> No
 @pytest.mark.parametrize("name", ["fan", "bearing"])
 def test_the_artifacts_are_computed_in_numpy(trained: Path, name: str) -> None:
     entry = entry_of(trained, name)
-    for path, *methods in [
-        (entry.scaler_path, "transform"),
-        (entry.model_path, "predict_proba", "score_samples"),
-    ]:
+    computed: list[tuple[str | None, list[str]]] = [
+        (entry.scaler_path, ["transform"]),
+        (entry.model_path, ["predict_proba", "score_samples"]),
+    ]
+    for path, methods in computed:
         fitted = joblib.load(trained.parent / str(path))
         rows = np.zeros((2, fitted.n_features_in_))
         own = next(getattr(fitted, method) for method in methods if hasattr(fitted, method))
@@ -140,7 +141,7 @@ def test_recordings_of_one_group_are_never_in_both_parts_of_a_split(recordings: 
     rng = np.random.default_rng(0)
     labels = rng.integers(2, size=len(found))
     pairs = [
-        dataset.Labelled(r.path, f"class {label}", r.group)
+        Labelled(r.path, f"class {label}", r.group)
         for r, label in zip(found, labels, strict=True)
         for _ in range(2)
     ]
