@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def features(y: NDArray[np.float32], sr: int) -> NDArray[np.float64]:
+def features(y: NDArray[np.float32], sr: float) -> NDArray[np.float64]:
     """Mean and deviation of the usual features [shape=(2 * 191,)]."""
     mfcc = librosa.feature.mfcc(y=y, sr=sr, n_mfcc=20)
     parts = [

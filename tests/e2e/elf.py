@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from elftools.elf.dynamic import DynamicSection
+from elftools.elf.dynamic import DynamicSection, DynamicTag
 from elftools.elf.elffile import ELFFile
 from elftools.elf.gnuversions import GNUVerNeedSection, GNUVerSymSection
 from elftools.elf.sections import SymbolTableSection
@@ -72,17 +72,27 @@ def read(path: Path) -> SharedObject:
         return SharedObject(
             path,
             elf["e_machine"],
-            [tag.needed for tag in dynamic if tag.entry.d_tag == "DT_NEEDED"],
+            _texts(dynamic, "DT_NEEDED"),
             [
                 Path(folder.replace("$ORIGIN", str(path.parent))).resolve()
-                for tag in dynamic
-                if tag.entry.d_tag in ("DT_RPATH", "DT_RUNPATH")
-                for folder in getattr(tag, tag.entry.d_tag[3:].lower()).split(":")
+                for folders in _texts(dynamic, "DT_RPATH", "DT_RUNPATH")
+                for folder in folders.split(":")
             ],
             exported,
             undefined,
             versions,
         )
+
+
+def _texts(tags: list[DynamicTag], *kinds: str) -> list[str]:
+    """The texts of the tags of these kinds. elftools sets each as an attribute: DT_NEEDED's is
+    `needed`.
+    """
+    return [
+        getattr(tag, tag.entry.d_tag.removeprefix("DT_").lower())
+        for tag in tags
+        if tag.entry.d_tag in kinds
+    ]
 
 
 def _versions(elf: ELFFile) -> tuple[dict[int, str], dict[str, list[str]]]:
@@ -94,6 +104,7 @@ def _versions(elf: ELFFile) -> tuple[dict[int, str], dict[str, list[str]]]:
         return libraries, versions
     assert isinstance(section, GNUVerNeedSection)
     for library, needed in section.iter_versions():
+        assert library.name is not None
         for version in needed:
             libraries[version["vna_other"]] = library.name
             versions.setdefault(library.name, []).append(version.name)

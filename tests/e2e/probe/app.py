@@ -107,4 +107,4 @@ def compile_with_numba(_: Any) -> None:
     def double(number: int) -> int:
         return 2 * number
 
-    double(2)
+    double(2)  # type: ignore[type-var]  # numba's stub reads a bare njit as njit(signature)
