@@ -1,9 +1,10 @@
-"""The figures of the README, side by side in one run: `make bench`.
+"""Measures the figures of docs/performance.md in one run: `make bench`.
 
     python benchmarks/bench.py [--rounds 7] [--write benchmarks/results.json]
 
-It needs what `make bench` builds. Cold starts are fresh processes of the built functions, with
-the built layers and no other package on the path; S3 is moto's server, with the models on it.
+It needs the artifacts that `make bench` builds. Each cold start is a new process that runs a
+built function with the built layers and no other package on the path. S3 is moto's server, which
+also stores the models.
 """
 
 import argparse
@@ -60,11 +61,11 @@ RATIOS = (
     (MODELS_FROM_S3, HTTP, None),
     (MODELS_FROM_S3, HTTP_AND_S3, 1.3),
 )
-"""What is divided by what, and the most that it may be."""
+"""Candidate, baseline, and the maximum of their ratio, if there is a target."""
 
 
 def main() -> None:
-    """Measure, print the table, and write the figures where that is asked for."""
+    """Measure, print the tables, and write the figures as JSON if requested."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--write", type=Path)
@@ -81,13 +82,13 @@ def main() -> None:
             | {name: sizes.parts(name).total() for name in sizes.ARCHITECTURES},
             "warm": warm(cloud),
         }
-    print(table(figures), readme(figures), sep="\n\n")
+    print(table(figures), markdown_rows(figures), sep="\n\n")
     if arguments.write:
         arguments.write.write_text(json.dumps(figures, indent=2) + "\n")
 
 
 def candidates_of(cloud: Deployment, folder: Path) -> dict[str, Candidate]:
-    """Every cold start, and what it is compared with. folder : for the files of events"""
+    """All cold starts and their baselines. folder : for the event files"""
     made = events.events()
     of_one_message = {"Records": made["sqs_batch"]["Records"][:1]}
     files = {}
@@ -122,15 +123,15 @@ def candidates_of(cloud: Deployment, folder: Path) -> dict[str, Candidate]:
 
 
 def cold(cloud: Deployment, folder: Path, number: int) -> dict[str, list[Run]]:
-    """Runs of every candidate."""
+    """The measured runs of every candidate, by name."""
     candidates, s3 = candidates_of(cloud, folder), cloud.client("s3")
-    forget_results(s3)
+    delete_results(s3)
     check({name: run(candidate).answer for name, candidate in candidates.items()})
-    return rounds(candidates, number, before=lambda: forget_results(s3))
+    return rounds(candidates, number, before=lambda: delete_results(s3))
 
 
 def check(answers: Mapping[str, Any]) -> None:
-    """A call that fails is fast, and is no figure. Raises RuntimeError."""
+    """Check the answers, because a call that fails is fast. Raises RuntimeError."""
     expected: dict[str, object] = {
         UPLOAD: None,
         MESSAGE: {"batchItemFailures": []},
@@ -139,17 +140,17 @@ def check(answers: Mapping[str, Any]) -> None:
     for name, wanted in expected.items():
         answer = answers[name]
         if (answer["statusCode"] if wanted == 200 else answer) != wanted:
-            raise RuntimeError(f"{name} is answered {answer}, expected {wanted}")
+            raise RuntimeError(f"{name} returned {answer}, expected {wanted}")
 
 
-def forget_results(s3: Any) -> None:
-    """A recording whose result is stored is not scored again."""
+def delete_results(s3: Any) -> None:
+    """Delete all results: a recording with a stored result is not scored again."""
     for stored in s3.list_objects_v2(Bucket=events.RESULTS_BUCKET).get("Contents", []):
         s3.delete_object(Bucket=events.RESULTS_BUCKET, Key=stored["Key"])
 
 
 def naive(event: Path, environment: Mapping[str, str]) -> Candidate:
-    """The tutorial's handler, with its packages as pip installs them and a model of its own."""
+    """The tutorial's handler, with the packages that pip installs and its own model."""
     model = NAIVE / "model.joblib"
     if not model.exists():
         labels = ["normal"] * 6 + ["faulty"] * 6
@@ -168,10 +169,10 @@ def naive(event: Path, environment: Mapping[str, str]) -> Candidate:
 
 
 def warm(cloud: Deployment) -> dict[str, Any]:
-    """Median ms of POST /predict-anomaly of 10 s in Lambda's emulator, and who takes them.
+    """Median ms of POST /predict-anomaly for 10 s of audio in Lambda's emulator, by part.
 
-    A prediction's own latency is in its answer. What it is made of is measured in a process of
-    the same layer; framework is all else: the emulator, Lambda's runtime, Mangum, FastAPI.
+    The answer contains the latency of the prediction. Its steps are measured in another process
+    with the same layer. `framework` is the rest: the emulator, Lambda's runtime, Mangum, FastAPI.
     """
     file = io.BytesIO()
     sound = fan(1, faulty=False, duration_s=10)
@@ -212,7 +213,7 @@ def warm(cloud: Deployment) -> dict[str, Any]:
 
 
 def seconds(runs: list[Run]) -> dict[str, float]:
-    """Medians on the clock and of the processor."""
+    """Median wall-clock and processor time of the runs, in seconds."""
     return {
         "wall": round(statistics.median(run.wall_s for run in runs), 3),
         "cpu": round(statistics.median(run.cpu_s for run in runs), 3),
@@ -220,20 +221,22 @@ def seconds(runs: list[Run]) -> dict[str, float]:
 
 
 def ratio_of(
-    runs: dict[str, list[Run]], name: str, base: str, most: float | None
+    runs: dict[str, list[Run]], name: str, base: str, target: float | None
 ) -> dict[str, Any]:
-    """One row: the ratio on the clock, which counts, and of the processor, which is less noisy."""
+    """One row: the ratio of wall-clock times, to which the target applies, and of processor times,
+    which vary less.
+    """
     return {
         "what": name,
         "over": base,
         "wall": round(ratio(runs[name], runs[base], lambda run: run.wall_s), 3),
         "cpu": round(ratio(runs[name], runs[base], lambda run: run.cpu_s), 3),
-        "target": most,
+        "target": target,
     }
 
 
 def machine() -> dict[str, Any]:
-    """What the figures were measured on."""
+    """The machine, and the versions of Python and the packages."""
     names = ("numpy", "scipy", "scikit-learn", "librosa", "fastapi", "boto3")
     return {
         "date": datetime.now(UTC).date().isoformat(),
@@ -245,18 +248,18 @@ def machine() -> dict[str, Any]:
 
 
 def table(figures: dict[str, Any]) -> str:
-    """All figures, as a person reads them."""
+    """All figures as a text table."""
     load = " to ".join(str(value) for value in figures["machine"]["load"])
-    lines = [f"medians of {figures['rounds']} rounds; load of the machine {load}", ""]
+    lines = [f"medians of {figures['rounds']} rounds; load average {load}", ""]
     lines += [
-        f"{name:36} {of['wall']:8.3f} s, {of['cpu']:.3f} s of processor"
+        f"{name:36} {of['wall']:8.3f} s, {of['cpu']:.3f} s of processor time"
         for name, of in figures["seconds"].items()
     ]
     lines.append("")
     for row in figures["ratios"]:
         target = "" if row["target"] is None else f"at most {row['target']:g}"
         name = f"{row['what']} / {row['over']}"
-        lines.append(f"{name:64} {row['wall']:6.2f}  (processor {row['cpu']:.2f})  {target}")
+        lines.append(f"{name:64} {row['wall']:6.2f}  (processor time {row['cpu']:.2f})  {target}")
     lines.append("")
     limit = figures["bytes"]["limit"]
     for name in sizes.ARCHITECTURES:
@@ -265,12 +268,12 @@ def table(figures: dict[str, Any]) -> str:
     shares = ", ".join(
         f"{name} {ms:.1f} ms ({found['share'][name]:.0%})" for name, ms in found["ms"].items()
     )
-    lines += ["", f"warm prediction of 10 s: {found['median_ms']} ms: {shares}"]
+    lines += ["", f"warm prediction for 10 s of audio: {found['median_ms']} ms: {shares}"]
     return "\n".join(lines)
 
 
-def readme(figures: dict[str, Any]) -> str:
-    """The rows of the README's table, to be put there."""
+def markdown_rows(figures: dict[str, Any]) -> str:
+    """The rows of the table of cold starts in docs/performance.md."""
     ratios = {(row["what"], row["over"]): f"{row['wall']:.2f}" for row in figures["ratios"]}
     rows = (
         ("an upload, to its stored result", UPLOAD, IMPORTS),
@@ -281,9 +284,9 @@ def readme(figures: dict[str, Any]) -> str:
     )
     ratios[PLAIN, PLAIN] = "1.00"
     return "\n".join(
-        f"| {said} | {figures['seconds'][name]['wall']:.2f} s | {ratios.get((name, PLAIN), '')}"
+        f"| {text} | {figures['seconds'][name]['wall']:.2f} s | {ratios.get((name, PLAIN), '')}"
         f" | {ratios.get((name, base), '')} |"
-        for said, name, base in rows
+        for text, name, base in rows
     )
 
 

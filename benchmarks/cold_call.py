@@ -1,10 +1,11 @@
-"""One call in a process of its own, as in a container that has just been made.
+"""One call in a new process, as in a container that was just created.
 
-    python cold_call.py EVENT          app.handler, of the app.py on PYTHONPATH, with a JSON file
-    python cold_call.py --only CODE    the code alone
+    python cold_call.py EVENT          calls app.handler (app.py on PYTHONPATH) with a JSON file
+    python cold_call.py --only CODE    runs only this code
 
-The last line on stdout is JSON: cpu_s, seconds of processor time until the answer; the answer;
-and the modules that were imported by then. It imports nothing for itself before the answer.
+The last line on stdout is JSON: `cpu_s`, the processor time until the answer in seconds; the
+answer; and the modules that were imported until then. Before the answer, this script imports only
+what the call needs.
 """
 
 import sys
@@ -12,7 +13,7 @@ import time
 
 
 class Context:
-    """What Lambda tells a handler of its call."""
+    """The context object that Lambda passes to a handler."""
 
     function_name = "audio-anomaly"
     function_version = "1"
@@ -26,7 +27,7 @@ class Context:
 
 
 def call(event: str) -> object:
-    """The answer of a function to the event of a file."""
+    """The function's answer to the event in a file."""
     import json
 
     from app import handler

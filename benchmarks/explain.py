@@ -1,9 +1,9 @@
-"""What an explanation adds to the time of a prediction, side by side in one run.
+"""Measures how much time an explanation adds to a prediction.
 
     python benchmarks/explain.py [recording.wav] [--json]
 
-Each figure is a median of rounds in which every candidate has its turn, on one thread, so
-that what else the machine does falls on all of them.
+Each figure is a median over rounds on one thread. Every round runs both candidates, so that other
+load on the machine affects them equally.
 """
 
 import argparse
@@ -33,9 +33,9 @@ ROOT = Path(__file__).parents[1]
 
 
 def main() -> None:
-    """Print the table, or its figures as JSON."""
+    """Print the table, or the figures as JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("recording", nargs="?", type=Path, help="default: a synthesised fan")
+    parser.add_argument("recording", nargs="?", type=Path, help="default: a synthetic fan")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     recording = arguments.recording.read_bytes() if arguments.recording else _fan()
@@ -56,7 +56,7 @@ def _fan() -> bytes:
 
 
 def _figures(model: Any, recording: bytes) -> tuple[float, float, float]:
-    """Milliseconds without and with an explanation, and the median share that it adds."""
+    """Milliseconds without and with an explanation, and the median relative increase."""
 
     def predict(*, explain: bool) -> Callable[[], Any]:
         return lambda: pipeline.predict(recording, model, LIMITS, explain=explain)

@@ -1,11 +1,11 @@
-"""Time to extract features from 10 s at 16 kHz, side by side in one run, on one thread.
+"""Measures the time to extract features from 10 s of audio at 16 kHz, on one thread.
 
     make bench-features [RECORDING=recording.wav]
     python benchmarks/features.py [recording.wav] [--json]
 
-Each row is a median of rounds in which every candidate has its turn, so that what else the
-machine does falls on all of them. Other extractors have a row where `make build/peers`
-installed them. The first call is that of a process just started, whose model is loaded.
+Each row is a median over rounds. Every round runs all candidates, so that other load on the machine
+affects them equally. Other extractors are measured if `make build/peers` installed them. The first
+call is the first one of a new process, after the extractor is created.
 """
 
 import argparse
@@ -57,9 +57,9 @@ print(times[0] / numpy.median(times[1:]))
 
 
 def main() -> None:
-    """Print the table, or its figures as JSON."""
+    """Print the table, or the figures as JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("recording", nargs="?", type=Path, help="default: a synthesised fan")
+    parser.add_argument("recording", nargs="?", type=Path, help="default: a synthetic fan")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     if arguments.recording:
@@ -109,15 +109,18 @@ def main() -> None:
 
 
 def peers(y: Array) -> dict[str, Callable[[], Any]]:
-    """Other extractors, as far as they are installed."""
-    # Behind the packages of this environment, so that all share one NumPy.
+    """The other extractors, if they are installed."""
+    # At the end of the path, so that all extractors use the NumPy of this environment.
     sys.path.append(str(PEERS))
     found: dict[str, Callable[[], Any]] = {}
     try:
         import kaldi_native_fbank
         import opensmile
     except ImportError:
-        print("Other extractors are not installed; make build/peers does it.", file=sys.stderr)
+        print(
+            "The other extractors are not installed; run `make build/peers` to install them.",
+            file=sys.stderr,
+        )
         return found
     functionals = opensmile.Smile(
         opensmile.FeatureSet.eGeMAPSv02, opensmile.FeatureLevel.Functionals
@@ -139,7 +142,7 @@ def peers(y: Array) -> dict[str, Callable[[], Any]]:
 
 
 def first_by_warm() -> float:
-    """The first call of a new process over its later ones; a median of processes."""
+    """Time of the first call of a new process relative to later calls; a median over processes."""
     command = [sys.executable, "-c", FIRST_CALL]
     runs = [subprocess.run(command, capture_output=True, check=True) for _ in range(FIRST_CALLS)]
     return statistics.median(float(run.stdout) for run in runs)

@@ -1,4 +1,4 @@
-"""Fresh processes, measured side by side: every candidate has its turn in every round."""
+"""Measures new processes: every round runs every candidate once."""
 
 import json
 import statistics
@@ -18,11 +18,11 @@ PATHS = {"PATH": "/usr/bin:/bin", "HOME": "/nowhere", "LANG": "C.UTF-8"}
 
 @dataclass(frozen=True)
 class Candidate:
-    """What a fresh process does.
+    """What a new process runs.
 
     arguments : of cold_call.py
-    path : folders where Python finds packages; no other has any
-    environment : all that there is, beside PATH, HOME and TMPDIR
+    path : the only folders from which Python imports packages
+    environment : all variables except PATH, HOME, LANG, TMPDIR and those of Python and numba
     """
 
     arguments: tuple[str, ...]
@@ -31,13 +31,13 @@ class Candidate:
 
     @classmethod
     def importing(cls, names: str, path: tuple[Path, ...], environment: Mapping[str, str]) -> Self:
-        """A process that imports these modules and does nothing else."""
+        """A process that only imports these modules."""
         return cls(("--only", f"import {names}"), path, environment)
 
 
 @dataclass(frozen=True)
 class Run:
-    """One run: seconds on the clock and of the processor, from the start to the answer."""
+    """One run: wall-clock and processor seconds from the start of the process to the answer."""
 
     wall_s: float
     cpu_s: float
@@ -45,9 +45,9 @@ class Run:
 
 
 def run(candidate: Candidate, *options: str, log: Path | None = None) -> Run:
-    """One fresh process. options : of Python; log : where its stderr goes.
+    """Run one new process. options : of Python; log : file for its stderr
 
-    Raises RuntimeError with what it wrote, where it gives no answer.
+    Raises RuntimeError with the end of its stderr if it gives no answer.
     """
     with tempfile.TemporaryDirectory() as tmp, tempfile.TemporaryFile("w+") as stderr:
         environment = {
@@ -57,7 +57,7 @@ def run(candidate: Candidate, *options: str, log: Path | None = None) -> Run:
             # Layers are read-only on Lambda.
             "PYTHONDONTWRITEBYTECODE": "1",
             "TMPDIR": tmp,
-            # numba cannot do without a folder for what it compiled; on Lambda, too, it is empty.
+            # numba needs a cache folder; on Lambda it is empty as well.
             "NUMBA_CACHE_DIR": tmp,
         }
         started = time.perf_counter()
@@ -71,24 +71,24 @@ def run(candidate: Candidate, *options: str, log: Path | None = None) -> Run:
             text=True,
         )
         assert process.stdout  # noqa: S101  it is a pipe
-        said, wall_s = "", 0.0
+        answer, wall_s = "", 0.0
         for line in process.stdout:
             if line.startswith('{"cpu_s"'):
-                said, wall_s = line, time.perf_counter() - started
+                answer, wall_s = line, time.perf_counter() - started
         process.wait()
-        if not said:
+        if not answer:
             stderr.seek(0)
             raise RuntimeError(f"{candidate.arguments} gave no answer: {stderr.read()[-2000:]}")
-    found = json.loads(said)
+    found = json.loads(answer)
     return Run(wall_s, found["cpu_s"], found["answer"])
 
 
 def rounds(
     candidates: Mapping[str, Candidate], number: int, before: Callable[[], object] = lambda: None
 ) -> dict[str, list[Run]]:
-    """`number` runs of each, after one that is not counted: it fills the page cache.
+    """`number` runs of each candidate, after an uncounted one that fills the page cache.
 
-    before : is called before every run
+    before : called before every run
     """
     made: dict[str, list[Run]] = {name: [] for name in candidates}
     for _ in range(number + 1):
@@ -99,5 +99,5 @@ def rounds(
 
 
 def ratio(runs: list[Run], base: list[Run], of: Callable[[Run], float]) -> float:
-    """The median, over the rounds, of one candidate's figure over another's."""
+    """The median over the rounds of the ratio of one candidate's figure to another's."""
     return statistics.median(of(a) / of(b) for a, b in zip(runs, base, strict=True))

@@ -1,9 +1,9 @@
-"""Where a cold start goes: seconds of import by package, and all that is no import.
+"""Profiles a cold start: the time of imports by package, and the time of everything else.
 
     python benchmarks/profile_imports.py ["S3 upload, cold"] [--rounds 7]
 
-Read from `python -X importtime`, in which every module's time is its own, without what it
-imports. It needs what `make bench` builds.
+The times are from `python -X importtime`; a module's time does not include the modules that it
+imports. It needs the artifacts that `make bench` builds.
 """
 
 import argparse
@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from bench import candidates_of, forget_results
+from bench import candidates_of, delete_results
 from processes import Candidate, run
 
 from oddsound_workbench.local import built as deployment
@@ -41,7 +41,7 @@ LINE = re.compile(r"^import time:\s+(\d+) \|\s+\d+ \|\s+(\S+)$", re.MULTILINE)
 
 
 def imported(candidate: Candidate, log: Path) -> dict[str, float]:
-    """Milliseconds of each group in one cold start; they sum to all of it."""
+    """Milliseconds of each group in one cold start; their sum is the total."""
     made = run(candidate, "-X", "importtime", log=log)
     groups: Counter[str] = Counter()
     for microseconds, module in LINE.findall(log.read_text()):
@@ -51,7 +51,7 @@ def imported(candidate: Candidate, log: Path) -> dict[str, float]:
 
 
 def table(rounds: Sequence[Mapping[str, float]]) -> str:
-    """Markdown: medians, largest first."""
+    """A Markdown table of medians, largest first."""
     names = {name for found in rounds for name in found}
     medians = {name: statistics.median(f.get(name, 0.0) for f in rounds) for name in names}
     total = sum(medians.values())
@@ -69,10 +69,12 @@ def main() -> None:
     with deployment.running() as cloud, tempfile.TemporaryDirectory() as name:
         candidates = candidates_of(cloud, Path(name))
         if arguments.what not in candidates:
-            raise SystemExit(f"{arguments.what!r} is none of {', '.join(candidates)}")
+            raise SystemExit(
+                f"{arguments.what!r} is not a candidate; choose one of: {', '.join(candidates)}"
+            )
         rounds = []
         for _ in range(arguments.rounds):
-            forget_results(cloud.client("s3"))
+            delete_results(cloud.client("s3"))
             rounds.append(imported(candidates[arguments.what], Path(name) / "log"))
     print(table(rounds))
 

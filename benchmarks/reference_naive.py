@@ -1,7 +1,7 @@
-"""What tutorials compute: each feature by its public librosa function, from the waveform.
+"""Features as tutorials compute them: each by its public librosa function, from the waveform.
 
-The reference for the figures in the README. It makes a spectrogram of its own for every
-feature, as such code does.
+The baseline in docs/performance.md. As such code does, it computes a new spectrogram for every
+feature.
 """
 
 import librosa
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 
 def features(y: NDArray[np.float32], sr: float) -> NDArray[np.float64]:
-    """Mean and deviation of the usual features [shape=(2 * 191,)]."""
+    """Mean and standard deviation of the usual features [shape=(2 * 191,)]."""
     mfcc = librosa.feature.mfcc(y=y, sr=sr, n_mfcc=20)
     parts = [
         mfcc,

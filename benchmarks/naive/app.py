@@ -1,6 +1,6 @@
-"""An S3 function as tutorials write it: all imports at the top, librosa.load, a joblib model.
+"""An S3 function as in tutorials: all imports at the top, librosa.load, a joblib model.
 
-What the README compares cold starts with.
+The baseline of the cold starts in docs/performance.md.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""What a prediction is made of: median ms of decoding, features and model, step by step."""
+"""Measures the steps of a prediction: median ms of decoding, features and model."""
 
 import statistics
 import time
@@ -9,7 +9,7 @@ from oddsound import audio, runtime
 
 
 def handler(event: dict[str, Any], context: object) -> dict[str, float]:
-    """event : path of a recording no longer than the model's window, and number of calls"""
+    """event : `path` of a recording not longer than the model's window, and number of `calls`"""
     data, model = Path(event["path"]).read_bytes(), runtime.registry().get()
     rounds = []
     for _ in range(event["calls"] + 1):

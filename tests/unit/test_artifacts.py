@@ -207,7 +207,7 @@ def slow_down(request: Any, **_: Any) -> AWSResponse:
         b"<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"
     )
     raw = io.BytesIO(body)
-    raw.stream = lambda *_, **__: iter([body])  # type: ignore[attr-defined]  # as urllib3's responses have
+    raw.stream = lambda *_, **__: iter([body])  # type: ignore[attr-defined]  # like urllib3
     return AWSResponse(request.url, 503, HTTPHeaders(), raw)
 
 
