@@ -1,4 +1,4 @@
-"""Every route as a client of a server sees it, errors included."""
+"""Every route of the API and its errors, through an HTTP client."""
 
 import io
 import json
@@ -54,12 +54,12 @@ def failed(response: httpx2.Response, status: int, error: str, *words: str) -> N
         assert word in body["detail"]
 
 
-def test_the_service_says_who_it_is(client: TestClient) -> None:
+def test_the_root_route_returns_name_version_and_status(client: TestClient) -> None:
     body = client.get("/").json()
     assert body == {"name": "Audio anomaly detection", "version": __version__, "status": "ok"}
 
 
-def test_models_are_listed_and_none_is_loaded(client: TestClient) -> None:
+def test_listing_the_models_loads_none(client: TestClient) -> None:
     body = client.get("/models").json()
     assert body["default"] == "fan"
     assert body["config_error"] is None
@@ -76,7 +76,7 @@ def test_models_are_listed_and_none_is_loaded(client: TestClient) -> None:
 
 
 @pytest.mark.parametrize(("data", "verdict"), [(NORMAL, "normal"), (FAULTY, "anomaly")])
-def test_the_detector_tells_a_sound_fan_from_a_faulty_one(
+def test_the_detector_separates_normal_and_faulty_fans(
     client: TestClient, data: bytes, verdict: str
 ) -> None:
     response = post(client, data)
@@ -97,7 +97,7 @@ def test_the_detector_tells_a_sound_fan_from_a_faulty_one(
 
 
 @pytest.mark.parametrize(("data", "verdict"), [(NORMAL, "normal"), (FAULTY, "faulty")])
-def test_the_classifier_is_chosen_in_the_url_or_in_the_form(
+def test_the_model_name_is_accepted_in_the_url_and_in_the_form(
     client: TestClient, data: bytes, verdict: str
 ) -> None:
     in_url = post(client, data, "bearing").json()
@@ -110,7 +110,7 @@ def test_the_classifier_is_chosen_in_the_url_or_in_the_form(
 
 
 @pytest.mark.parametrize("model", ["fan", "bearing"])
-def test_an_explanation_is_given_when_asked_for(client: TestClient, model: str) -> None:
+def test_an_explanation_is_returned_on_request(client: TestClient, model: str) -> None:
     plain = post(client, FAULTY, model).json()
     response = client.post(
         "/predict-anomaly",
@@ -127,7 +127,7 @@ def test_an_explanation_is_given_when_asked_for(client: TestClient, model: str) 
     assert bool(body["explanation"]["bands"]) is (model == "fan")
 
 
-def test_the_schema_tells_of_explanations(client: TestClient) -> None:
+def test_the_schema_documents_explanations(client: TestClient) -> None:
     schema = client.get("/openapi.json").json()
     parameters = schema["paths"]["/predict-anomaly"]["post"]["parameters"]
     assert {"model_name", "explain"} == {parameter["name"] for parameter in parameters}
@@ -137,14 +137,14 @@ def test_the_schema_tells_of_explanations(client: TestClient) -> None:
     assert "level_db" in schema["components"]["schemas"]["BandEvidence"]["properties"]
 
 
-def test_an_explanation_is_wanted_or_not(client: TestClient) -> None:
+def test_explain_must_be_a_boolean(client: TestClient) -> None:
     response = client.post(
         "/predict-anomaly", files={"file": NORMAL}, params={"explain": "perhaps"}
     )
     failed(response, 422, "InvalidRequest", "explain")
 
 
-def test_two_names_of_a_model_are_refused(client: TestClient) -> None:
+def test_two_different_model_names_are_rejected(client: TestClient) -> None:
     response = client.post(
         "/predict-anomaly?model_name=fan", files={"file": NORMAL}, data={"model_name": "bearing"}
     )
@@ -158,7 +158,7 @@ def test_ready_loads_the_default_model(client: TestClient) -> None:
     assert response.json()["status"] == "ready"
 
 
-def test_not_ready_where_the_model_cannot_be_loaded(
+def test_not_ready_if_the_model_cannot_be_loaded(
     client: TestClient, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     copy = tmp_path / "models.json"
@@ -169,7 +169,7 @@ def test_not_ready_where_the_model_cannot_be_loaded(
     failed(post(client, NORMAL), 500, "ModelArtifactError", "model 'fan'")
 
 
-def test_an_unknown_model_lists_the_known(client: TestClient) -> None:
+def test_an_unknown_model_lists_the_known_models(client: TestClient) -> None:
     failed(post(client, NORMAL, "pump"), 404, "UnknownModelError", "'pump'", "bearing, fan")
 
 
@@ -183,7 +183,7 @@ def test_an_unknown_model_lists_the_known(client: TestClient) -> None:
         (wav(noise(1)[:1000]), 422, "InvalidAudioError", "0.064 s, is needed"),
     ],
 )
-def test_what_cannot_be_scored_is_refused(
+def test_invalid_recordings_are_rejected(
     client: TestClient, data: bytes, status: int, error: str, words: str
 ) -> None:
     failed(post(client, data), status, error, words)
@@ -194,14 +194,14 @@ def test_silence_is_scored(client: TestClient) -> None:
     assert body["is_anomaly"] is True
 
 
-def test_a_missing_file_says_how_to_send_one(client: TestClient) -> None:
+def test_the_error_for_a_missing_file_shows_how_to_send_one(client: TestClient) -> None:
     failed(client.post("/predict-anomaly"), 422, "InvalidRequest", "file: ", "curl -F file=@")
     failed(
         client.post("/predict-anomaly", data={"file": "fan.wav"}), 422, "InvalidRequest", "curl -F"
     )
 
 
-def test_a_text_where_a_file_belongs(client: TestClient) -> None:
+def test_text_instead_of_a_file_is_rejected(client: TestClient) -> None:
     answer = client.post("/predict-anomaly", data={"file": "fan.wav"})
     failed(answer, 422, "InvalidRequest", "file: expected a file, found text")
     broken = client.post(
@@ -210,12 +210,14 @@ def test_a_text_where_a_file_belongs(client: TestClient) -> None:
     failed(broken, 422, "InvalidRequest", "the body is not JSON")
 
 
-def test_errors_of_the_framework_have_the_same_body(client: TestClient) -> None:
+def test_framework_errors_have_the_same_body(client: TestClient) -> None:
     failed(client.get("/nowhere"), 404, "NotFound", "/nowhere", "/docs")
     failed(client.get("/predict-anomaly"), 405, "MethodNotAllowed", "allowed: POST")
 
 
-def test_a_long_upload_is_answered_413(configured: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_upload_over_the_size_limit_returns_413(
+    configured: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("MAX_UPLOAD_BYTES", "50000")
     client = TestClient(app)
     limited = post(client, wav(noise(1, 1.7)))
@@ -224,14 +226,14 @@ def test_a_long_upload_is_answered_413(configured: Path, monkeypatch: pytest.Mon
     failed(unread, 413, "AudioTooLargeError", "more than 50,000 bytes", "S3")
 
 
-def test_a_long_recording_is_answered_413(
+def test_a_recording_over_the_duration_limit_returns_413(
     configured: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MAX_DURATION_S", "1")
     failed(post(TestClient(app), NORMAL), 413, "AudioTooLargeError", "2.0 s; at most 1 s")
 
 
-def test_a_defect_never_shows_its_traceback(
+def test_an_unexpected_error_does_not_expose_its_traceback(
     client: TestClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def defect(*_: object, **__: object) -> None:
@@ -244,7 +246,7 @@ def test_a_defect_never_shows_its_traceback(
     assert "the secret of the house" in caplog.text
 
 
-def test_storage_that_is_down_is_answered_503(
+def test_unavailable_storage_returns_503(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def down(*_: object) -> None:
@@ -259,7 +261,7 @@ def test_every_error_has_a_status() -> None:
     assert set(STATUS_OF) == set(AudioAnomalyError.__subclasses__())
 
 
-def test_the_schema_names_what_a_client_sends_and_gets(client: TestClient) -> None:
+def test_the_schema_describes_requests_and_responses(client: TestClient) -> None:
     schema = client.get("/openapi.json").json()
     assert set(schema["paths"]) == {
         "/",
@@ -277,7 +279,7 @@ def test_the_schema_names_what_a_client_sends_and_gets(client: TestClient) -> No
 
 @pytest.fixture
 def server(configured: Path) -> Iterator[str]:
-    """The service under uvicorn, on a free port. Gives its URL."""
+    """Run the service with uvicorn on a free port; yields its URL."""
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning", lifespan="off"))
     thread = threading.Thread(target=server.run)
     thread.start()
@@ -291,12 +293,12 @@ def server(configured: Path) -> Iterator[str]:
 def test_a_prediction_does_not_block_other_requests(
     server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    began, go_on = threading.Event(), threading.Event()
+    started, proceed = threading.Event(), threading.Event()
     load = audio.load
 
     def slow(source: bytes | Path, sample_rate: int, limits: AudioLimits) -> audio.Recording:
-        began.set()
-        assert go_on.wait(timeout=10)
+        started.set()
+        assert proceed.wait(timeout=10)
         return load(source, sample_rate, limits)
 
     monkeypatch.setattr(audio, "load", slow)
@@ -308,16 +310,16 @@ def test_a_prediction_does_not_block_other_requests(
 
     thread = threading.Thread(target=send)
     thread.start()
-    assert began.wait(timeout=10)
+    assert started.wait(timeout=10)
     assert httpx2.get(f"{server}/").json()["status"] == "ok"
     assert httpx2.get(f"{server}/models").status_code == 200
     assert not answers
-    go_on.set()
+    proceed.set()
     thread.join()
     assert answers[0].json()["prediction"] == "normal"
 
 
-def test_many_at_once_get_the_same_answer_as_one(server: str) -> None:
+def test_concurrent_requests_get_the_same_answer_as_one_request(server: str) -> None:
     with httpx2.Client(base_url=server) as client:
         expected = post(client, FAULTY).json()["all_probabilities"]
         found = []
@@ -332,7 +334,7 @@ def test_many_at_once_get_the_same_answer_as_one(server: str) -> None:
     assert [body["all_probabilities"] for body in found] == [expected] * 16
 
 
-def test_a_client_that_sends_too_much_still_gets_its_answer(
+def test_a_client_that_sends_too_much_still_receives_the_error(
     server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MAX_UPLOAD_BYTES", "1000000")
@@ -342,5 +344,5 @@ def test_a_client_that_sends_too_much_still_gets_its_answer(
         assert post(client, NORMAL).status_code == 200
 
 
-def test_the_bodies_are_json(server: str) -> None:
+def test_error_bodies_are_json(server: str) -> None:
     assert json.loads(httpx2.get(f"{server}/nowhere").text)["error"] == "NotFound"

@@ -1,4 +1,4 @@
-"""The same routes through `handler`, as API Gateway calls it on Lambda: REST (v1) and HTTP (v2)."""
+"""The same routes through `handler`, with events of API Gateway's REST (v1) and HTTP (v2) APIs."""
 
 import base64
 import json
@@ -32,7 +32,7 @@ def multipart(data: bytes, **fields: str) -> bytes:
 def rest_event(
     method: str, path: str, body: bytes | None = None, query: dict[str, str] | None = None
 ) -> dict[str, Any]:
-    """As API Gateway's REST API makes it where multipart/form-data is a binary media type."""
+    """An event of a REST API with multipart/form-data as a binary media type."""
     headers = {
         "Accept": "*/*",
         "Content-Type": f"multipart/form-data; boundary={BOUNDARY}",
@@ -66,7 +66,7 @@ def rest_event(
 def http_event(
     method: str, path: str, body: bytes | None = None, query: dict[str, str] | None = None
 ) -> dict[str, Any]:
-    """As API Gateway's HTTP API makes it, payload format 2.0."""
+    """An event of an HTTP API, payload format 2.0."""
     return {
         "version": "2.0",
         "routeKey": "$default",
@@ -117,7 +117,7 @@ def test_a_prediction(event: Any, data: bytes, verdict: str) -> None:
     assert body["duration_s"] == 2
 
 
-def test_the_model_is_named_in_the_query_or_in_the_form(event: Any) -> None:
+def test_the_model_name_is_accepted_in_the_query_and_in_the_form(event: Any) -> None:
     for request in (
         event("POST", "/predict-anomaly", multipart(FAULTY), {"model_name": "bearing"}),
         event("POST", "/predict-anomaly", multipart(FAULTY, model_name="bearing")),
@@ -171,8 +171,8 @@ def test_too_large(event: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     assert (status, body["error"]) == (413, "AudioTooLargeError")
 
 
-def test_bytes_that_are_no_text_survive_the_way(event: Any, tmp_path: Path) -> None:
-    """The WAV is full of bytes over 127: the verdict is the same as of the file itself."""
+def test_binary_bodies_arrive_unchanged(event: Any, tmp_path: Path) -> None:
+    """Many bytes of a WAV file are not text; the prediction is the same as for the file itself."""
     path = tmp_path / "fan.wav"
     path.write_bytes(FAULTY)
     direct = pipeline.predict(path, runtime.registry().get("bearing"), runtime.limits())

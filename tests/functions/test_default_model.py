@@ -1,4 +1,4 @@
-"""Which model scores a recording that names none: the same one in every process, warm or cold."""
+"""The model for recordings that specify none is the same in every process, warm or cold."""
 
 import json
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""POST /uploads and GET /results, with S3 at the end of a real connection."""
+"""POST /uploads and GET /results; presigned uploads go to moto's S3 over HTTP."""
 
 import base64
 import json
@@ -41,7 +41,7 @@ def client(cloud: Cloud) -> TestClient:
 
 @pytest.fixture
 def served(trained: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
-    """The same cloud behind a socket, at AWS_ENDPOINT_URL."""
+    """The same resources in a moto server, with its URL in AWS_ENDPOINT_URL."""
     server = ThreadedMotoServer(port=0)
     server.start()
     host, port = server.get_host_and_port()
@@ -64,7 +64,7 @@ def policy_of(upload: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("model", [None, "bearing"])
-def test_a_recording_goes_by_presigned_post_to_its_result(served: Cloud, model: str | None) -> None:
+def test_a_recording_uploaded_by_presigned_post_is_scored(served: Cloud, model: str | None) -> None:
     client = TestClient(app)
     wanted = {"filename": "hall 3/Lüfter.WAV"} | ({"model_name": model} if model else {})
     answer = client.post("/uploads", json=wanted)
@@ -88,7 +88,7 @@ def test_a_recording_goes_by_presigned_post_to_its_result(served: Cloud, model: 
     assert len(served.alerts()) == 1
 
 
-def test_a_presigned_post_is_for_one_key_one_size_and_a_while(
+def test_a_presigned_post_restricts_key_size_and_time(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MAX_OBJECT_BYTES", "50000000")
@@ -96,7 +96,7 @@ def test_a_presigned_post_is_for_one_key_one_size_and_a_while(
     runtime.clear()
     upload = client.post("/uploads", json={"filename": "fan.wav"}).json()
     policy = policy_of(upload)
-    # moto takes what S3 would refuse, so the conditions are read here.
+    # moto does not enforce the conditions as S3 does, so they are checked here.
     assert ["content-length-range", 1, 50_000_000] in policy["conditions"]
     assert {"bucket": INPUT} in policy["conditions"]
     assert {"key": upload["key"]} in policy["conditions"]
@@ -121,7 +121,7 @@ def test_a_presigned_post_is_for_one_key_one_size_and_a_while(
         ("a" * 300 + ".wav", "/" + "a" * 100 + ".wav"),
     ],
 )
-def test_the_name_of_a_file_is_made_safe(filename: str, end: str) -> None:
+def test_file_names_are_sanitized(filename: str, end: str) -> None:
     key = upload_key(filename, None)
     assert key.startswith("uploads/")
     assert key.endswith(end)
@@ -129,7 +129,7 @@ def test_the_name_of_a_file_is_made_safe(filename: str, end: str) -> None:
     assert key != upload_key(filename, None)
 
 
-def test_what_is_refused_before_it_is_uploaded(client: TestClient) -> None:
+def test_invalid_upload_requests_are_rejected(client: TestClient) -> None:
     failed(
         client.post("/uploads", json={"filename": "fan.txt"}),
         415,
@@ -147,7 +147,7 @@ def test_what_is_refused_before_it_is_uploaded(client: TestClient) -> None:
     failed(client.post("/uploads"), 422, "InvalidRequest", "send JSON such")
 
 
-def test_a_model_whose_name_has_a_slash_cannot_be_a_prefix(
+def test_a_model_name_with_a_slash_is_rejected(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     entry = json.dumps({"a/b": {"model_path": "model.joblib"}})
@@ -157,7 +157,7 @@ def test_a_model_whose_name_has_a_slash_cannot_be_a_prefix(
     failed(client.post("/uploads", json=wanted), 400, "InvalidJobError", "'a/b'")
 
 
-def test_without_credentials_nothing_is_signed(
+def test_without_credentials_an_upload_request_returns_503(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
@@ -170,10 +170,18 @@ def test_without_credentials_nothing_is_signed(
     failed(answer, 503, "StorageError", "no AWS credentials")
 
 
-AWKWARD = ["a b.wav", "a+b.wav", "100%.wav", "%2B.wav", "Lüfter ☂.wav", "a&b=c?d#e.wav", "/x.wav"]
+SPECIAL_KEYS = [
+    "a b.wav",
+    "a+b.wav",
+    "100%.wav",
+    "%2B.wav",
+    "Lüfter ☂.wav",
+    "a&b=c?d#e.wav",
+    "/x.wav",
+]
 
 
-@pytest.mark.parametrize("key", AWKWARD)
+@pytest.mark.parametrize("key", SPECIAL_KEYS)
 def test_a_result_is_found_by_its_key_in_a_url(cloud: Cloud, key: str) -> None:
     result = runtime.jobs().process(cloud.put(key, NORMAL))
 
@@ -188,14 +196,16 @@ def test_a_result_is_found_by_its_key_in_a_url(cloud: Cloud, key: str) -> None:
     assert JobResult.model_validate(answer.json()) == result
 
 
-def test_a_failed_result_says_why(client: TestClient, cloud: Cloud) -> None:
+def test_a_failed_result_contains_the_error(client: TestClient, cloud: Cloud) -> None:
     runtime.jobs().process(cloud.put("fan.wav", b"text"))
     body = client.get("/results/fan.wav").json()
     assert (body["status"], body["prediction"]) == ("failed", None)
     assert body["error"]["error"] == "UnsupportedAudioError"
 
 
-def test_no_result_yet_is_told_from_no_such_model(client: TestClient, cloud: Cloud) -> None:
+def test_a_missing_result_and_an_unknown_model_are_different_errors(
+    client: TestClient, cloud: Cloud
+) -> None:
     runtime.jobs().process(cloud.put("fan.wav", NORMAL))
     words = ("'fan.wav'", "'bearing'", "yet")
     failed(client.get("/results/fan.wav?model_name=bearing"), 404, "ResultNotFoundError", *words)
@@ -208,16 +218,16 @@ def test_no_result_yet_is_told_from_no_such_model(client: TestClient, cloud: Clo
     assert body["error"]["error"] == "UnknownModelError"
 
 
-def test_storage_trouble_is_answered_503(client: TestClient) -> None:
+def test_a_storage_error_returns_503(client: TestClient) -> None:
     refuse(runtime.s3_client(), "GetObject", 503, "SlowDown")
     failed(client.get("/results/fan.wav"), 503, "StorageError", "SlowDown")
-    # Which models there are stands on S3 too.
+    # models.json is read from S3 as well.
     wanted = {"filename": "fan.wav", "model_name": "fan"}
     failed(client.post("/uploads", json=wanted), 503, "StorageError", "SlowDown")
 
 
 @pytest.mark.parametrize("missing", ["INPUT_BUCKET", "RESULTS_BUCKET"])
-def test_without_the_stack_the_answer_names_the_setting(
+def test_the_error_without_a_bucket_names_the_missing_setting(
     client: TestClient, monkeypatch: pytest.MonkeyPatch, missing: str
 ) -> None:
     monkeypatch.delenv(missing)
@@ -229,7 +239,9 @@ def test_without_the_stack_the_answer_names_the_setting(
         failed(client.get("/results/fan.wav"), 501, "NotConfiguredError", missing)
 
 
-def test_413_names_uploads(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_413_error_recommends_post_uploads(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("MAX_UPLOAD_BYTES", "50000")
     monkeypatch.setenv("MAX_OBJECT_BYTES", "100000000")
     runtime.clear()

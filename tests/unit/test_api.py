@@ -27,7 +27,7 @@ def test_the_five_lines_of_the_readme(configured: Path, faulty: Path) -> None:
     assert prediction.model_name == "fan"
 
 
-def test_bytes_a_string_and_a_path_give_the_same_verdict(configured: Path, faulty: Path) -> None:
+def test_bytes_a_string_and_a_path_give_the_same_prediction(configured: Path, faulty: Path) -> None:
     scores = {
         oddsound.predict(recording, "fan").anomaly_score
         for recording in (faulty, str(faulty), faulty.read_bytes())
@@ -65,7 +65,7 @@ def test_the_errors(configured: Path, tmp_path: Path) -> None:
         oddsound.predict(tmp_path / "nowhere.wav")
 
 
-def test_every_public_name_is_there() -> None:
+def test_every_public_name_exists() -> None:
     for name in oddsound.__all__:
         assert getattr(oddsound, name) is not None
     assert set(oddsound.__all__) == set(dir(oddsound))

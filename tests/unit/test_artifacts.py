@@ -1,4 +1,4 @@
-"""Files of models on disk and on S3: verified, kept, and told apart when they fail."""
+"""Model files on disk and on S3: checksums, cache and errors."""
 
 import io
 import os
@@ -29,12 +29,12 @@ def artifacts(s3: Any, cache: Path) -> Artifacts:
 
 @pytest.fixture
 def downloads(s3: Any) -> list[str]:
-    """Keys in the order they are asked for, from now on."""
-    asked: list[str] = []
+    """Records the keys of all later downloads, in their order."""
+    requested: list[str] = []
     s3.meta.events.register(
-        "provide-client-params.s3.GetObject", lambda params, **_: asked.append(params["Key"])
+        "provide-client-params.s3.GetObject", lambda params, **_: requested.append(params["Key"])
     )
-    return asked
+    return requested
 
 
 def put(s3: Any, data: bytes, key: str = "fan/model.joblib") -> None:
@@ -46,7 +46,7 @@ def no_client() -> Any:
 
 
 class TestOnDisk:
-    """Files are read where they are; nothing is copied."""
+    """Files on disk are read directly and never copied to the cache."""
 
     def test_verified_bytes(self, tmp_path: Path, cache: Path) -> None:
         (tmp_path / "model.joblib").write_bytes(DATA)
@@ -55,7 +55,7 @@ class TestOnDisk:
         assert artifacts.fetch(path, digest(DATA)) == artifacts.fetch(path, None) == DATA
         assert not cache.exists()
 
-    def test_another_checksum_is_named_with_the_expected_one(self, tmp_path: Path) -> None:
+    def test_a_checksum_error_contains_both_checksums(self, tmp_path: Path) -> None:
         (tmp_path / "model.joblib").write_bytes(OTHER)
         with pytest.raises(ModelArtifactError) as caught:
             Artifacts(no_client, tmp_path).fetch(str(tmp_path / "model.joblib"), digest(DATA))
@@ -70,7 +70,7 @@ class TestOnDisk:
         with pytest.raises(ModelArtifactError, match=r"gone\.json: No such file"):
             artifacts.read_if_changed(str(tmp_path / "gone.json"), None)
 
-    def test_a_file_is_read_again_only_when_it_changed(self, tmp_path: Path) -> None:
+    def test_a_file_is_read_again_only_if_it_changed(self, tmp_path: Path) -> None:
         path = tmp_path / "models.json"
         path.write_bytes(DATA)
         artifacts = Artifacts(no_client, tmp_path)
@@ -86,7 +86,7 @@ class TestOnDisk:
 
 
 class TestOnS3:
-    """Objects are downloaded once, verified, and kept under their checksum."""
+    """Objects are downloaded once, verified, and cached under their checksum."""
 
     def test_an_object_is_downloaded_once(
         self, s3: Any, artifacts: Artifacts, cache: Path, downloads: list[str]
@@ -96,7 +96,7 @@ class TestOnS3:
         assert artifacts.fetch(URL, digest(DATA)) == DATA
         assert downloads == ["fan/model.joblib"]
         assert [path.name for path in cache.iterdir()] == [digest(DATA)]
-        # The next process finds it, whatever the object is called.
+        # The next process finds it by its checksum; the key does not matter.
         assert Artifacts(no_client, cache).fetch("s3://models/copy", digest(DATA)) == DATA
 
     @pytest.mark.parametrize("found", [DATA[:5], OTHER, b""], ids=["truncated", "foreign", "empty"])
@@ -117,7 +117,7 @@ class TestOnS3:
         assert f"{cache / digest(DATA)} in the cache is damaged" in caplog.text
         assert (cache / digest(DATA)).read_bytes() == DATA
 
-    def test_changed_bytes_are_refused_and_not_kept(
+    def test_bytes_with_a_wrong_checksum_are_rejected_and_not_cached(
         self, s3: Any, artifacts: Artifacts, cache: Path
     ) -> None:
         put(s3, OTHER)
@@ -125,7 +125,7 @@ class TestOnS3:
             artifacts.fetch(URL, digest(DATA))
         assert not cache.exists()
 
-    def test_without_a_checksum_nothing_is_kept(
+    def test_without_a_checksum_nothing_is_cached(
         self, s3: Any, artifacts: Artifacts, cache: Path, downloads: list[str]
     ) -> None:
         put(s3, DATA)
@@ -133,7 +133,7 @@ class TestOnS3:
         assert len(downloads) == 2
         assert not cache.exists()
 
-    def test_a_cache_that_cannot_be_written_only_warns(
+    def test_a_read_only_cache_causes_only_a_warning(
         self, s3: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
         put(s3, DATA)
@@ -167,11 +167,13 @@ class TestOnS3:
             artifacts.fetch(url, None)
 
     @pytest.mark.parametrize("key", ["a#1/model", "a?b/model", "a b/ü.joblib", "/root", "a//b"])
-    def test_any_key_is_taken_literally(self, s3: Any, artifacts: Artifacts, key: str) -> None:
+    def test_keys_with_special_characters_are_not_decoded(
+        self, s3: Any, artifacts: Artifacts, key: str
+    ) -> None:
         put(s3, DATA, key)
         assert artifacts.fetch(f"s3://models/{key}", digest(DATA)) == DATA
 
-    def test_throttling_may_pass(self, s3: Any, artifacts: Artifacts) -> None:
+    def test_throttling_is_a_storage_error(self, s3: Any, artifacts: Artifacts) -> None:
         put(s3, DATA)
         s3.meta.events.register_first("before-send.s3.GetObject", slow_down)
         for call in (artifacts.fetch, artifacts.read_if_changed):
@@ -180,7 +182,7 @@ class TestOnS3:
         s3.meta.events.unregister("before-send.s3.GetObject", slow_down)
         assert artifacts.fetch(URL, digest(DATA)) == DATA
 
-    def test_a_timeout_may_pass(self, s3: Any, artifacts: Artifacts) -> None:
+    def test_a_timeout_is_a_storage_error(self, s3: Any, artifacts: Artifacts) -> None:
         def hang(**_: Any) -> None:
             raise ConnectTimeoutError(endpoint_url="https://models.s3.amazonaws.com")
 
@@ -188,7 +190,7 @@ class TestOnS3:
         with pytest.raises(StorageError, match="Connect timeout"):
             artifacts.fetch(URL, digest(DATA))
 
-    def test_an_object_is_read_again_only_when_it_changed(
+    def test_an_object_is_read_again_only_if_it_changed(
         self, s3: Any, artifacts: Artifacts
     ) -> None:
         put(s3, DATA)
@@ -202,7 +204,7 @@ class TestOnS3:
 
 
 def slow_down(request: Any, **_: Any) -> AWSResponse:
-    """S3's own words when it is asked too often."""
+    """S3's response to too many requests."""
     body = (
         b"<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"
     )

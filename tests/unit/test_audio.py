@@ -1,4 +1,4 @@
-"""Every format that is read, every recording that is refused, and in which words."""
+"""The supported formats, and the errors for invalid recordings."""
 
 import io
 import random
@@ -58,7 +58,7 @@ def load(data: bytes, rate: int = RATE, limits: AudioLimits = LIMITS) -> Array:
         ("AU", "PCM_16", 1e-4),
     ],
 )
-def test_every_sample_arrives(kind: str, subtype: str, tolerance: float) -> None:
+def test_every_sample_is_decoded(kind: str, subtype: str, tolerance: float) -> None:
     original = fan(1, faulty=True)
     decoded = load(encoded(original, kind, subtype))
     assert decoded.dtype == np.float32
@@ -104,7 +104,7 @@ def test_a_recording_is_resampled_to_the_rate_of_the_model(rate: int) -> None:
 def test_a_file_and_its_bytes_are_the_same_recording(tmp_path: Path) -> None:
     for kind in ("WAV", "FLAC", "OGG", "MP3"):
         data = encoded(fan(2, faulty=False), kind, rate=48000)
-        # The suffix is a name like any other; the content decides.
+        # The format is detected from the content, not from the suffix.
         path = tmp_path / f"{kind}.raw"
         path.write_bytes(data)
         np.testing.assert_array_equal(audio.load(path, RATE, LIMITS).waveform, load(data))
@@ -176,7 +176,7 @@ REFUSED = {
 
 @pytest.mark.parametrize("case", REFUSED)
 @pytest.mark.parametrize("as_file", [False, True], ids=["bytes", "file"])
-def test_refused(case: str, as_file: bool, tmp_path: Path) -> None:
+def test_invalid_recordings_are_rejected(case: str, as_file: bool, tmp_path: Path) -> None:
     data, kind, words = REFUSED[case]
     path = tmp_path / "recording.wav"
     path.write_bytes(data)
@@ -184,7 +184,7 @@ def test_refused(case: str, as_file: bool, tmp_path: Path) -> None:
         audio.load(path if as_file else data, RATE, LIMITS)
 
 
-def test_a_small_file_that_lasts_for_hours_is_refused_unread(
+def test_a_small_file_with_a_long_duration_is_rejected_before_decoding(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     hours = encoded(np.zeros(RATE * 3600 * 2, np.float32), "FLAC")
@@ -194,7 +194,7 @@ def test_a_small_file_that_lasts_for_hours_is_refused_unread(
         load(hours)
 
 
-def test_decoding_stops_at_the_limit_where_the_header_does_not_tell() -> None:
+def test_decoding_stops_at_the_limit_if_the_header_has_no_length() -> None:
     flac = bytearray(encoded(np.zeros(RATE * 600, np.float32), "FLAC"))
     # Total samples, the low 36 bits at byte 18: 0 means unknown.
     flac[21] &= 0xF0
@@ -203,14 +203,14 @@ def test_decoding_stops_at_the_limit_where_the_header_does_not_tell() -> None:
         load(bytes(flac))
 
 
-def test_a_wav_that_was_never_closed_gives_what_was_recorded() -> None:
+def test_a_wav_with_an_unfinished_header_is_read_to_its_end() -> None:
     streamed = bytearray(WAV)
     streamed[4:8] = streamed[40:44] = b"\xff\xff\xff\xff"
     assert len(load(bytes(streamed))) == 5 * RATE
 
 
 @pytest.mark.parametrize("kind", ["WAV", "FLAC", "OGG", "MP3", "AIFF", "AU"])
-def test_damaged_files_are_refused_or_read_but_never_crash(kind: str) -> None:
+def test_damaged_files_are_rejected_or_read_but_never_crash(kind: str) -> None:
     original = encoded(noise(1, 0.5), kind)
     chance = random.Random(7)
     for _ in range(150):

@@ -1,4 +1,4 @@
-"""What can be checked by hand."""
+"""Descriptors of signals whose values can be computed by hand."""
 
 import numpy as np
 import pytest
@@ -34,7 +34,7 @@ def test_decibels_are_relative_to_the_loudest_and_floored() -> None:
     np.testing.assert_array_equal(descriptors.decibels(np.zeros(4, np.float32), 60), 0)
 
 
-def test_the_power_of_a_frame_is_that_of_its_samples() -> None:
+def test_the_power_of_a_frame_equals_the_power_of_its_samples() -> None:
     frame = noise(1)[:1024]
     power = np.abs(np.fft.rfft(frame))[None].astype(np.float32) ** 2
     np.testing.assert_allclose(descriptors.frame_power(power)[0], np.mean(frame**2), rtol=1e-5)

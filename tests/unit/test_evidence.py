@@ -1,4 +1,4 @@
-"""What carried a verdict: truths that are put into a recording are found again."""
+"""Explanations: a known change to a recording must appear in the explanation."""
 
 import io
 import json
@@ -44,7 +44,7 @@ def explained(waveform: Array, model: Model) -> tuple[Prediction, Explanation]:
 
 
 def with_tone(waveform: Array, hz: float, relative_db: float) -> Array:
-    """The recording and a tone of a level relative to the recording's own."""
+    """The recording plus a tone whose level is relative to the recording's level."""
     tone = sine(hz, len(waveform) / RATE) * np.sqrt(2) * waveform.std()
     mixed: Array = (waveform + tone * 10 ** (relative_db / 20)).astype(np.float32)
     return mixed
@@ -71,7 +71,7 @@ class TestDetector:
 
     @pytest.mark.parametrize("relative_db", [-10, 0, 10])
     @pytest.mark.parametrize("hz", [440, 1000, 2300, 3100, 4500, 6700])
-    def test_the_band_of_an_injected_tone_is_on_top(
+    def test_the_band_of_an_added_tone_is_first(
         self, detector: Model, hz: float, relative_db: float
     ) -> None:
         sound = fan(700, faulty=False, duration_s=2)
@@ -85,7 +85,7 @@ class TestDetector:
         assert top.says.startswith("Louder than normal between")
         assert top.says in explanation.summary
 
-    def test_a_band_that_falls_silent_is_quieter(self, detector: Model) -> None:
+    def test_an_attenuated_band_is_quieter_than_normal(self, detector: Model) -> None:
         sound = fan(701, faulty=False, duration_s=2)
         spectrum = np.fft.rfft(sound)
         hz = np.fft.rfftfreq(len(sound), 1 / RATE)
@@ -97,7 +97,7 @@ class TestDetector:
         assert 1500 < top.low_hz < 2300
         assert 2700 < top.high_hz < 3500
 
-    def test_the_resonance_of_a_faulty_bearing_is_heard(self, detector: Model) -> None:
+    def test_the_resonance_of_a_faulty_bearing_is_reported(self, detector: Model) -> None:
         _, explanation = explained(fan(702, faulty=True, duration_s=2), detector)
         assert any(b.level_db > 0 and b.low_hz < 3100 < b.high_hz for b in explanation.bands)
 
@@ -119,7 +119,7 @@ class TestDetector:
         families = [feature.family for feature in explanation.features]
         assert max(families.count(family) for family in families) <= 2
 
-    def test_the_deviation_is_counted_in_deviations_of_the_training(self) -> None:
+    def test_deviations_are_in_standard_deviations_of_the_training_data(self) -> None:
         scaler = StandardScaler().fit(NORMAL_ROWS)
         estimator = EmpiricalCovariance().fit(scaler.transform(NORMAL_ROWS))
         made = model_of(OUTLIER, model=estimator, scaler=scaler)
@@ -133,7 +133,7 @@ class TestDetector:
             assert feature.deviation == pytest.approx(expected, rel=1e-3)
             assert feature.usual == pytest.approx(mean, rel=1e-6)
 
-    def test_a_normal_recording_is_not_made_strange(self, detector: Model) -> None:
+    def test_a_normal_recording_is_not_described_as_anomalous(self, detector: Model) -> None:
         for seed in range(710, 716):
             prediction, explanation = explained(fan(seed, faulty=False, duration_s=2), detector)
             if prediction.is_anomaly:
@@ -146,7 +146,9 @@ class TestDetector:
                     == "No feature deviates from normal by 3 standard deviations."
                 )
 
-    def test_a_long_recording_is_explained_by_its_strangest_window(self, detector: Model) -> None:
+    def test_a_long_recording_is_explained_by_its_most_anomalous_window(
+        self, detector: Model
+    ) -> None:
         sound = fan(720, faulty=False, duration_s=8)
         sound[4 * RATE : 6 * RATE] = with_tone(sound[4 * RATE : 6 * RATE], 2300, 0)
         prediction, explanation = explained(sound, detector)
@@ -155,19 +157,19 @@ class TestDetector:
         assert (explanation.window.start_s, explanation.window.end_s) == (4, 6)
         assert explanation.bands[0].low_hz < 2300 < explanation.bands[0].high_hz
 
-    def test_a_short_recording_names_no_window(self, detector: Model) -> None:
+    def test_the_explanation_of_a_short_recording_has_no_window(self, detector: Model) -> None:
         _, explanation = explained(fan(721, faulty=True, duration_s=2), detector)
         assert explanation.window is None
 
 
 class TestClassifier:
-    """What changes the probability of the prediction most."""
+    """The features and bands that change the predicted probability most."""
 
     HZ = 1800
 
     @pytest.fixture
     def whistle(self) -> Model:
-        """Tells fans that whistle at 1800 Hz from fans that do not."""
+        """A classifier of fans with and without a tone at 1800 Hz."""
         sounds = [fan(seed, faulty=False, duration_s=1) for seed in range(16)]
         sounds[8:] = [with_tone(sound, self.HZ, -10) for sound in sounds[8:]]
         extract = extractor("default", RATE)
@@ -178,7 +180,7 @@ class TestClassifier:
         return model_of(model=estimator, scaler=scaler)
 
     @pytest.mark.parametrize("seed", [30, 31, 32])
-    def test_the_band_of_the_tone_that_makes_the_class_is_on_top(
+    def test_the_band_of_the_tone_that_defines_the_class_is_first(
         self, whistle: Model, seed: int
     ) -> None:
         sound = fan(seed, faulty=False, duration_s=1)
@@ -188,12 +190,12 @@ class TestClassifier:
         top = explanation.bands[0]
         assert top.low_hz < self.HZ < top.high_hz
         assert top.level_db > 3
-        # Without the tone the other class is likelier: the band must speak for its own.
+        # Without the tone the other class is more probable, so the band must raise the probability.
         assert top.probability_change is not None
         assert 0.02 < top.probability_change < prediction.probability
         assert "Louder than average between" in top.says
 
-    def test_the_change_is_that_of_the_model_itself(self, whistle: Model) -> None:
+    def test_the_change_equals_the_change_of_the_models_probability(self, whistle: Model) -> None:
         sound = with_tone(fan(33, faulty=False, duration_s=1), self.HZ, -10)
         prediction, explanation = explained(sound, whistle)
         assert explanation.features
@@ -208,7 +210,7 @@ class TestClassifier:
             assert feature.probability_change == pytest.approx(expected, abs=1e-6)
             assert f"{without:.3f} instead of {prediction.probability:.3f}" in feature.says
 
-    def test_a_classifier_that_is_sure_of_itself_anyhow_says_so(self, classifier: Model) -> None:
+    def test_a_classifier_without_a_decisive_feature_has_a_summary(self, classifier: Model) -> None:
         prediction, explanation = explained(fan(730, faulty=True, duration_s=2), classifier)
         assert prediction.probability > 0.9999
         assert explanation.features == []
@@ -221,7 +223,7 @@ class TestClassifier:
         assert explanation.window is None
         assert explanation.summary
 
-    def test_the_verdict_is_the_same(self, classifier: Model) -> None:
+    def test_explaining_does_not_change_the_prediction(self, classifier: Model) -> None:
         for seconds in (2, 6):
             sound = fan(732, faulty=True, duration_s=seconds)
             plain = pipeline.predict(wav(sound), classifier, LIMITS)
@@ -231,17 +233,17 @@ class TestClassifier:
             assert prediction.latency_ms > 0
 
 
-class TestWhatIsUsual:
-    """Where mean and deviation of the training come from."""
+class TestTrainingStatistics:
+    """The source of the mean and standard deviation of the training data."""
 
     SOUND = with_tone(fan(40, faulty=False, duration_s=1), 3000, 10)
 
-    def test_a_covariance_without_a_scaler_knows(self) -> None:
+    def test_a_covariance_provides_the_statistics_without_a_scaler(self) -> None:
         made = model_of(OUTLIER, model=EmpiricalCovariance().fit(NORMAL_ROWS))
         _, explanation = explained(self.SOUND, made)
         assert explanation.bands[0].low_hz < 3000 < explanation.bands[0].high_hz
 
-    def test_a_pipeline_is_known_by_its_first_step(self) -> None:
+    def test_the_first_step_of_a_pipeline_provides_the_statistics(self) -> None:
         made = model_of(
             OUTLIER, model=make_pipeline(StandardScaler(), IsolationForest()).fit(NORMAL_ROWS)
         )
@@ -249,7 +251,7 @@ class TestWhatIsUsual:
         assert explanation.bands[0].low_hz < 3000 < explanation.bands[0].high_hz
 
     @pytest.mark.parametrize("scaler", [MinMaxScaler(), RobustScaler(), PCA(4), None])
-    def test_where_nothing_is_known_that_is_said(self, scaler: Any) -> None:
+    def test_the_summary_says_that_statistics_are_missing(self, scaler: Any) -> None:
         rows = NORMAL_ROWS if scaler is None else scaler.fit(NORMAL_ROWS).transform(NORMAL_ROWS)
         estimator = IsolationForest(n_estimators=10, random_state=0).fit(rows)
         made = model_of(OUTLIER, model=estimator, **({"scaler": scaler} if scaler else {}))
@@ -259,11 +261,11 @@ class TestWhatIsUsual:
         assert explanation.features == []
         assert explanation.bands == []
 
-    def test_a_classifier_without_a_scaler_says_so_too(self) -> None:
+    def test_the_summary_of_a_classifier_says_that_statistics_are_missing(self) -> None:
         _, explanation = explained(self.SOUND, model_of(model=bayes()))
         assert explanation.summary.startswith("Nothing can be said")
 
-    def test_a_model_with_few_levels_has_no_bands(self) -> None:
+    def test_a_model_without_level_features_has_no_bands(self) -> None:
         names = extractor("default", RATE).names
         dropped = [name for name in names if name.startswith("log_mel")]
         kept = [i for i, name in enumerate(names) if name not in dropped]
@@ -280,7 +282,7 @@ class TestWhatIsUsual:
 @pytest.mark.parametrize("name", ["fan", "bearing"])
 @pytest.mark.parametrize("seconds", [0.064, 2, 7])
 @pytest.mark.parametrize("sound", [np.zeros, lambda samples: noise(1, 8)[:samples]])
-def test_silence_and_noise_are_explained_in_finite_numbers(
+def test_explanations_of_silence_and_noise_contain_only_finite_numbers(
     configured: Path, name: str, seconds: float, sound: Any
 ) -> None:
     waveform = sound(round(seconds * RATE)).astype(np.float32)
@@ -289,7 +291,7 @@ def test_silence_and_noise_are_explained_in_finite_numbers(
     json.dumps(prediction.model_dump(), allow_nan=False)
 
 
-def test_unasked_the_answer_has_no_explanation(detector: Model) -> None:
+def test_without_a_request_there_is_no_explanation(detector: Model) -> None:
     prediction = pipeline.predict(wav(fan(1, faulty=True, duration_s=2)), detector, LIMITS)
     assert prediction.explanation is None
     assert "explanation" not in prediction.model_dump()

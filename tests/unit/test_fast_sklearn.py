@@ -1,4 +1,4 @@
-"""NumPy's answers are scikit-learn's, and where they are not, scikit-learn's are given."""
+"""The NumPy methods give scikit-learn's results, or scikit-learn's own method is used."""
 
 from collections.abc import Callable
 from typing import Any
@@ -24,7 +24,7 @@ PATH = "fan/model.joblib"
 
 
 def between(rows: Rows) -> Rows:
-    """Rows that were not fitted: near each pair, and far from all."""
+    """Rows that were not fitted: the means of pairs, and rows far from all others."""
     near = (rows + np.roll(rows, 1, axis=0)) / 2
     return np.concatenate([near, rows.mean(axis=0) + 6 * (rows - rows.mean(axis=0))])
 
@@ -101,7 +101,7 @@ def test_classifiers(made: Callable[[], Any], count: int) -> None:
 
 
 @pytest.mark.parametrize("count", CLASSES)
-def test_a_frozen_estimator_is_what_it_holds(count: int) -> None:
+def test_a_frozen_estimator_gives_the_results_of_the_wrapped_one(count: int) -> None:
     frozen = FrozenEstimator(svc().fit(SCALED, CLASSES[count]))
     classifier = tempered(frozen, ensemble="auto").fit(SCALED, CLASSES[count])
     expected = classifier.predict_proba(between(SCALED))
@@ -151,7 +151,7 @@ UNKNOWN: dict[str, tuple[str, Any]] = {
 
 
 @pytest.mark.parametrize(("method", "fitted"), UNKNOWN.values(), ids=UNKNOWN)
-def test_what_is_not_known_stays_scikit_learns(
+def test_unknown_estimators_use_scikit_learns_method(
     method: str, fitted: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     fitted.fit(SCALED, CLASSES[4])
@@ -162,8 +162,8 @@ def test_what_is_not_known_stays_scikit_learns(
     assert caplog.messages == []
 
 
-def test_what_is_known_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without scikit-learn's method, once it was compared."""
+def test_known_estimators_do_not_use_scikit_learns_method(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Scikit-learn's method is called only once, for the comparison."""
     classifier = tempered(vote()).fit(SCALED, CLASSES[4])
     expected = classifier.predict_proba(between(SCALED))
     probabilities = fast_method(classifier, "predict_proba", PATH)
@@ -181,12 +181,12 @@ def test_what_is_known_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
     ids=["another number", "none", "fewer", "another shape"],
 )
-def test_numbers_that_are_not_where_they_were(
+def test_changed_attributes_of_an_estimator_disable_the_fast_method(
     tamper: Callable[[Any], None], words: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """libsvm computes with copies of its own, as another scikit-learn may."""
+    """libsvm uses its own copies, as another version of scikit-learn might."""
     machine = OneClassSVM(nu=0.3).fit(SCALED)
-    # Copies by which libsvm does not compute.
+    # libsvm does not use this copy, so changing it does not change scikit-learn's results.
     machine.dual_coef_ = machine.dual_coef_.copy()
     tamper(machine)
     found = fast_method(machine, "score_samples", PATH)
@@ -197,8 +197,8 @@ def test_numbers_that_are_not_where_they_were(
         assert (found(SCALED) == machine.score_samples(SCALED)).all()
 
 
-def test_sums_of_kernels_do_not_vanish_far_away() -> None:
-    """scikit-learn adds its intercept to them and takes it off again."""
+def test_kernel_sums_far_from_the_data_do_not_underflow() -> None:
+    """scikit-learn adds the intercept and subtracts it again, which loses small sums."""
     machine = OneClassSVM(nu=0.3, gamma=0.5).fit(SCALED)
     far = SCALED[:1] + 0.6
     squares = np.square(far - machine.support_vectors_).sum(axis=1)
@@ -208,7 +208,7 @@ def test_sums_of_kernels_do_not_vanish_far_away() -> None:
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_what_is_not_finite_is_refused_by_scikit_learn(value: float) -> None:
+def test_non_finite_rows_raise_scikit_learns_error(value: float) -> None:
     scale = fast_method(PCA(5).fit(ROWS), "transform", PATH)
     rows = ROWS.copy()
     rows[3, 7] = value

@@ -1,4 +1,4 @@
-"""Every feature that librosa has, against librosa's own public function; the rest by hand."""
+"""Compares features with librosa's public functions, and the others with values set by hand."""
 
 import subprocess
 import sys
@@ -100,7 +100,7 @@ def test_every_frame_feature_has_the_value_of_librosa(waveform: Array) -> None:
     for name, frames in of_librosa(waveform).items():
         expected = np.array([frames.mean(dtype=np.float64), frames.std(dtype=np.float64)])
         found = np.array([ours[f"{name}_mean"], ours[f"{name}_std"]])
-        # A share of the largest frame, so that a mean that cancels to zero stays comparable;
+        # Relative to the largest frame, because a mean can cancel to zero;
         # an MFCC is a sum of 40 terms of up to 60 dB that cancel in a flat spectrum.
         scale = max(np.abs(frames).max(), 60 if name.startswith("mfcc") else 1e-3)
         np.testing.assert_allclose(found / scale, expected / scale, rtol=0, atol=2e-4, err_msg=name)
@@ -161,7 +161,7 @@ def test_the_container_does_not_matter(tmp_path: Path, suffix: str, subtype: str
 
 
 @pytest.mark.parametrize("gain_db", [-40, -20, 6])
-def test_only_the_level_features_know_the_gain(gain_db: float) -> None:
+def test_only_the_level_features_depend_on_the_gain(gain_db: float) -> None:
     extract = extractor("default", RATE)
     y = fan(6, faulty=False)
     change = np.abs(extract(y * np.float32(10 ** (gain_db / 20))) - extract(y))
@@ -177,12 +177,12 @@ def test_the_centroid_of_a_pure_tone_is_its_frequency(hz: int) -> None:
     np.testing.assert_allclose(2**octaves, hz, rtol=0.03)
 
 
-def test_clicks_four_times_a_second_have_a_period_of_a_quarter() -> None:
+def test_four_clicks_per_second_have_a_period_of_a_quarter_second() -> None:
     y = noise(7, 5) * np.float32(0.001)
     y[2000::4000] = 1
     extract = extractor("default", RATE)
     ours = dict(zip(extract.names, extract(y), strict=True))
-    # Frames come every 32 ms.
+    # The hop is 32 ms.
     assert ours["onset_period_s"] % 0.25 == pytest.approx(0.0, abs=0.032) or ours[
         "onset_period_s"
     ] == pytest.approx(0.25, abs=0.032)
@@ -190,7 +190,7 @@ def test_clicks_four_times_a_second_have_a_period_of_a_quarter() -> None:
     assert ours["onset_gap_mean_s"] == pytest.approx(0.25, abs=0.01)
 
 
-def test_a_tremolo_shows_in_its_modulation_band() -> None:
+def test_a_tremolo_is_strongest_in_its_modulation_band() -> None:
     t = np.arange(10 * RATE) / RATE
     y = noise(8, 10) * (1 + 0.8 * np.sin(2 * np.pi * 6 * t)).astype(np.float32)
     extract = extractor("default", RATE)
@@ -199,7 +199,7 @@ def test_a_tremolo_shows_in_its_modulation_band() -> None:
     assert max(shares, key=shares.__getitem__) == "modulation_share_4_8_hz"
 
 
-def test_an_unknown_extractor_lists_the_known() -> None:
+def test_an_unknown_extractor_lists_the_known_ones() -> None:
     with pytest.raises(ModelsConfigError, match=r"'mfcc_only'; known are: default"):
         extractor("mfcc_only", RATE)
 
@@ -225,7 +225,7 @@ print(len(extractor("default", 16000)(np.ones(16000, np.float32))))
 """
 
 
-def test_nothing_needs_the_compiler_of_numba() -> None:
+def test_the_features_do_not_need_numbas_compiler() -> None:
     done = subprocess.run(
         [sys.executable, "-c", WITHOUT_NUMBA], capture_output=True, text=True, check=False
     )
@@ -234,14 +234,12 @@ def test_nothing_needs_the_compiler_of_numba() -> None:
 
 
 class TestBands:
-    """Which frequencies a feature listens to."""
+    """The frequency band of each feature."""
 
     EXTRACT = extractor("default", RATE)
 
     @pytest.mark.parametrize("hz", [150, 440, 1000, 3100, 7000])
-    def test_the_loudest_level_of_a_tone_is_that_of_a_band_with_its_frequency(
-        self, hz: int
-    ) -> None:
+    def test_the_loudest_band_of_a_tone_contains_its_frequency(self, hz: int) -> None:
         levels = self.EXTRACT.levels
         loudest = levels[self.EXTRACT(sine(hz, 2))[levels].argmax()]
         low, high = self.EXTRACT.bands[loudest]
@@ -261,7 +259,7 @@ class TestBands:
         band = self.EXTRACT.bands[self.EXTRACT.names.index(name)]
         np.testing.assert_allclose(band, (low, high), rtol=0, atol=0.6)
 
-    def test_other_features_have_none(self) -> None:
+    def test_other_features_have_no_band(self) -> None:
         with_band = {
             name.split("_")[0]
             for name, low in zip(self.EXTRACT.names, self.EXTRACT.bands[:, 0], strict=True)
@@ -271,7 +269,7 @@ class TestBands:
         share = self.EXTRACT.names.index("modulation_share_1_2_hz")
         assert np.isnan(self.EXTRACT.bands[share]).all()
 
-    def test_the_effect_of_the_levels_is_what_the_features_are_made_by(self) -> None:
+    def test_the_level_effect_reproduces_the_features(self) -> None:
         values = self.EXTRACT(fan(5, faulty=True, duration_s=1))
         sums = np.flatnonzero(self.EXTRACT.level_effect.any(axis=0))
         assert len(sums) == len(self.EXTRACT.levels) + 20

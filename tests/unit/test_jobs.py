@@ -1,4 +1,4 @@
-"""One recording on S3 after another, through everything that can happen to it."""
+"""Jobs: recordings on S3 that are scored, repeated, replaced, deleted or invalid."""
 
 import json
 import threading
@@ -30,7 +30,7 @@ def process(job: Job) -> JobResult:
     return runtime.jobs().process(job)
 
 
-def test_a_recording_becomes_a_result(cloud: Cloud) -> None:
+def test_the_result_of_a_recording_is_stored(cloud: Cloud) -> None:
     job = cloud.put("hall 3/fan.wav", NORMAL)
     result = process(job)
     assert cloud.result("hall 3/fan.wav") == result
@@ -43,25 +43,25 @@ def test_a_recording_becomes_a_result(cloud: Cloud) -> None:
     assert cloud.alerts() == []
 
 
-def test_an_anomaly_is_announced(cloud: Cloud) -> None:
+def test_an_anomaly_publishes_an_alert(cloud: Cloud) -> None:
     key = "hall/Lüfter 7.wav"
     result = process(cloud.put(key, FAULTY))
     (alert,) = cloud.alerts()
     assert alert["Subject"] == "Anomaly: hall/L?fter 7.wav"
     assert alert["MessageAttributes"]["model"]["Value"] == "fan"
-    told = json.loads(alert["Message"])
-    assert "windows" not in told["prediction"]
-    assert JobResult.model_validate(told) == result
-    assert told["prediction"]["is_anomaly"] is True
+    published = json.loads(alert["Message"])
+    assert "windows" not in published["prediction"]
+    assert JobResult.model_validate(published) == result
+    assert published["prediction"]["is_anomaly"] is True
 
 
-def test_the_subject_of_an_alert_is_what_sns_takes(cloud: Cloud) -> None:
+def test_the_subject_of_an_alert_fits_the_limits_of_sns(cloud: Cloud) -> None:
     process(cloud.put(f"{'a' * 200}\n.wav", FAULTY))
     (alert,) = cloud.alerts()
     assert len(alert["Subject"]) == 100
 
 
-def test_an_alert_that_fails_keeps_the_result_back(
+def test_a_failed_alert_prevents_storing_the_result(
     cloud: Cloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = cloud.put("fan.wav", FAULTY)
@@ -76,13 +76,15 @@ def test_an_alert_that_fails_keeps_the_result_back(
     assert len(cloud.alerts()) == 1
 
 
-def test_without_a_topic_nobody_is_told(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_topic_no_alert_is_published(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("ANOMALY_TOPIC_ARN")
     runtime.clear()
     assert process(cloud.put("fan.wav", FAULTY)).status == "succeeded"
 
 
-def test_without_a_results_bucket_nothing_is_begun(
+def test_without_a_results_bucket_no_job_is_started(
     cloud: Cloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("RESULTS_BUCKET")
@@ -101,7 +103,7 @@ def test_without_a_results_bucket_nothing_is_begun(
         ("models/fan/fan.wav", "bearing", "fan", "bearing"),
     ],
 )
-def test_the_model_is_that_of_the_message_the_metadata_the_prefix_or_the_default(
+def test_the_model_comes_from_the_message_the_metadata_the_prefix_or_the_default(
     cloud: Cloud, key: str, message: str | None, metadata: str | None, model: str
 ) -> None:
     job = cloud.put(key, NORMAL, **({"model_name": metadata} if metadata else {}))
@@ -112,7 +114,7 @@ def test_the_model_is_that_of_the_message_the_metadata_the_prefix_or_the_default
     assert cloud.results() == [f"results/{model}/{key}.json"]
 
 
-def test_the_same_job_twice_is_one_result_and_one_alert(cloud: Cloud) -> None:
+def test_a_duplicate_job_produces_one_result_and_one_alert(cloud: Cloud) -> None:
     job = cloud.put("fan.wav", FAULTY)
     assert process(job) == process(job)
     assert len(cloud.results()) == len(cloud.alerts()) == 1
@@ -136,7 +138,7 @@ def test_a_new_version_of_the_same_bytes_is_new_content(cloud: Cloud) -> None:
     assert len(cloud.alerts()) == 2
 
 
-def test_two_at_once_store_one_result(cloud: Cloud) -> None:
+def test_two_concurrent_jobs_store_one_result(cloud: Cloud) -> None:
     job = cloud.put("fan.wav", FAULTY)
     both = threading.Barrier(2)
     one_at_a_time(runtime.s3_client(), lambda: both.wait(timeout=30))
@@ -151,7 +153,7 @@ def test_two_at_once_store_one_result(cloud: Cloud) -> None:
     assert len(cloud.results()) == 1
 
 
-def test_the_verdict_on_old_content_never_replaces_that_on_new(cloud: Cloud) -> None:
+def test_a_result_of_old_content_never_replaces_a_newer_result(cloud: Cloud) -> None:
     old = cloud.put("fan.wav", FAULTY)
     client = runtime.s3_client()
     write = client.put_object
@@ -167,7 +169,7 @@ def test_the_verdict_on_old_content_never_replaces_that_on_new(cloud: Cloud) -> 
     assert len(cloud.results()) == 1
 
 
-def test_a_verdict_that_waited_is_not_stored_over_a_newer_one(cloud: Cloud) -> None:
+def test_a_retried_write_does_not_replace_a_newer_result(cloud: Cloud) -> None:
     old = cloud.put("fan.wav", FAULTY)
     client = runtime.s3_client()
     refuse(client, "PutObject", 409, "ConditionalRequestConflict", times=1)
@@ -188,7 +190,7 @@ def test_a_verdict_that_waited_is_not_stored_over_a_newer_one(cloud: Cloud) -> N
     assert len(cloud.results()) == 1
 
 
-def test_a_conflict_is_tried_again_without_a_second_alert(cloud: Cloud) -> None:
+def test_a_conflict_is_retried_without_a_second_alert(cloud: Cloud) -> None:
     job = cloud.put("fan.wav", FAULTY)
     refuse(runtime.s3_client(), "PutObject", 409, "ConditionalRequestConflict", times=2)
     result = process(job)
@@ -196,14 +198,16 @@ def test_a_conflict_is_tried_again_without_a_second_alert(cloud: Cloud) -> None:
     assert len(cloud.alerts()) == 1
 
 
-def test_conflicts_without_end_are_raised(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_repeated_conflicts_raise_an_error(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("time.sleep", lambda seconds: None)
     refuse(runtime.s3_client(), "PutObject", 412, "PreconditionFailed")
     with pytest.raises(StorageError, match="each of 5 attempts"):
         process(cloud.put("fan.wav", NORMAL))
 
 
-def test_content_that_changes_before_it_is_read_is_scored_as_it_then_is(cloud: Cloud) -> None:
+def test_content_that_changes_before_the_download_is_scored_in_its_new_version(
+    cloud: Cloud,
+) -> None:
     job = cloud.put("fan.wav", FAULTY)
     runtime.registry().catalogue.entries()
     refuse(runtime.s3_client(), "GetObject", 404, "NoSuchKey", times=1)  # no result yet
@@ -219,7 +223,7 @@ def test_content_that_changes_before_it_is_read_is_scored_as_it_then_is(cloud: C
     assert cloud.alerts() == []
 
 
-def test_an_object_deleted_before_it_is_read_is_a_failed_result(cloud: Cloud) -> None:
+def test_an_object_deleted_before_the_download_gives_a_failed_result(cloud: Cloud) -> None:
     job = cloud.put("models/bearing/fan.wav", NORMAL)
     cloud.s3.delete_object(Bucket=INPUT, Key=job.key)
     assert process(job) == process(job)
@@ -234,7 +238,7 @@ def test_an_object_deleted_before_it_is_read_is_a_failed_result(cloud: Cloud) ->
     assert process(job).status == "succeeded"
 
 
-def test_a_result_outlives_its_recording(cloud: Cloud) -> None:
+def test_a_result_is_kept_after_its_recording_is_deleted(cloud: Cloud) -> None:
     job = cloud.put("fan.wav", NORMAL)
     result = process(job)
     cloud.s3.delete_object(Bucket=INPUT, Key=job.key)
@@ -249,7 +253,7 @@ def test_a_result_outlives_its_recording(cloud: Cloud) -> None:
         (NORMAL[:44], "InvalidAudioError", "0 frames"),
     ],
 )
-def test_what_cannot_be_scored_is_a_failed_result(
+def test_an_invalid_recording_gives_a_failed_result(
     cloud: Cloud, data: bytes, error: str, words: str
 ) -> None:
     job = cloud.put("fan.wav", data)
@@ -262,7 +266,7 @@ def test_what_cannot_be_scored_is_a_failed_result(
     assert len(cloud.results()) == 1
 
 
-def test_an_object_over_the_limit_is_refused_unread(
+def test_an_object_over_the_limit_is_rejected_without_a_download(
     cloud: Cloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MAX_OBJECT_BYTES", "64000")
@@ -283,7 +287,7 @@ def test_an_object_over_the_limit_is_refused_unread(
     assert process(job).status == "succeeded"
 
 
-def test_the_limit_for_uploads_holds_for_objects_too(
+def test_the_upload_limit_applies_to_objects_as_well(
     cloud: Cloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MAX_UPLOAD_BYTES", "64000")
@@ -291,7 +295,7 @@ def test_the_limit_for_uploads_holds_for_objects_too(
     assert process(cloud.put("fan.wav", NORMAL)).status == "failed"
 
 
-def test_an_unknown_model_is_a_failed_result_until_there_is_one(cloud: Cloud) -> None:
+def test_an_unknown_model_gives_a_failed_result_until_it_exists(cloud: Cloud) -> None:
     job = cloud.put("models/pump/fan.wav", NORMAL)
     assert process(job) == process(job)
     result = cloud.result(job.key, "pump")
@@ -302,12 +306,12 @@ def test_an_unknown_model_is_a_failed_result_until_there_is_one(cloud: Cloud) ->
     config = json.loads(cloud.s3.get_object(Bucket=MODELS, Key="models.json")["Body"].read())
     config["pump"] = config["fan"]
     cloud.s3.put_object(Bucket=MODELS, Key="models.json", Body=json.dumps(config))
-    # It is live at once, before MODELS_REFRESH_S have passed.
+    # The new model is used immediately, before MODELS_REFRESH_S have passed.
     assert process(job).status == "succeeded"
 
 
 @pytest.mark.parametrize("operation", ["HeadObject", "GetObject", "PutObject"])
-def test_a_throttled_s3_is_raised(cloud: Cloud, operation: str) -> None:
+def test_throttling_by_s3_raises_an_error(cloud: Cloud, operation: str) -> None:
     job = cloud.put("fan.wav", FAULTY)
     runtime.registry().get()
     refuse(runtime.s3_client(), operation, 503, "SlowDown", times=1)
@@ -317,13 +321,13 @@ def test_a_throttled_s3_is_raised(cloud: Cloud, operation: str) -> None:
     assert process(job).status == "succeeded"
 
 
-def test_what_may_not_be_read_says_what_is_missing(cloud: Cloud) -> None:
+def test_an_access_denied_error_names_the_missing_permission(cloud: Cloud) -> None:
     refuse(runtime.s3_client(), "HeadObject", 403, "AccessDenied")
     with pytest.raises(StorageError, match="s3:ListBucket"):
         process(cloud.put("fan.wav", NORMAL))
 
 
-def test_a_download_that_breaks_off_is_raised(cloud: Cloud) -> None:
+def test_an_interrupted_download_raises_an_error(cloud: Cloud) -> None:
     job = cloud.put("fan.wav", NORMAL)
     runtime.registry().get()
 
@@ -337,7 +341,7 @@ def test_a_download_that_breaks_off_is_raised(cloud: Cloud) -> None:
     assert cloud.results() == []
 
 
-def test_a_broken_models_json_leaves_the_old_one_serving(
+def test_the_previous_models_json_is_used_if_the_new_one_is_invalid(
     cloud: Cloud, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("MODELS_REFRESH_S", "0")
@@ -348,7 +352,7 @@ def test_a_broken_models_json_leaves_the_old_one_serving(
     assert "the previous one stays" in caplog.text
 
 
-def test_a_broken_models_json_at_the_start_is_raised_until_it_is_repaired(
+def test_an_invalid_models_json_at_the_start_raises_an_error_until_it_is_fixed(
     cloud: Cloud, trained: Path
 ) -> None:
     cloud.s3.put_object(Bucket=MODELS, Key="models.json", Body=b'{"fan": ')
@@ -359,7 +363,7 @@ def test_a_broken_models_json_at_the_start_is_raised_until_it_is_repaired(
     assert process(job).status == "succeeded"
 
 
-def test_an_artifact_whose_bytes_changed_is_raised_until_it_is_repaired(
+def test_an_artifact_with_a_wrong_checksum_raises_an_error_until_it_is_fixed(
     cloud: Cloud, trained: Path
 ) -> None:
     key = json.loads(trained.read_text())["fan"]["model_path"]
@@ -373,19 +377,19 @@ def test_an_artifact_whose_bytes_changed_is_raised_until_it_is_repaired(
     assert process(job).status == "succeeded"
 
 
-def test_what_is_no_result_is_replaced(cloud: Cloud) -> None:
+def test_an_object_that_is_not_a_result_is_replaced(cloud: Cloud) -> None:
     at = result_key("fan", "fan.wav")
     cloud.s3.put_object(Bucket=RESULTS, Key=at, Body=b"{}")
     assert process(cloud.put("fan.wav", NORMAL)) == cloud.result("fan.wav")
 
 
-def test_one_key_in_two_buckets(cloud: Cloud) -> None:
+def test_the_same_key_in_two_buckets(cloud: Cloud) -> None:
     process(cloud.put("fan.wav", NORMAL))
     cloud.s3.put_object(Bucket=MODELS, Key="fan.wav", Body=NORMAL)
     assert process(Job(bucket=MODELS, key="fan.wav")).bucket == MODELS
 
 
-def test_every_job_has_its_turn_before_a_failure_is_raised(cloud: Cloud) -> None:
+def test_all_jobs_are_processed_before_a_failure_is_raised(cloud: Cloud) -> None:
     good, other = cloud.put("good.wav", NORMAL), cloud.put("other.wav", OTHER_NORMAL)
     with pytest.raises(StorageError, match="nowhere"):
         runtime.jobs().process_all([Job(bucket="no where", key="nowhere.wav"), good, other])
@@ -418,7 +422,7 @@ def test_keys_that_are_too_long_for_s3_end_in_their_checksum(cloud: Cloud) -> No
     assert result.key == "a" * 1020 + ".wav"
 
 
-def test_a_bucket_that_is_not_there_is_no_verdict_on_the_recording(cloud: Cloud) -> None:
+def test_a_missing_bucket_raises_an_error_and_stores_no_result(cloud: Cloud) -> None:
     with pytest.raises(StorageError, match=r"s3://nobucket.*(no such bucket|NoSuchBucket)"):
         runtime.jobs().process(Job(bucket="nobucket", key="fan.wav"))
     assert cloud.results() == []

@@ -1,4 +1,4 @@
-"""Events and messages of AWS become jobs."""
+"""S3 event notifications and SQS messages are converted to jobs."""
 
 import json
 
@@ -10,17 +10,17 @@ from oddsound.errors import InvalidJobError
 from oddsound.schemas import Job
 from tests.cloud import INPUT, NORMAL, TEST_EVENT, Cloud, notification
 
-AWKWARD = ["a b.wav", "a+b.wav", "100%.wav", "%2B.wav", "Lüfter ☂.wav", "a&b=c?d#e.wav"]
+SPECIAL_KEYS = ["a b.wav", "a+b.wav", "100%.wav", "%2B.wav", "Lüfter ☂.wav", "a&b=c?d#e.wav"]
 
 
-@pytest.mark.parametrize("key", AWKWARD)
+@pytest.mark.parametrize("key", SPECIAL_KEYS)
 def test_keys_are_decoded(cloud: Cloud, key: str) -> None:
     job = cloud.put(key, NORMAL)
     assert jobs_of_notification(notification(job)) == [job]
     assert runtime.jobs().process(job) == cloud.result(key)
 
 
-def test_everything_but_new_recordings_is_skipped(caplog: pytest.LogCaptureFixture) -> None:
+def test_only_new_recordings_become_jobs(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
     assert jobs_of_notification(TEST_EVENT) == []
     skipped = [Job(bucket=INPUT, key=key) for key in ("folder/", "notes.txt", "wav", "a.wav.json")]
@@ -62,7 +62,7 @@ def test_a_message_is_a_job_or_a_notification() -> None:
     assert jobs_of_message(json.dumps(TEST_EVENT)) == []
 
 
-def test_a_message_may_name_a_file_of_any_name(cloud: Cloud) -> None:
+def test_a_message_accepts_any_file_name(cloud: Cloud) -> None:
     cloud.put("fan.bin", NORMAL)
     (job,) = jobs_of_message(json.dumps({"bucket": INPUT, "key": "fan.bin"}))
     assert runtime.jobs().process(job).status == "succeeded"

@@ -1,4 +1,4 @@
-"""A model is put together from verified artifacts, or refused in words that help."""
+"""Loading a model from its artifacts, and the errors if they do not fit together."""
 
 import warnings
 from typing import Any
@@ -35,7 +35,7 @@ OUTLIER: dict[str, Any] = {"predictor": "sklearn_outlier", "calibration": CALIBR
 
 
 def model_of(fields: dict[str, Any] | None = None, **made: Any) -> Model:
-    """The model of artifacts model=..., scaler=... (as they are, where they are bytes)."""
+    """The model with the artifacts model=..., scaler=...; bytes are stored as they are."""
     stored = {f"{k}_path": v if isinstance(v, bytes) else dumped(v) for k, v in made.items()}
     paths = {key: f"fan/{key.removesuffix('_path')}.joblib" for key in stored}
     return Model.load("fan", ModelEntry(**paths, **(fields or {})), 16000, stored.__getitem__)
@@ -54,9 +54,9 @@ def score(model: Model) -> float:
 
 
 class TestSteps:
-    """Drop -> scale -> predict -> labels, each but the third optional."""
+    """Drop -> scale -> predict -> labels; only the third step is required."""
 
-    def test_the_steps_are_those_of_scikit_learn(self) -> None:
+    def test_the_steps_give_scikit_learns_probabilities(self) -> None:
         scaler, estimator = classifier()
         model = model_of(model=estimator, scaler=scaler)
         expected = estimator.predict_proba(scaler.transform(model.extractor(FAULTY)[None]))
@@ -112,7 +112,7 @@ class TestSteps:
 class TestClassifier:
     """sklearn_proba."""
 
-    def test_a_threshold_belongs_to_a_normal_class(self) -> None:
+    def test_only_models_with_a_normal_class_have_a_threshold(self) -> None:
         plain = model_of(model=bayes()).predictor
         assert (plain.normal_label, plain.threshold) == (None, None)
         fields = {"normal_label": "normal"}
@@ -144,19 +144,19 @@ class TestDetector:
         [detector()[1], IsolationForest(n_estimators=20, random_state=0)],
         ids=["mahalanobis", "score_samples"],
     )
-    def test_a_faulty_fan_is_stranger_than_a_sound_one(self, estimator: Any) -> None:
+    def test_a_faulty_fan_has_a_higher_score_than_a_normal_one(self, estimator: Any) -> None:
         scaler, _ = detector()
         estimator.fit(scaler.transform(features()[:6].astype(np.float64)))
         calibration = {"shape": 4.0, "scale": 0.1} if "Forest" in str(estimator) else CALIBRATION
         model = model_of({**OUTLIER, "calibration": calibration}, model=estimator, scaler=scaler)
-        sound, strange = probabilities(model, [fan(3, faulty=False, duration_s=1), FAULTY])
-        assert strange[1] > sound[1] + 0.05
-        np.testing.assert_allclose([sum(sound), sum(strange)], 1, rtol=0, atol=1e-12)
+        normal, faulty = probabilities(model, [fan(3, faulty=False, duration_s=1), FAULTY])
+        assert faulty[1] > normal[1] + 0.05
+        np.testing.assert_allclose([sum(normal), sum(faulty)], 1, rtol=0, atol=1e-12)
         assert model.predictor.classes == ("normal", "anomaly")
         assert model.predictor.threshold == 0.9
 
-    def test_the_score_is_the_share_of_normal_recordings_that_score_lower(self) -> None:
-        # A gamma of shape 1 is an exponential: half of it lies below scale x ln 2.
+    def test_the_score_is_the_fraction_of_normal_recordings_with_a_lower_score(self) -> None:
+        # A gamma distribution of shape 1 is exponential; its median is scale x ln 2.
         class Distance:
             def mahalanobis(self, rows: Any) -> Any:
                 return rows[:, 0]
@@ -167,7 +167,7 @@ class TestDetector:
         )
         np.testing.assert_allclose(found[:, 1], [0, 0.5, 0.9, 1], rtol=0, atol=1e-12)
 
-    def test_sums_of_kernels_are_told_apart_however_small(self) -> None:
+    def test_very_small_kernel_sums_have_distinct_scores(self) -> None:
         class Kernels:
             def score_samples(self, rows: Any) -> Any:
                 return rows[:, 0]
@@ -180,7 +180,9 @@ class TestDetector:
         np.testing.assert_allclose(found[:, 1], expected, rtol=0, atol=1e-12)
 
     @pytest.mark.parametrize("count", [1, 2, 60])
-    def test_the_strangest_window_counts_as_the_strangest_of_as_many(self, count: int) -> None:
+    def test_the_score_of_a_recording_is_that_of_the_maximum_of_its_windows(
+        self, count: int
+    ) -> None:
         scaler, estimator = detector()
         scores = np.linspace(0.2, 0.99, count)
         predictor = model_of(OUTLIER, model=estimator, scaler=scaler).predictor
@@ -192,20 +194,20 @@ class TestDetector:
         words = refusal({"predictor": "sklearn_outlier"}, model=detector()[1])
         assert "needs `calibration` (shape and scale of a gamma distribution)" in words
 
-    def test_what_is_no_detector(self) -> None:
+    def test_a_classifier_is_not_accepted_as_a_detector(self) -> None:
         assert "GaussianNB is not a detector: it has neither" in refusal(OUTLIER, model=bayes())
 
 
-class TestRefused:
-    """What does not fit is refused when it is loaded, not when it is first asked."""
+class TestInvalidModels:
+    """Artifacts that do not fit together are rejected at loading, not at the first prediction."""
 
-    def test_unknown_strategies_list_the_known(self) -> None:
+    def test_an_unknown_predictor_or_extractor_lists_the_known_ones(self) -> None:
         words = refusal({"predictor": "keras"}, model=bayes())
         assert "no predictor is called 'keras'; known: sklearn_outlier, sklearn_proba" in words
         words = refusal({"feature_extractor": "yamnet"}, model=bayes())
         assert "no feature_extractor is called 'yamnet'; known are: default" in words
 
-    def test_another_number_of_features(self) -> None:
+    def test_a_wrong_number_of_features(self) -> None:
         count = len(NAMES)
         words = refusal(model=bayes(), dropped_features=[0, 1])
         assert f"GaussianNB was trained on {count} features" in words
@@ -219,7 +221,7 @@ class TestRefused:
         assert f"GaussianNB was trained on {len(NAMES)} features; the scaler gives 5" in words
         assert "after dropping" not in words
 
-    def test_files_that_were_mixed_up(self) -> None:
+    def test_swapped_files(self) -> None:
         scaler, estimator, encoder = encoded()
         words = refusal(model=estimator, scaler=encoder)
         assert f"fan/scaler.joblib (LabelEncoder) cannot scale {len(NAMES)} features" in words
@@ -265,7 +267,9 @@ class TestRefused:
     def test_a_damaged_pickle(self, damage: Any) -> None:
         assert "fan/model.joblib cannot be loaded: " in refusal(model=damage(dumped(bayes())))
 
-    def test_an_artifact_of_another_scikit_learn(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_an_artifact_of_another_version_of_scikit_learn(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         with monkeypatch.context() as elsewhere:
             elsewhere.setattr("sklearn.base.__version__", "1.3.2")
             old = dumped(StandardScaler().fit(features()))
@@ -276,7 +280,7 @@ class TestRefused:
         assert f"{sklearn.__version__} runs here: train the model again" in words
         assert warnings.filters == before
 
-    def test_an_error_of_storage_stays_one(self) -> None:
+    def test_a_storage_error_is_not_translated(self) -> None:
         def fetch(_: str) -> bytes:
             raise StorageError("s3://models/fan: SlowDown")
 
@@ -284,16 +288,16 @@ class TestRefused:
             Model.load("fan", ModelEntry(model_path="fan/model.joblib"), 16000, fetch)
 
 
-def test_the_entry_may_name_another_rate_than_the_service() -> None:
+def test_the_sample_rate_of_the_entry_overrides_that_of_the_service() -> None:
     entry = ModelEntry(model_path="-", sample_rate=16000)
     model = Model.load("fan", entry, 48000, lambda _: dumped(bayes()))
     assert model.sample_rate == 16000
-    # At another rate there are other features, or the model would listen to the wrong ones.
+    # At 8000 Hz the extractor gives fewer features than the model was trained on.
     with pytest.raises(ModelArtifactError, match="was trained on"):
         Model.load("fan", ModelEntry(model_path="-"), 8000, lambda _: dumped(bayes()))
 
 
-def test_the_size_of_a_model_is_that_of_what_it_holds() -> None:
+def test_the_size_of_a_model_is_the_size_of_its_arrays() -> None:
     scaler, estimator = classifier()
     model = model_of(model=estimator, scaler=scaler)
     arrays = [scaler.mean_, scaler.var_, scaler.scale_, estimator.coef_, estimator.intercept_]

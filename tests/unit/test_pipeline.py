@@ -1,4 +1,4 @@
-"""A recording in, a verdict out."""
+"""From a recording to a prediction."""
 
 import io
 from pathlib import Path
@@ -45,7 +45,7 @@ def anomaly_score(scored: Prediction | Window) -> float:
 
 
 def predictor(*classes: str, normal: str | None = None, at: float | None = None) -> SklearnProba:
-    """A classifier of these classes, fitted to a number for each."""
+    """A classifier that is fitted to one number for each class."""
     rows = np.repeat(np.arange(len(classes)), 2)[:, None] + [[0.0]]
     estimator = GaussianNB().fit(rows, np.repeat(classes, 2))
     return SklearnProba(
@@ -77,7 +77,9 @@ class TestSplit:
         assert split(samples, window_s, 10) == (starts, size)
 
     @pytest.mark.parametrize("samples", [151, 999, 16001, 57_600_000])
-    def test_every_sample_is_heard_and_no_window_leaves_the_recording(self, samples: int) -> None:
+    def test_the_windows_cover_every_sample_and_stay_inside_the_recording(
+        self, samples: int
+    ) -> None:
         starts, size = split(samples, 10.0, 10)
         assert starts[0] == 0
         assert starts[-1] + size == samples
@@ -89,13 +91,13 @@ class TestSplit:
 
 
 class TestVerdict:
-    """Threshold and class, from probabilities."""
+    """The class, the score and the threshold, from probabilities."""
 
     @pytest.mark.parametrize(
         ("score", "prediction", "is_anomaly"),
         [(0.0, "ok", False), (0.29, "ok", False), (0.3, "bad", True), (1.0, "bad", True)],
     )
-    def test_an_anomaly_begins_at_the_threshold(
+    def test_a_score_at_the_threshold_is_an_anomaly(
         self, score: float, prediction: str, is_anomaly: bool
     ) -> None:
         probabilities = np.array([score, 1 - score])
@@ -105,7 +107,7 @@ class TestVerdict:
         assert (label, anomalous) == (prediction, is_anomaly)
         assert anomaly_score == pytest.approx(score, abs=1e-12)
 
-    def test_one_of_many_classes_is_the_likeliest(self) -> None:
+    def test_a_classifier_predicts_the_most_probable_class(self) -> None:
         many = predictor("bearing", "belt", "ok", normal="ok", at=0.7)
         assert verdict(np.array([0.5, 0.3, 0.2]), many) == ("bearing", 0.8, True)
         assert verdict(np.array([0.3, 0.3, 0.4]), many) == ("ok", 0.6, False)
@@ -113,7 +115,7 @@ class TestVerdict:
     def test_without_a_normal_class_nothing_is_an_anomaly(self) -> None:
         assert verdict(np.array([0.2, 0.8]), predictor("cat", "dog")) == ("dog", None, None)
 
-    def test_rounding_leaves_no_score_outside_0_to_1(self) -> None:
+    def test_rounding_gives_no_score_outside_0_to_1(self) -> None:
         near = predictor("bad", "ok", normal="ok", at=0.5)
         assert verdict(np.array([0.0, 1 + 1e-15]), near) == ("ok", 0.0, False)
 
@@ -121,7 +123,9 @@ class TestVerdict:
 class TestPredict:
     """Real models on real recordings."""
 
-    def test_bytes_and_a_file_have_the_same_verdict(self, detector: Model, tmp_path: Path) -> None:
+    def test_bytes_and_a_file_give_the_same_prediction(
+        self, detector: Model, tmp_path: Path
+    ) -> None:
         data = wav(fan(1, faulty=True, duration_s=2))
         path = tmp_path / "fan.wav"
         path.write_bytes(data)
@@ -138,7 +142,7 @@ class TestPredict:
         assert found.windows is None
         assert found.duration_s == 3
 
-    def test_a_detector_judges_a_long_recording_by_its_strangest_window(
+    def test_a_detector_scores_a_long_recording_by_its_most_anomalous_window(
         self, detector: Model
     ) -> None:
         sound = fan(503, faulty=False, duration_s=8)
@@ -157,7 +161,7 @@ class TestPredict:
         assert windows[2].prediction == found.prediction == "anomaly"
         assert sum(found.all_probabilities.values()) == pytest.approx(1, abs=1e-12)
 
-    def test_a_classifier_judges_a_long_recording_by_the_mean(self, classifier: Model) -> None:
+    def test_a_classifier_averages_the_windows_of_a_long_recording(self, classifier: Model) -> None:
         parts = [fan(510, faulty=False, duration_s=4), fan(511, faulty=True, duration_s=2)]
         found = pipeline.predict(wav(np.concatenate(parts)), classifier, LIMITS)
         windows = found.windows or []
@@ -168,7 +172,7 @@ class TestPredict:
         assert found.prediction == "normal"
         assert sum(found.all_probabilities.values()) == pytest.approx(1, abs=1e-12)
 
-    def test_the_rate_of_the_upload_is_told(self, detector: Model) -> None:
+    def test_the_result_contains_the_sample_rate_of_the_upload(self, detector: Model) -> None:
         found = pipeline.predict(wav(noise(1, 2, 44100), 44100), detector, LIMITS)
         assert (found.sample_rate, found.duration_s) == (44100, 2)
 
@@ -183,7 +187,7 @@ class TestPredict:
         assert found.is_anomaly is not None
 
     @pytest.mark.parametrize("samples", [1, 500, 1023])
-    def test_a_recording_shorter_than_one_frame_is_refused(
+    def test_a_recording_shorter_than_one_frame_is_rejected(
         self, detector: Model, samples: int
     ) -> None:
         with pytest.raises(InvalidAudioError, match=rf"lasts {samples / RATE:.3f} s; .* 0\.064 s"):
@@ -191,6 +195,6 @@ class TestPredict:
         found = pipeline.predict(wav(noise(1)[:1024]), detector, LIMITS)
         assert found.duration_s == 0.064
 
-    def test_limits_hold(self, detector: Model) -> None:
+    def test_the_limits_are_enforced(self, detector: Model) -> None:
         with pytest.raises(AudioTooLargeError, match=r"lasts 2\.0 s; at most 1 s are read"):
             pipeline.predict(wav(noise(1, 2)), detector, AudioLimits(10_000_000, 1))

@@ -1,4 +1,4 @@
-"""models.json, wherever it is, and the models behind it: lazy, cached, refreshed, verified."""
+"""models.json and its models: lazy loading, caching, refreshing and checksums."""
 
 import json
 import threading
@@ -33,7 +33,7 @@ FAULTY = fan(51, faulty=True, duration_s=1)
 
 
 def registry_of(config: Path | str, store: Watched | None = None, **settings: Any) -> Registry:
-    """A registry that looks at models.json at every call, unless told otherwise."""
+    """A registry that checks models.json at every call, unless `settings` change that."""
     settings = {"models_refresh_s": 0, "models_config_path": str(config), **settings}
     return Registry(Settings(**settings), store or Watched())
 
@@ -64,7 +64,7 @@ class TestOriginal:
         assert model.sample_rate == 16000
         assert verdict(model) == "faulty"
 
-    def test_unverified_files_are_refused_unless_allowed(self, original: Path) -> None:
+    def test_files_without_a_checksum_are_rejected_unless_allowed(self, original: Path) -> None:
         store = Watched()
         with pytest.raises(ModelArtifactError) as caught:
             registry_of(original, store).get()
@@ -72,7 +72,7 @@ class TestOriginal:
         assert "ALLOW_UNVERIFIED_MODELS=true" in str(caught.value)
         assert store.fetched == []
 
-    def test_one_artifact_without_sha256_is_enough_to_refuse(self, tmp_path: Path) -> None:
+    def test_a_single_artifact_without_sha256_is_rejected(self, tmp_path: Path) -> None:
         entry = saved_classifier(tmp_path, "fan")
         del entry["sha256"]["scaler_path"]
         config = configured(tmp_path, fan=entry)
@@ -80,7 +80,9 @@ class TestOriginal:
             registry_of(config).get()
         assert verdict(registry_of(config, allow_unverified_models=True).get()) == "faulty"
 
-    def test_sample_rate_is_that_of_entries_without_one(self, tmp_path: Path) -> None:
+    def test_the_sample_rate_setting_applies_to_entries_without_a_rate(
+        self, tmp_path: Path
+    ) -> None:
         entry = saved_classifier(tmp_path, "fan")
         config = configured(tmp_path, fan=entry, pump={**entry, "sample_rate": 16000})
         registry = registry_of(config, sample_rate=22050)
@@ -94,7 +96,7 @@ class TestOriginal:
         assert registry.get().name == registry.get("").name == "pump"
         assert registry.describe().default == "pump"
 
-    def test_a_lone_model_is_meant_where_none_is_named(self, tmp_path: Path) -> None:
+    def test_the_only_model_is_the_default(self, tmp_path: Path) -> None:
         entry = saved_classifier(tmp_path, "pump")
         assert registry_of(configured(tmp_path, pump=entry)).get().name == "pump"
         two = configured(tmp_path, pump=entry, press=entry)
@@ -120,11 +122,11 @@ class TestOriginal:
         runtime.clear()
         assert runtime.registry().get().name == "pump"
 
-    def test_models_json_goes_before_the_single_model(self, tmp_path: Path) -> None:
+    def test_models_json_takes_precedence_over_the_single_model(self, tmp_path: Path) -> None:
         config = configured(tmp_path, fan=saved_classifier(tmp_path, "fan"))
         assert registry_of(config, model_path="nowhere.joblib").get().name == "fan"
 
-    def test_inline_json_goes_before_the_file(
+    def test_inline_json_takes_precedence_over_the_file(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         entry = saved_classifier(tmp_path, "fan")
@@ -134,7 +136,7 @@ class TestOriginal:
         assert verdict(registry.get()) == "faulty"
         assert store.looks == 0
 
-    def test_faulty_inline_json_is_named(self) -> None:
+    def test_an_error_in_inline_json_names_the_variable(self) -> None:
         with pytest.raises(ModelsConfigError, match=r"^MODELS_CONFIG_JSON is not JSON"):
             registry_of("-", models_config_json="{").get()
 
@@ -146,7 +148,7 @@ class TestOriginal:
         monkeypatch.chdir(tmp_path)
         assert verdict(runtime.registry().get()) == "faulty"
 
-    def test_a_missing_models_json_tells_what_to_set(self, tmp_path: Path) -> None:
+    def test_the_error_for_a_missing_models_json_names_the_settings(self, tmp_path: Path) -> None:
         with pytest.raises(ModelsConfigError) as caught:
             registry_of(tmp_path / "gone.json").get()
         for word in ("gone.json: No such file", "MODELS_CONFIG_PATH", "MODEL_PATH"):
@@ -154,10 +156,10 @@ class TestOriginal:
 
 
 class TestVerified:
-    """Nothing is unpickled before its checksum is right."""
+    """Nothing is unpickled before its checksum is verified."""
 
     class Bomb:
-        """Runs code when it is unpickled: it makes a file."""
+        """Runs code when it is unpickled: it creates a file."""
 
         def __init__(self, path: Path) -> None:
             self.path = path
@@ -165,7 +167,7 @@ class TestVerified:
         def __reduce__(self) -> tuple[Any, ...]:
             return Path.touch, (self.path,)
 
-    def test_a_wrong_checksum_never_runs(self, tmp_path: Path) -> None:
+    def test_a_file_with_a_wrong_checksum_is_never_unpickled(self, tmp_path: Path) -> None:
         ran = tmp_path / "ran"
         bomb = dumped(self.Bomb(ran))
         entry = saved(tmp_path, "fan", model=bomb)
@@ -175,7 +177,7 @@ class TestVerified:
         with pytest.raises(ModelArtifactError, match=f"its sha256 is {right}, expected"):
             registry_of(config, allow_unverified_models=True).get()
         assert not ran.exists()
-        # With the right one it does: the checksum is what held it back.
+        # With the right checksum the code runs, so only the checksum prevented it.
         entry["sha256"]["model_path"] = right
         with pytest.raises(ModelArtifactError, match="NoneType"):
             registry_of(configured(tmp_path, fan=entry)).get()
@@ -203,7 +205,7 @@ class TestVerified:
         with pytest.raises(ModelArtifactError, match=r"fan/model\.joblib cannot be loaded: "):
             registry_of(configured(tmp_path, fan=entry)).get()
 
-    def test_a_mended_artifact_is_loaded_without_a_restart(self, tmp_path: Path) -> None:
+    def test_a_repaired_artifact_is_loaded_without_a_restart(self, tmp_path: Path) -> None:
         entry = saved_classifier(tmp_path, "fan")
         path = tmp_path / "fan/model.joblib"
         right = path.read_bytes()
@@ -216,9 +218,9 @@ class TestVerified:
 
 
 class TestLoading:
-    """Lazily, once, and within MODEL_CACHE_MB."""
+    """Models are loaded lazily and once, and MODEL_CACHE_MB limits their memory."""
 
-    def test_a_model_is_loaded_when_it_is_first_asked_for(self, tmp_path: Path) -> None:
+    def test_a_model_is_loaded_at_its_first_use(self, tmp_path: Path) -> None:
         entries = {name: saved_classifier(tmp_path, name) for name in ("fan", "pump")}
         store = Watched()
         registry = registry_of(configured(tmp_path, **entries), store)
@@ -237,7 +239,7 @@ class TestLoading:
         [after] = registry.describe().models
         assert (after.classes, after.threshold) == (["faulty", "normal"], 0.5)
 
-    def test_an_unknown_model_lists_the_known(self, tmp_path: Path) -> None:
+    def test_an_unknown_model_lists_the_known_models(self, tmp_path: Path) -> None:
         entry = saved_classifier(tmp_path, "fan")
         registry = registry_of(configured(tmp_path, pump=entry, fan=entry))
         with pytest.raises(
@@ -245,7 +247,7 @@ class TestLoading:
         ):
             registry.get("x")
 
-    def test_sixteen_threads_load_once(self, tmp_path: Path) -> None:
+    def test_sixteen_threads_load_each_model_once(self, tmp_path: Path) -> None:
         names = [f"fan{number}" for number in range(4)]
         entries = {name: saved_classifier(tmp_path, name) for name in names}
         store = Watched()
@@ -263,7 +265,7 @@ class TestLoading:
         assert len({id(model) for model in models}) == 4
         assert store.looks == 1
 
-    def test_the_least_recently_used_model_leaves_first(self, tmp_path: Path) -> None:
+    def test_the_least_recently_used_model_is_evicted_first(self, tmp_path: Path) -> None:
         names = ("a", "b", "c")
         config = configured(tmp_path, **{name: saved_classifier(tmp_path, name) for name in names})
         one_mb = registry_of(config).get("a").size_bytes / 1e6
@@ -277,7 +279,7 @@ class TestLoading:
         assert loaded(registry) == ["b", "c"]
         assert len(store.fetched) == 2 * 4
 
-    def test_a_model_over_the_limit_serves_alone(self, tmp_path: Path) -> None:
+    def test_a_model_over_the_cache_limit_is_the_only_loaded_one(self, tmp_path: Path) -> None:
         names = ("a", "b")
         config = configured(tmp_path, **{name: saved_classifier(tmp_path, name) for name in names})
         registry = registry_of(config, model_cache_mb=1e-6)
@@ -287,9 +289,9 @@ class TestLoading:
 
 
 class TestRefresh:
-    """A new models.json is live without a restart; a broken one harms nobody."""
+    """A new models.json is used without a restart; an invalid one is ignored."""
 
-    def test_a_new_model_is_live(self, tmp_path: Path) -> None:
+    def test_a_new_model_is_available(self, tmp_path: Path) -> None:
         entry = saved_classifier(tmp_path, "fan")
         registry = registry_of(configured(tmp_path, fan=entry))
         kept = registry.get("fan")
@@ -313,7 +315,7 @@ class TestRefresh:
         assert second.version == "2"
         assert loaded(registry) == ["fan"]
 
-    def test_models_json_is_looked_at_no_oftener_than_told(self, tmp_path: Path) -> None:
+    def test_models_json_is_checked_only_after_models_refresh_s(self, tmp_path: Path) -> None:
         entry = saved_classifier(tmp_path, "fan")
         store = Watched()
         registry = registry_of(configured(tmp_path, fan=entry), store, models_refresh_s=3600)
@@ -332,7 +334,7 @@ class TestRefresh:
         ],
         ids=["not JSON", "faulty entry", "gone"],
     )
-    def test_a_broken_models_json_leaves_the_old_one_serving(
+    def test_the_previous_models_json_is_used_if_the_new_one_is_invalid(
         self, tmp_path: Path, caplog: pytest.LogCaptureFixture, text: str | None, words: str
     ) -> None:
         entry = saved_classifier(tmp_path, "fan")
@@ -352,7 +354,9 @@ class TestRefresh:
         assert [info.name for info in found.models] == ["fan", "pump"]
         assert found.config_error is None
 
-    def test_a_service_that_began_with_a_broken_models_json_recovers(self, tmp_path: Path) -> None:
+    def test_a_service_that_starts_with_an_invalid_models_json_recovers(
+        self, tmp_path: Path
+    ) -> None:
         config = configured(tmp_path)
         registry = registry_of(config, models_refresh_s=3600)
         for call in (registry.get, registry.describe):
@@ -361,24 +365,24 @@ class TestRefresh:
         configured(tmp_path, fan=saved_classifier(tmp_path, "fan"))
         assert verdict(registry.get()) == "faulty"
 
-    def test_a_slow_look_holds_nobody_up(self, tmp_path: Path) -> None:
-        looking, go_on = threading.Event(), threading.Event()
+    def test_a_slow_check_does_not_block_other_calls(self, tmp_path: Path) -> None:
+        checking, proceed = threading.Event(), threading.Event()
 
         class Slow(Watched):
             def read_if_changed(self, location: str, tag: str | None) -> Any:
                 if tag is not None:
-                    looking.set()
-                    assert go_on.wait(10)
+                    checking.set()
+                    assert proceed.wait(10)
                 return super().read_if_changed(location, tag)
 
         registry = registry_of(configured(tmp_path, fan=saved_classifier(tmp_path, "fan")), Slow())
         model = registry.get()
         with ThreadPoolExecutor(1) as pool:
             slow = pool.submit(registry.get)
-            assert looking.wait(10)
+            assert checking.wait(10)
             assert registry.get() is model
             assert not slow.done()
-            go_on.set()
+            proceed.set()
             assert slow.result(10) is model
 
 
@@ -419,7 +423,7 @@ class TestS3:
         kept = {path.name for path in runtime.settings().model_cache_dir.iterdir()}
         assert len(kept) == 2
 
-    def test_a_new_model_is_live(self, s3: Any, local: Path, store: Watched) -> None:
+    def test_a_new_model_is_available(self, s3: Any, local: Path, store: Watched) -> None:
         entry = saved_classifier(local, "fan")
         self.push(s3, local, fan=entry)
         registry = registry_of(self.URL, store)
@@ -429,7 +433,9 @@ class TestS3:
         assert registry.get("pump").name == "pump"
         assert registry.get() is first
 
-    def test_changed_bytes_are_refused(self, s3: Any, local: Path, store: Watched) -> None:
+    def test_bytes_with_a_wrong_checksum_are_rejected(
+        self, s3: Any, local: Path, store: Watched
+    ) -> None:
         self.push(s3, local, fan=saved_classifier(local, "fan"))
         s3.put_object(Bucket="models", Key="live/fan/scaler.joblib", Body=b"another")
         with pytest.raises(ModelArtifactError, match=r"s3://models/live/fan/scaler\.joblib is not"):
@@ -441,7 +447,7 @@ class TestS3:
             with pytest.raises(ModelsConfigError, match=f"cannot be read: {url}: no such {what}"):
                 registry_of(url, store).get()
 
-    def test_throttling_leaves_the_old_models_serving(
+    def test_the_loaded_models_are_used_while_s3_throttles(
         self, s3: Any, local: Path, store: Watched
     ) -> None:
         self.push(s3, local, fan=saved_classifier(local, "fan"))
@@ -457,7 +463,7 @@ class TestS3:
         s3.meta.events.unregister("before-send.s3.GetObject", slow_down)
         assert registry.describe().config_error is None
 
-    def test_the_single_model_may_lie_on_s3(self, s3: Any, local: Path, store: Watched) -> None:
+    def test_the_single_model_can_be_on_s3(self, s3: Any, local: Path, store: Watched) -> None:
         self.push(s3, local, fan=saved_classifier(local, "fan"))
         settings = Settings(
             model_path="s3://models/live/fan/model.joblib",

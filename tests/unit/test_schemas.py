@@ -1,4 +1,4 @@
-"""What models.json may say, and in which words it is refused."""
+"""The schema of models.json, and the errors for invalid entries."""
 
 import json
 
@@ -16,17 +16,17 @@ MINIMAL = {
     "feature_extractor": "default",
     "predictor": "sklearn_proba",
 }
-"""All the keys that the original service knew."""
+"""All keys of the original service."""
 
 
-def test_an_entry_of_the_original_is_complete() -> None:
+def test_an_entry_of_the_original_service_is_complete() -> None:
     entry = parse(json.dumps({"fan": MINIMAL}), "models.json")["fan"]
     assert entry.model_dump(include=set(MINIMAL)) == MINIMAL
     assert entry.version == "unversioned"
     assert entry.sample_rate is entry.threshold is entry.window_s is None
 
 
-def test_an_entry_survives_being_written_and_read() -> None:
+def test_an_entry_does_not_change_when_it_is_written_and_read() -> None:
     full = {
         **MINIMAL,
         "sha256": {"model_path": "0" * 64},
@@ -56,7 +56,7 @@ def test_an_entry_survives_being_written_and_read() -> None:
         ({"calibration": {"shape": 1}}, "fan.calibration.scale: Field required"),
     ],
 )
-def test_a_faulty_entry_is_refused_by_the_name_of_its_key(
+def test_the_error_for_an_invalid_entry_names_the_key(
     fields: dict[str, object], words: str
 ) -> None:
     with pytest.raises(ModelsConfigError) as caught:
@@ -80,13 +80,15 @@ def test_a_faulty_entry_is_refused_by_the_name_of_its_key(
         ('{"fan": {}}', "models.json, fan.model_path: Field required"),
     ],
 )
-def test_what_is_no_models_json_is_refused(text: str | bytes, words: str) -> None:
+def test_an_invalid_models_json_is_rejected(text: str | bytes, words: str) -> None:
     with pytest.raises(ModelsConfigError) as caught:
         parse(text, "models.json")
     assert words in str(caught.value)
 
 
-def test_an_unknown_key_is_warned_of_and_has_no_effect(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_unknown_key_causes_a_warning_and_has_no_effect(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     entry = parse(json.dumps({"fan": {**MINIMAL, "treshold": 0.5}}), "models.json")["fan"]
     assert entry.threshold is None
     assert "models.json, fan: the key 'treshold' is not known" in caplog.text

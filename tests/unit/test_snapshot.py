@@ -1,4 +1,4 @@
-"""SnapStart's hooks, called as Lambda calls them: before the snapshot, and after each restore."""
+"""SnapStart's hooks, called as on Lambda: before the snapshot and after each restore."""
 
 import json
 import logging
@@ -19,7 +19,7 @@ type Hooks = dict[str, list[Callable[[], None]]]
 
 @pytest.fixture
 def hooks(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Hooks:
-    """What is registered with Lambda's runtime by a process that will be a snapshot."""
+    """The hooks that a process registers with Lambda's runtime before its snapshot."""
     found: Hooks = {"before": [], "after": []}
     of_lambda = SimpleNamespace(
         register_before_snapshot=found["before"].append,
@@ -42,7 +42,7 @@ def loaded() -> list[str]:
 
 
 def clients() -> int:
-    """How many clients of AWS there are, with their session and the objects that hold one."""
+    """The number of AWS clients and sessions, and of objects that hold a client."""
     made = (
         *(runtime.s3_client, runtime.sns_client, runtime.session),
         *(runtime.results, runtime.jobs),
@@ -59,7 +59,7 @@ def test_the_snapshot_has_the_default_model_and_no_client(hooks: Hooks) -> None:
     assert loaded() == ["fan"]
 
 
-def test_a_restored_process_predicts_with_the_model_it_has(hooks: Hooks) -> None:
+def test_a_restored_process_predicts_with_the_model_of_the_snapshot(hooks: Hooks) -> None:
     run(hooks["before"])
     run(hooks["after"])
     read: list[str] = []
@@ -73,19 +73,19 @@ def test_a_restored_process_predicts_with_the_model_it_has(hooks: Hooks) -> None
     assert read == ["/models.json"]
 
 
-def test_a_restored_process_looks_at_models_json_at_once(hooks: Hooks, cloud: Cloud) -> None:
+def test_a_restored_process_checks_models_json_immediately(hooks: Hooks, cloud: Cloud) -> None:
     run(hooks["before"])
     assert runtime.settings().models_refresh_s == 30
     stored = cloud.s3.get_object(Bucket=MODELS, Key="models.json")["Body"].read()
     other = {"other": json.loads(stored)["bearing"]}
     cloud.s3.put_object(Bucket=MODELS, Key="models.json", Body=json.dumps(other).encode())
-    assert runtime.registry().catalogue.entry("fan")[0] == "fan"  # not due yet
+    assert runtime.registry().catalogue.entry("fan")[0] == "fan"  # the next check is not due yet
     run(hooks["after"])
     with pytest.raises(UnknownModelError, match="known models: other"):
         runtime.registry().get("fan")
 
 
-def test_a_restored_process_serves_on_where_models_json_is_gone(
+def test_a_restored_process_keeps_its_model_if_models_json_was_deleted(
     hooks: Hooks, cloud: Cloud, caplog: pytest.LogCaptureFixture
 ) -> None:
     run(hooks["before"])
@@ -95,7 +95,7 @@ def test_a_restored_process_serves_on_where_models_json_is_gone(
     assert "the previous one stays" in caplog.text
 
 
-def test_two_restores_of_one_snapshot_draw_other_numbers(hooks: Hooks) -> None:
+def test_two_restores_of_one_snapshot_draw_different_random_numbers(hooks: Hooks) -> None:
     run(hooks["before"])
     image = random.getstate()
     drawn = []
@@ -106,7 +106,7 @@ def test_two_restores_of_one_snapshot_draw_other_numbers(hooks: Hooks) -> None:
     assert drawn[0] != drawn[1]
 
 
-def test_a_version_is_published_before_its_models_are_there(
+def test_a_version_can_be_published_before_its_models_exist(
     hooks: Hooks, cloud: Cloud, caplog: pytest.LogCaptureFixture
 ) -> None:
     for stored in cloud.s3.list_objects_v2(Bucket=MODELS)["Contents"]:
@@ -118,16 +118,16 @@ def test_a_version_is_published_before_its_models_are_there(
 
 
 @pytest.mark.parametrize("kind", ["on-demand", "provisioned-concurrency", ""])
-def test_elsewhere_nothing_is_registered(
+def test_without_snapstart_no_hooks_are_registered(
     hooks: Hooks, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_LAMBDA_INITIALIZATION_TYPE", kind)
     runtime.settings.cache_clear()
     snapshot.register()
-    assert [len(found) for found in hooks.values()] == [1, 1]  # of the fixture
+    assert [len(found) for found in hooks.values()] == [1, 1]  # those of the fixture
 
 
-def test_without_the_package_of_lambdas_runtime_a_warning_says_so(
+def test_without_the_package_of_lambdas_runtime_there_is_a_warning(
     hooks: Hooks, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "snapshot_restore_py", None)

@@ -1,4 +1,4 @@
-"""What is said of features is true of them, and reads as a sentence."""
+"""The sentences about features are correct and complete."""
 
 import pytest
 
@@ -8,11 +8,11 @@ from oddsound.features import extractor
 EXTRACTOR = extractor("default", 16000)
 
 
-def test_there_are_words_for_every_feature_and_none_besides() -> None:
+def test_exactly_the_existing_features_have_a_description() -> None:
     assert {NUMBER.sub("#", name) for name in EXTRACTOR.names} == set(FEATURES)
 
 
-def test_the_families_are_those_of_the_extractor() -> None:
+def test_the_families_exist_in_the_extractor() -> None:
     assert set(FAMILIES) < set(EXTRACTOR.families)
     assert family("contrast") == "strength of tones over noise"
     assert family("rhythm") == "rhythm"
