@@ -66,9 +66,11 @@ RATIOS = (
 
 def main() -> None:
     """Measure, print the tables, and write the figures as JSON if requested."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--write", type=Path)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rounds", type=int, default=7, help="runs of each candidate; default: 7")
+    parser.add_argument("--write", type=Path, help="JSON file for the figures")
     arguments = parser.parse_args()
     with deployment.running() as cloud, tempfile.TemporaryDirectory() as folder:
         load_before = os.getloadavg()[0]

@@ -34,9 +34,11 @@ ROOT = Path(__file__).parents[1]
 
 def main() -> None:
     """Print the table, or the figures as JSON."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("recording", nargs="?", type=Path, help="default: a synthetic fan")
-    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
     arguments = parser.parse_args()
     recording = arguments.recording.read_bytes() if arguments.recording else _fan()
     os.environ["MODELS_CONFIG_PATH"] = str(ROOT / "models" / "models.json")

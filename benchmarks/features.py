@@ -58,9 +58,11 @@ print(times[0] / numpy.median(times[1:]))
 
 def main() -> None:
     """Print the table, or the figures as JSON."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("recording", nargs="?", type=Path, help="default: a synthetic fan")
-    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
     arguments = parser.parse_args()
     if arguments.recording:
         y = librosa.load(arguments.recording, sr=RATE, duration=10)[0]

@@ -62,9 +62,13 @@ def table(rounds: Sequence[Mapping[str, float]]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", nargs="?", default="S3 upload, cold")
-    parser.add_argument("--rounds", type=int, default=7)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "what", nargs="?", default="S3 upload, cold", help="default: S3 upload, cold"
+    )
+    parser.add_argument("--rounds", type=int, default=7, help="number of runs; default: 7")
     arguments = parser.parse_args()
     with deployment.running() as cloud, tempfile.TemporaryDirectory() as name:
         candidates = candidates_of(cloud, Path(name))

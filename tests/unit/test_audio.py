@@ -134,7 +134,7 @@ def with_sample(value: float) -> bytes:
     return encoded(waveform, subtype="FLOAT")
 
 
-REFUSED = {
+INVALID = {
     "empty": (b"", InvalidAudioError, "the file is empty (0 bytes)"),
     "text": (b"hello, fan " * 50, UnsupportedAudioError, "begins with b'hello, f'; WAV, FLAC"),
     "png": (b"\x89PNG\r\n\x1a\n" * 40, UnsupportedAudioError, "this is not a recording"),
@@ -174,10 +174,10 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("case", REFUSED)
+@pytest.mark.parametrize("case", INVALID)
 @pytest.mark.parametrize("as_file", [False, True], ids=["bytes", "file"])
 def test_invalid_recordings_are_rejected(case: str, as_file: bool, tmp_path: Path) -> None:
-    data, kind, words = REFUSED[case]
+    data, kind, words = INVALID[case]
     path = tmp_path / "recording.wav"
     path.write_bytes(data)
     with pytest.raises(kind, match=words if "|" in words else re.escape(words)):
@@ -196,7 +196,7 @@ def test_a_small_file_with_a_long_duration_is_rejected_before_decoding(
 
 def test_decoding_stops_at_the_limit_if_the_header_has_no_length() -> None:
     flac = bytearray(encoded(np.zeros(RATE * 600, np.float32), "FLAC"))
-    # Total samples, the low 36 bits at byte 18: 0 means unknown.
+    # The low 36 bits of the eight bytes from 18 on are the number of samples; 0 means unknown.
     flac[21] &= 0xF0
     flac[22:26] = bytes(4)
     with pytest.raises(AudioTooLargeError, match="lasts more than 60 s"):

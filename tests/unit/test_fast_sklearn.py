@@ -23,13 +23,13 @@ CLASSES = {2: np.tile(np.repeat([0, 1], 6), 2), 4: np.tile([0, 1, 2, 3], 6)}
 PATH = "fan/model.joblib"
 
 
-def between(rows: Rows) -> Rows:
+def unseen(rows: Rows) -> Rows:
     """Rows that were not fitted: the means of pairs, and rows far from all others."""
     near = (rows + np.roll(rows, 1, axis=0)) / 2
     return np.concatenate([near, rows.mean(axis=0) + 6 * (rows - rows.mean(axis=0))])
 
 
-ROWS = between(features().astype(np.float64))
+ROWS = unseen(features().astype(np.float64))
 SCALED = StandardScaler().fit_transform(ROWS)
 
 
@@ -45,14 +45,14 @@ def lda() -> LinearDiscriminantAnalysis:
     return LinearDiscriminantAnalysis(solver="lsqr", shrinkage=0.5)
 
 
-def tempered(estimator: Any, **settings: Any) -> CalibratedClassifierCV:
+def calibrated(estimator: Any, **settings: Any) -> CalibratedClassifierCV:
     return CalibratedClassifierCV(
         estimator, method="temperature", cv=3, **{"ensemble": False, **settings}
     )
 
 
 def vote(voting: str = "soft", **settings: Any) -> VotingClassifier:
-    voters = [("svc", tempered(svc())), ("lda", lda()), ("third", lda())]
+    voters = [("svc", calibrated(svc())), ("lda", lda()), ("third", lda())]
     return VotingClassifier(voters, voting=voting, **settings)
 
 
@@ -73,20 +73,20 @@ SCALERS = {
 }
 CLASSIFIERS: dict[str, Callable[[], Any]] = {
     "lda": lda,
-    "tempered svc": lambda: tempered(svc()),
-    "tempered lda": lambda: tempered(lda()),
+    "tempered svc": lambda: calibrated(svc()),
+    "tempered lda": lambda: calibrated(lda()),
     "vote": vote,
     "weighted vote": lambda: vote(weights=[3, 1, 2]),
     "vote without one": lambda: vote(weights=[3, 1, 2]).set_params(lda="drop"),
-    "tempered vote": lambda: tempered(vote()),
+    "tempered vote": lambda: calibrated(vote()),
 }
 
 
 @pytest.mark.parametrize("scaler", SCALERS.values(), ids=SCALERS)
 def test_scalers(scaler: Any) -> None:
     scaler.fit(ROWS)
-    expected = scaler.transform(between(ROWS))
-    found = translate(scaler, "transform").function(between(ROWS))
+    expected = scaler.transform(unseen(ROWS))
+    found = translate(scaler, "transform").function(unseen(ROWS))
     assert_allclose(found, expected, rtol=1e-9, atol=1e-9)
 
 
@@ -94,8 +94,8 @@ def test_scalers(scaler: Any) -> None:
 @pytest.mark.parametrize("made", CLASSIFIERS.values(), ids=CLASSIFIERS)
 def test_classifiers(made: Callable[[], Any], count: int) -> None:
     classifier = made().fit(SCALED, CLASSES[count])
-    expected = classifier.predict_proba(between(SCALED))
-    found = translate(classifier, "predict_proba").function(between(SCALED))
+    expected = classifier.predict_proba(unseen(SCALED))
+    found = translate(classifier, "predict_proba").function(unseen(SCALED))
     assert_allclose(found, expected, rtol=1e-9, atol=1e-12)
     assert found.std(axis=0).min() > 1e-3
 
@@ -103,9 +103,9 @@ def test_classifiers(made: Callable[[], Any], count: int) -> None:
 @pytest.mark.parametrize("count", CLASSES)
 def test_a_frozen_estimator_gives_the_results_of_the_wrapped_one(count: int) -> None:
     frozen = FrozenEstimator(svc().fit(SCALED, CLASSES[count]))
-    classifier = tempered(frozen, ensemble="auto").fit(SCALED, CLASSES[count])
-    expected = classifier.predict_proba(between(SCALED))
-    found = translate(classifier, "predict_proba").function(between(SCALED))
+    classifier = calibrated(frozen, ensemble="auto").fit(SCALED, CLASSES[count])
+    expected = classifier.predict_proba(unseen(SCALED))
+    found = translate(classifier, "predict_proba").function(unseen(SCALED))
     assert_allclose(found, expected, rtol=1e-9, atol=1e-12)
 
 
@@ -113,15 +113,15 @@ def test_a_frozen_estimator_gives_the_results_of_the_wrapped_one(count: int) -> 
 def test_the_decisions_of_an_svc(count: int) -> None:
     classes = np.arange(24) % count
     machine = svc(gamma=0.01).fit(SCALED, classes)
-    expected = machine.decision_function(between(SCALED))
-    found = translate(machine, "decision_function").function(between(SCALED))
+    expected = machine.decision_function(unseen(SCALED))
+    found = translate(machine, "decision_function").function(unseen(SCALED))
     assert_allclose(found, expected, rtol=1e-9, atol=1e-12)
 
 
 def test_a_one_class_svm() -> None:
     machine = OneClassSVM(nu=0.3).fit(SCALED)
-    expected = machine.score_samples(between(SCALED))
-    found = translate(machine, "score_samples").function(between(SCALED))
+    expected = machine.score_samples(unseen(SCALED))
+    found = translate(machine, "score_samples").function(unseen(SCALED))
     assert_allclose(found, expected, rtol=1e-9, atol=1e-12)
 
 
@@ -136,9 +136,9 @@ UNKNOWN: dict[str, tuple[str, Any]] = {
     "whitening": ("transform", PCA(5, whiten=True)),
     "another scaler": ("transform", RobustScaler()),
     "nothing to do": ("transform", StandardScaler(with_mean=False, with_std=False)),
-    "another kernel": ("predict_proba", tempered(svc(kernel="poly"))),
+    "another kernel": ("predict_proba", calibrated(svc(kernel="poly"))),
     "a decision for each pair": ("decision_function", svc(decision_function_shape="ovo")),
-    "several calibrations": ("predict_proba", tempered(svc(), ensemble=True)),
+    "several calibrations": ("predict_proba", calibrated(svc(), ensemble=True)),
     "another calibration": (
         "predict_proba",
         CalibratedClassifierCV(svc(), method="sigmoid", cv=3, ensemble=False),
@@ -157,18 +157,18 @@ def test_unknown_estimators_use_scikit_learns_method(
     fitted.fit(SCALED, CLASSES[4])
     with pytest.raises(UnknownKindError):
         translate(fitted, method)
-    expected = getattr(fitted, method)(between(SCALED))
-    assert (fast_method(fitted, method, PATH)(between(SCALED)) == expected).all()
+    expected = getattr(fitted, method)(unseen(SCALED))
+    assert (fast_method(fitted, method, PATH)(unseen(SCALED)) == expected).all()
     assert caplog.messages == []
 
 
 def test_known_estimators_do_not_use_scikit_learns_method(monkeypatch: pytest.MonkeyPatch) -> None:
     """Scikit-learn's method is called only once, for the comparison."""
-    classifier = tempered(vote()).fit(SCALED, CLASSES[4])
-    expected = classifier.predict_proba(between(SCALED))
+    classifier = calibrated(vote()).fit(SCALED, CLASSES[4])
+    expected = classifier.predict_proba(unseen(SCALED))
     probabilities = fast_method(classifier, "predict_proba", PATH)
     monkeypatch.setattr(CalibratedClassifierCV, "predict_proba", None)
-    assert_allclose(probabilities(between(SCALED)), expected, rtol=1e-9, atol=1e-12)
+    assert_allclose(probabilities(unseen(SCALED)), expected, rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize(

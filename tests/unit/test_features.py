@@ -255,7 +255,7 @@ class TestBands:
             ("modulation_0_0.5_1_hz", 50, 311),
         ],
     )
-    def test_by_hand(self, name: str, low: float, high: float) -> None:
+    def test_the_band_of_a_feature(self, name: str, low: float, high: float) -> None:
         band = self.EXTRACT.bands[self.EXTRACT.names.index(name)]
         np.testing.assert_allclose(band, (low, high), rtol=0, atol=0.6)
 

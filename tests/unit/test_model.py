@@ -262,7 +262,7 @@ class TestInvalidModels:
             lambda data: b"<html>404</html>",
             lambda data: data.replace(b"sklearn.naive_bayes", b"sklearn.naive_boyes"),
         ],
-        ids=["empty", "cut", "a web page", "a module that is not there"],
+        ids=["empty", "cut", "a web page", "a missing module"],
     )
     def test_a_damaged_pickle(self, damage: Any) -> None:
         assert "fan/model.joblib cannot be loaded: " in refusal(model=damage(dumped(bayes())))

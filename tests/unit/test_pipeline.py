@@ -71,7 +71,7 @@ class TestSplit:
             (1000, 10.0, list(range(0, 1000, 100)), 100),
         ],
     )
-    def test_by_hand(
+    def test_starts_and_size_of_the_windows(
         self, samples: int, window_s: float | None, starts: list[int], size: int
     ) -> None:
         assert split(samples, window_s, 10) == (starts, size)

@@ -61,7 +61,7 @@ def test_more_and_less_are_different_sentences(name: str) -> None:
         ("bearing_wear", True, None, "bearing_wear is higher than normal"),
     ],
 )
-def test_by_hand(name: str, more: bool, band: tuple[float, float] | None, sentence: str) -> None:
+def test_sentences(name: str, more: bool, band: tuple[float, float] | None, sentence: str) -> None:
     assert comparison(name, more, "normal", band) == sentence
 
 
