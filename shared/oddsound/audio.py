@@ -1,4 +1,4 @@
-"""Bytes or a file -> mono float32 waveform at the model's rate."""
+"""Decodes bytes or a file to a mono float32 waveform at the model's sample rate."""
 
 import io
 from collections.abc import Iterator
@@ -24,23 +24,24 @@ CONTAINERS = {
     "AIFF": b"FORM",
     "AU": b".snd",
 }
-"""Formats that are read, as libsndfile calls them, and how their files begin."""
+"""Supported formats: the name in libsndfile -> the first bytes of a file."""
 
 MAX_CHANNELS = 64
 MAX_AMPLITUDE = 2.0**31
-"""Float files hold 1.0 or, unscaled, the integers of a converter; nothing holds more."""
+"""Largest accepted sample. Float files are scaled to 1.0 or contain 32-bit integers, unscaled."""
 
 BLOCK_SAMPLES = 1 << 18
 UNKNOWN_FRAMES = 1 << 62
+"""libsndfile reports a number of frames above this if the header does not contain the length."""
 
 
 @dataclass(frozen=True)
 class Recording:
     """A decoded recording.
 
-    waveform : float32 [shape=(samples,)], mono, at the rate that was asked for
-    sample_rate : Hz of the file itself
-    duration_s : of the file itself
+    waveform : float32 [shape=(samples,)], mono, at the requested sample rate
+    sample_rate : of the file, in Hz
+    duration_s : of the file
     """
 
     waveform: Array
@@ -51,16 +52,16 @@ class Recording:
 def load(source: bytes | Path, sample_rate: int, limits: AudioLimits) -> Recording:
     """Decode a recording, mix it to mono and resample it to `sample_rate` Hz.
 
-    Decoding stops at the limit, whatever the header promised.
+    Decoding stops at `limits.max_duration_s`, also if the header gives a shorter duration.
     Raises AudioTooLargeError, UnsupportedAudioError (not audio) or InvalidAudioError
-    (empty, damaged, silent of frames, or with values that no microphone gives).
+    (empty, damaged, contains no frames, or contains values that are not audio).
     """
     size = source.stat().st_size if isinstance(source, Path) else len(source)
     if size == 0:
         raise InvalidAudioError("the file is empty (0 bytes)")
     if size > limits.max_bytes:
         raise AudioTooLargeError(
-            f"the file has {size:,} bytes; at most {limits.max_bytes:,} are read"
+            f"the file has {size:,} bytes; the limit is {limits.max_bytes:,} bytes"
         )
     with _opened(source) as sound:
         _check_header(sound, limits)
@@ -77,13 +78,17 @@ def load(source: bytes | Path, sample_rate: int, limits: AudioLimits) -> Recordi
                 frames += len(block)
             parts.append(stream.resample_chunk(np.zeros(0, np.float32), last=True))
     if frames == 0:
-        raise InvalidAudioError("the file holds no sound (0 frames)")
+        raise InvalidAudioError("the file contains no audio (0 frames)")
     waveform = parts[0] if len(parts) == 1 else np.concatenate(parts)
     return Recording(waveform, native, frames / native)
 
 
 class _Bytes(io.BytesIO):
-    """A damaged header makes libsndfile seek before the start; files then stay where they are."""
+    """A BytesIO that ignores a seek to a negative position, as a file does.
+
+    A damaged header can make libsndfile seek to one. BytesIO raises ValueError, which soundfile
+    prints to stderr, because it cannot pass through libsndfile's callback.
+    """
 
     def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
         try:
@@ -98,23 +103,29 @@ def _opened(source: bytes | Path) -> Iterator[soundfile.SoundFile]:
         start = file.read(12)
         file.seek(0)
         try:
-            # A descriptor lets libsndfile read by itself and hides the name's suffix from it.
+            # With a file descriptor, libsndfile reads the file without Python callbacks, and
+            # does not see the name: its suffix must not decide how the file is decoded.
             target = file if isinstance(file, _Bytes) else file.fileno()
             sound = soundfile.SoundFile(target, closefd=False)
         except (soundfile.SoundFileError, TypeError, ValueError) as error:
             raise _refusal(start, str(error)) from None
         with sound:
             if sound.format not in CONTAINERS:
-                raise UnsupportedAudioError(f"{sound.format} files are not read; {FORMATS} are")
+                raise UnsupportedAudioError(
+                    f"{sound.format} files are not supported; {FORMATS} are"
+                )
             yield sound
 
 
 def _refusal(start: bytes, reason: str) -> InvalidAudioError | UnsupportedAudioError:
-    """The damaged recording told from what never was one, by how the file begins."""
+    """The error for a file that cannot be opened: a damaged recording, or not a recording.
+
+    start : first bytes of the file; reason : text of libsndfile
+    """
     kinds = [kind for kind, magic in CONTAINERS.items() if start.startswith(magic)]
     if not kinds or (kinds[0] == "WAV" and not b"WAVE".startswith(start[8:12])):
         return UnsupportedAudioError(
-            f"this is not a recording: it begins with {start[:8]!r}; {FORMATS} files are read"
+            f"this is not a recording: it begins with {start[:8]!r}; supported: {FORMATS}"
         )
     reason = reason.split(": ", 1)[-1]
     return InvalidAudioError(f"the file begins like {kinds[0]} but cannot be decoded: {reason}")
@@ -124,11 +135,11 @@ def _check_header(sound: soundfile.SoundFile, limits: AudioLimits) -> None:
     low, high = SAMPLE_RATES_HZ
     if not low <= sound.samplerate <= high:
         raise InvalidAudioError(
-            f"the sample rate is {sound.samplerate:,} Hz; {low:,} to {high:,} Hz are read"
+            f"the sample rate is {sound.samplerate:,} Hz; {low:,} to {high:,} Hz are supported"
         )
     if not 1 <= sound.channels <= MAX_CHANNELS:
         raise InvalidAudioError(
-            f"the file has {sound.channels} channels; 1 to {MAX_CHANNELS} are read"
+            f"the file has {sound.channels} channels; 1 to {MAX_CHANNELS} are supported"
         )
     duration_s = sound.frames / sound.samplerate
     if sound.frames < UNKNOWN_FRAMES and duration_s > limits.max_duration_s:
@@ -136,41 +147,45 @@ def _check_header(sound: soundfile.SoundFile, limits: AudioLimits) -> None:
 
 
 def _mono_blocks(sound: soundfile.SoundFile, limits: AudioLimits) -> Iterator[Array]:
-    """The recording block by block, channels averaged; refuses what cannot be a sound."""
+    """The blocks of the recording [shape=(samples,)], channels averaged.
+
+    Raises InvalidAudioError or AudioTooLargeError when it reaches a block that is not accepted.
+    """
     size = max(1, BLOCK_SAMPLES // sound.channels)
-    most = int(limits.max_duration_s * sound.samplerate)
+    max_frames = int(limits.max_duration_s * sound.samplerate)
     done = 0
     while True:
         try:
             block = _block(sound, size)
         except soundfile.SoundFileError as error:
             at = done / sound.samplerate
-            raise InvalidAudioError(f"the file is damaged {at:.1f} s in: {error}") from None
+            raise InvalidAudioError(f"the file is damaged at {at:.1f} s: {error}") from None
         if not len(block):
             break
         done += len(block)
-        if done > most:
+        if done > max_frames:
             raise _too_long(f"more than {limits.max_duration_s:,.0f}", limits)
         loudest = np.abs(block).max()
         if not np.isfinite(loudest):
-            raise InvalidAudioError("the recording has samples that are not finite numbers")
+            raise InvalidAudioError("the recording contains samples that are not finite numbers")
         if loudest > MAX_AMPLITUDE:
             raise InvalidAudioError(
-                f"the recording has a sample of {loudest:.3g}; full scale is 1,"
-                f" and at most {MAX_AMPLITUDE:.3g} is read"
+                f"the recording contains a sample of {loudest:.3g}; full scale is 1,"
+                f" and the limit is {MAX_AMPLITUDE:.3g}"
             )
         yield block[:, 0] if sound.channels == 1 else block.mean(axis=1)
+    # libsndfile can reach the end of a truncated FLAC file without an error.
     if sound.format == "FLAC" and done < sound.frames < UNKNOWN_FRAMES:
         raise InvalidAudioError(
-            f"the file is cut short: {done / sound.samplerate:.1f} s"
-            f" of {sound.frames / sound.samplerate:.1f} s are there"
+            f"the file is truncated: it contains {done / sound.samplerate:.1f} s"
+            f" of {sound.frames / sound.samplerate:.1f} s"
         )
 
 
 def _block(sound: soundfile.SoundFile, frames: int) -> Array:
-    """The next frames [shape=(frames, channels)], full scale 1."""
+    """The next frames, float32 [shape=(frames, channels)], full scale 1."""
     if sound.subtype == "PCM_16":
-        # libsndfile takes five times as long to make the same numbers.
+        # The same numbers as dtype="float32", five times faster.
         found: Array = sound.read(frames, dtype="int16", always_2d=True) * np.float32(1 / 32768)
     else:
         found = sound.read(frames, dtype="float32", always_2d=True)
@@ -179,5 +194,5 @@ def _block(sound: soundfile.SoundFile, frames: int) -> Array:
 
 def _too_long(found: str, limits: AudioLimits) -> AudioTooLargeError:
     return AudioTooLargeError(
-        f"the recording lasts {found} s; at most {limits.max_duration_s:,g} s are read"
+        f"the recording lasts {found} s; the limit is {limits.max_duration_s:,g} s"
     )

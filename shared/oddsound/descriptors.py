@@ -1,8 +1,8 @@
-"""Frame descriptors in plain NumPy, each with librosa's value where librosa has one.
+"""Frame descriptors in plain NumPy, with the same values as librosa's functions.
 
-Spectra are laid out (frames, bins), each frame contiguous: the transpose of librosa's.
-librosa's own functions are not called where they recompute what the extractor already
-has, or where they need numba's compiler, which does not fit in a Lambda layer.
+Spectra have the shape (frames, bins) with contiguous frames: the transpose of librosa's.
+librosa's functions are not called if they would compute again what the extractor already
+has, or if they need numba's compiler, which does not fit in a Lambda layer.
 """
 
 import numpy as np
@@ -12,7 +12,7 @@ from scipy.fft import next_fast_len
 type Array = NDArray[np.float32]
 
 SILENCE = 1e-20
-"""Power below which a sound counts as silent: 200 dB under full scale."""
+"""Power below which a sound counts as silence: 200 dB below full scale."""
 
 ZERO_CROSSING_THRESHOLD = 1e-10
 """A sample closer to zero than this counts as zero, as in librosa.zero_crossings."""
@@ -22,7 +22,7 @@ def decibels(power: Array, dynamic_range_db: float) -> Array:
     """Power in dB relative to its own maximum.
 
     power : float32 [any shape], >= 0
-    Returns float32 of that shape, from -dynamic_range_db to 0; 0 everywhere in silence.
+    Returns float32 of that shape, from -dynamic_range_db to 0; 0 everywhere if all is silence.
     Same value as librosa.power_to_db(power, ref=np.max, amin=1e-20, top_db=dynamic_range_db).
     """
     top = max(float(power.max()), SILENCE)
@@ -34,7 +34,8 @@ def frame_power(power: Array) -> Array:
     """Mean square of each windowed frame, by Parseval's theorem.
 
     power : float32 [shape=(frames, 1 + n_fft // 2)], squared magnitudes of an STFT
-    Returns float32 [shape=(frames,)]. The square of librosa.feature.rms(S=magnitude).
+    Returns float32 [shape=(frames,)].
+    Same value as the square of librosa.feature.rms(S=magnitude).
     """
     n_fft = 2 * (power.shape[1] - 1)
     return (2 * power.sum(axis=1) - power[:, 0] - power[:, -1]) / np.float32(n_fft**2)
@@ -45,7 +46,7 @@ def spectral_centroid(magnitude: Array, hz: Array) -> Array:
 
     magnitude : float32 [shape=(frames, bins)], >= 0
     hz : float32 [shape=(bins,)], centre of each bin
-    Returns float32 [shape=(frames,)] in Hz; 0 where a frame is silent.
+    Returns float32 [shape=(frames,)] in Hz; 0 if a frame is silent.
     Same value as librosa.feature.spectral_centroid.
     """
     total = magnitude.sum(axis=1)
@@ -60,7 +61,7 @@ def spectral_bandwidth(magnitude: Array, hz: Array, centroid: Array) -> Array:
     magnitude : float32 [shape=(frames, bins)], >= 0
     hz : float32 [shape=(bins,)]
     centroid : float32 [shape=(frames,)] in Hz
-    Returns float32 [shape=(frames,)] in Hz; 0 where a frame is silent.
+    Returns float32 [shape=(frames,)] in Hz; 0 if a frame is silent.
     Same value as librosa.feature.spectral_bandwidth.
     """
     weighted = hz - centroid[:, None]
@@ -73,12 +74,12 @@ def spectral_bandwidth(magnitude: Array, hz: Array, centroid: Array) -> Array:
 
 
 def spectral_rolloff(magnitude: Array, hz: Array, shares: tuple[float, ...]) -> Array:
-    """Lowest frequency below which a share of the magnitude of a frame lies.
+    """Frequency below which a given share of the magnitude of each frame lies.
 
     magnitude : float32 [shape=(frames, bins)], >= 0
     hz : float32 [shape=(bins,)]
     shares : each between 0 and 1
-    Returns float32 [shape=(frames, len(shares))] in Hz; 0 where a frame is silent.
+    Returns float32 [shape=(frames, len(shares))] in Hz; 0 if a frame is silent.
     Same value as librosa.feature.spectral_rolloff, once per share.
     """
     cumulative = np.cumsum(magnitude, axis=1)
@@ -87,11 +88,11 @@ def spectral_rolloff(magnitude: Array, hz: Array, shares: tuple[float, ...]) -> 
 
 
 def contrast_bands(hz: Array, fmin_hz: float) -> list[tuple[slice, int]]:
-    """Bins of each octave band, and how many of them make its top and its bottom fifth.
+    """Bins of each octave band, and how many bins are a fifth of the band.
 
     hz : float32 [shape=(bins,)]; fmin_hz : upper edge of the lowest band.
-    As many octaves as fit below the highest bin. Neighbouring bands share bins as they do
-    in librosa.feature.spectral_contrast.
+    Returns as many octaves as fit below the highest bin. Neighbouring bands share a bin, as in
+    librosa.feature.spectral_contrast.
     """
     octaves = int(np.log2(hz[-1] / fmin_hz)) + 1
     edges = [0.0, *(fmin_hz * 2.0 ** np.arange(octaves + 1))]
@@ -106,14 +107,14 @@ def contrast_bands(hz: Array, fmin_hz: float) -> list[tuple[slice, int]]:
 
 
 def spectral_contrast(magnitude: Array, bands: list[tuple[slice, int]]) -> Array:
-    """Mean of the loudest fifth over the mean of the softest fifth of each band's bins.
+    """Ratio of the mean of the largest fifth to that of the smallest fifth of a band's bins.
 
     magnitude : float32 [shape=(frames, bins)], >= 0
     bands : from contrast_bands
     Returns float32 [shape=(frames, len(bands))] in dB, >= 0.
     Jiang et al., "Music type classification by spectral contrast feature", ICME 2002.
-    Same value as librosa.feature.spectral_contrast: peaks and valleys are each cut 80 dB
-    under their largest.
+    Same value as librosa.feature.spectral_contrast, which limits peaks and valleys each to
+    80 dB below their maximum.
     """
     peak = np.empty((len(magnitude), len(bands)), magnitude.dtype)
     valley = np.empty_like(peak)
@@ -129,11 +130,11 @@ def spectral_contrast(magnitude: Array, bands: list[tuple[slice, int]]) -> Array
 
 
 def flux(log_mel: Array) -> tuple[Array, Array]:
-    """Mean rise and mean fall of the bands since the frame before.
+    """Mean rise and mean fall of the bands since the previous frame.
 
     log_mel : float32 [shape=(frames, bands)] in dB
-    Returns two float32 [shape=(frames,)] in dB, >= 0; the first frame's are 0.
-    The rise is librosa.onset.onset_strength(S=log_mel, center=False).
+    Returns two float32 [shape=(frames,)] in dB, >= 0; both are 0 for the first frame.
+    The rise has the same value as librosa.onset.onset_strength(S=log_mel, center=False).
     """
     change: Array = np.zeros_like(log_mel)
     np.subtract(log_mel[1:], log_mel[:-1], out=change[1:])
@@ -143,16 +144,18 @@ def flux(log_mel: Array) -> tuple[Array, Array]:
 
 
 def zero_crossing_rate(waveform: Array, n_fft: int, hop_length: int) -> Array:
-    """Share of neighbouring samples of each centred frame whose signs differ.
+    """Share of sign changes between neighbouring samples in each centred frame.
 
     waveform : float32 [shape=(samples,)]
     n_fft : samples in a frame, twice hop_length
     Returns float32 [shape=(1 + samples // hop_length,)] from 0 to 1.
     Same value as librosa.feature.zero_crossing_rate, which needs numba.
+
+    Crossings are counted once per block of hop_length samples; a frame is two blocks.
     """
     frames = 1 + len(waveform) // hop_length
     negative = waveform < -ZERO_CROSSING_THRESHOLD
-    # Beyond its ends the waveform goes on as it ends, and crosses nothing.
+    # The waveform is padded with its first and last sample, so that the padding has no crossings.
     crossed = np.zeros((frames + 1, hop_length), dtype=bool)
     inside = crossed.ravel()[hop_length : hop_length + len(negative) - 1]
     np.not_equal(negative[1:], negative[:-1], out=inside[: len(negative) - 1])
@@ -165,13 +168,13 @@ def autocorrelation(series: Array) -> Array:
     """Correlation of a series with itself at every lag.
 
     series : float32 [shape=(frames,)]
-    Returns float32 [shape=(frames,)], 1 at lag 0 and within -1..1; 0 where nothing varies.
+    Returns float32 [shape=(frames,)], 1 at lag 0 and from -1 to 1; all 0 if the series is constant.
     """
     centred = series - series.mean()
     variance = float(centred @ centred)
     if variance <= 1e-6 * len(series):
         return np.zeros_like(centred)
-    # Zeros behind the series, so that its end does not meet its beginning.
+    # Zero padding: without it, the FFT would correlate the end of the series with its start.
     size = next_fast_len(2 * len(centred), real=True)
     spectrum = np.fft.rfft(centred, size)
     lags = np.fft.irfft(spectrum.real**2 + spectrum.imag**2, size)[: len(centred)]
@@ -179,17 +182,17 @@ def autocorrelation(series: Array) -> Array:
     return correlation
 
 
-def onsets(strength: Array, radius: int, least_db: float) -> NDArray[np.intp]:
+def onsets(strength: Array, radius: int, min_above_mean_db: float) -> NDArray[np.intp]:
     """Frames where the onset strength peaks.
 
     strength : float32 [shape=(frames,)] in dB, >= 0
-    radius : a peak is the largest value this many frames to either side
-    least_db : and stands this far above the mean
-    Returns the indices, ascending.
+    radius : a peak is the maximum of this many frames on either side
+    min_above_mean_db : a peak exceeds the mean by more than this
+    Returns the indices in ascending order.
     """
     padded = np.zeros(len(strength) + 2 * radius, strength.dtype)
     padded[radius : len(padded) - radius] = strength
     around = strength.copy()
     for start in range(2 * radius + 1):
         np.maximum(around, padded[start : start + len(strength)], out=around)
-    return np.flatnonzero((strength == around) & (strength > strength.mean() + least_db))
+    return np.flatnonzero((strength == around) & (strength > strength.mean() + min_above_mean_db))

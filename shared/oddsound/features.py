@@ -1,4 +1,4 @@
-"""Waveform -> named feature vector: clip statistics of one shared STFT."""
+"""Computes a named feature vector from a waveform: statistics over the frames of one STFT."""
 
 import re
 from collections.abc import Iterable
@@ -27,22 +27,25 @@ MODULATION_EDGES_HZ = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 MODULATION_MIN_S = 4.0
 ONSET_PERIODS_S = (0.1, 2.0)
 ONSET_RADIUS_S = 0.1
-ONSET_LEAST_DB = 1.0
+ONSET_MIN_ABOVE_MEAN_DB = 1.0
 ACTIVE_WITHIN_DB = (15, 30, 45)
 ENERGY_PERCENTILES = (10, 25, 50, 75, 90)
 ENERGY_LAGS_S = (0.05, 0.1, 0.2, 0.4, 0.8)
 
 
 class FeatureExtractor(Protocol):
-    """What a model needs of an extractor: a fixed, named vector from any waveform.
+    """Computes a feature vector of fixed length, with a name for each feature, from a waveform.
 
-    version : raise it when the same waveform gives other numbers; cached features depend on it
-    names : those of every family in turn
-    bands : float [shape=(len(names), 2)], lowest and highest Hz of each feature that listens to
-        one band of frequencies; NaN of the others
-    levels : indices of those that are the mean level of their band in dB, from low to high
-    level_effect : float32 [shape=(len(levels), len(names))], what 1 dB more in one level adds
-        to the features that are sums of levels
+    version : part of the key of cached features; must change if the same waveform gives
+        different numbers
+    names : of the features, family by family
+    families : name of each family -> names of its features
+    bands : float [shape=(len(names), 2)], lowest and highest frequency in Hz of each feature
+        that describes one frequency band; NaN for the others
+    levels : indices of the features that are the mean level of a band in dB, lowest band first
+    level_effect : float32 [shape=(len(levels), len(names))], change of each feature that is a
+        linear combination of levels if one level rises by 1 dB
+    min_samples : length of the shortest waveform
     """
 
     version: str
@@ -57,12 +60,12 @@ class FeatureExtractor(Protocol):
 
 
 class DefaultExtractor:
-    """Clip statistics of one STFT (Hann, 64 ms frames, half overlapping).
+    """Statistics over the frames of one STFT (Hann window, 64 ms frames, 50 % overlap).
 
-    The frame is the power of two nearest to 64 ms: 1024 samples at 16 kHz. No value but the
-    two of the family `level` changes when the recording is made louder or softer.
+    The frame length is the power of two nearest to 64 ms: 1024 samples at 16 kHz. Only the two
+    features of the family `level` depend on the loudness of the whole recording.
 
-    sample_rate : Hz of every waveform that will be passed in
+    sample_rate : of the waveforms, in Hz
     """
 
     version = "1"
@@ -70,9 +73,11 @@ class DefaultExtractor:
     def __init__(self, sample_rate: int) -> None:
         self.n_fft = 2 ** round(np.log2(FRAME_S * sample_rate))
         self.hop_length = self.n_fft // 2
-        # By its name librosa would have it of scipy.signal, which takes long to import.
+        # The Hann window, computed here because librosa would import scipy.signal for a window
+        # that is given by name, which slows down the cold start.
         window = 0.5 + 0.5 * np.cos(np.linspace(-np.pi, np.pi, self.n_fft + 1)[:-1])
-        # Named here, librosa imports it here and not during the first prediction.
+        # librosa imports its functions on first access. This moves the import of stft from the
+        # first prediction to the initialization.
         self.stft = partial(
             librosa.stft, n_fft=self.n_fft, hop_length=self.hop_length, window=window
         )
@@ -136,7 +141,7 @@ class DefaultExtractor:
         )
 
     def _shape(self, magnitude: Array, power: Array, mel: Array, log_mel: Array) -> Array:
-        """Where the energy lies and how it is spread; frequencies in octaves above 1 Hz."""
+        """Position and spread of the energy of each frame; frequencies in octaves above 1 Hz."""
         centroid = descriptors.spectral_centroid(magnitude, self.hz)
         in_hz = np.column_stack(
             [
@@ -164,7 +169,7 @@ class DefaultExtractor:
         )
 
     def _modulation(self, log_mel: Array) -> Array:
-        """Strength of slow level changes per group of mel bands, and their mean shares."""
+        """Strength of slow level changes in each group of mel bands, and their mean shares."""
         envelopes = log_mel.reshape(len(log_mel), ENVELOPES, -1).mean(axis=2)
         envelopes -= envelopes.mean(axis=0)
         window, size, first = _modulation_window(len(envelopes), self.frame_rate)
@@ -176,7 +181,7 @@ class DefaultExtractor:
         return np.concatenate([np.log10(bands + 1e-3).ravel(), shares.mean(axis=0)])
 
     def _rhythm(self, onset: Array, energy_db: Array) -> Array:
-        """How often, how regularly and for how long something sounds."""
+        """Number, regularity and duration of the sounds in the recording."""
         seconds = len(onset) / self.frame_rate
         correlation = descriptors.autocorrelation(onset)
         first, last = (round(period * self.frame_rate) for period in ONSET_PERIODS_S)
@@ -184,7 +189,7 @@ class DefaultExtractor:
         period = first + int(candidates.argmax()) if len(candidates) else 0
         found = period > 0 and correlation[period] > 0
         radius = round(ONSET_RADIUS_S * self.frame_rate)
-        times = descriptors.onsets(onset, radius, ONSET_LEAST_DB) / self.frame_rate
+        times = descriptors.onsets(onset, radius, ONSET_MIN_ABOVE_MEAN_DB) / self.frame_rate
         gaps = np.diff(times) if len(times) > 1 else np.array([seconds])
         active = [energy_db > -within for within in ACTIVE_WITHIN_DB]
         starts = np.count_nonzero(active[0][1:] > active[0][:-1]) + int(active[0][0])
@@ -207,7 +212,7 @@ class DefaultExtractor:
 
 
 def _modulation_window(frames: int, frame_rate: float) -> tuple[Array, int, list[int]]:
-    """Window, length of the transform, and the first bins of the modulation bands."""
+    """Window, length of the FFT, and the bins at the edges of the modulation bands."""
     window = np.hanning(frames + 2)[1:-1].astype(np.float32)
     size = next_fast_len(max(frames, round(MODULATION_MIN_S * frame_rate)))
     hz = np.arange(size // 2 + 1) * frame_rate / size
@@ -215,19 +220,19 @@ def _modulation_window(frames: int, frame_rate: float) -> tuple[Array, int, list
 
 
 def _percentiles(series: Array, percents: tuple[int, ...]) -> NDArray[np.float64]:
-    """What np.percentile gives, in a tenth of the time."""
+    """The same values as np.percentile, ten times faster."""
     places = np.array(percents) / 100 * (len(series) - 1)
     return np.interp(places, np.arange(len(series)), np.sort(series))
 
 
 def _level(waveform: Array, loudness: Array) -> list[float]:
-    """Root mean square of the recording and its loudest frame, in dB of full scale."""
+    """RMS level of the recording and of its loudest frame, in dB relative to full scale."""
     mean_square = float(waveform @ waveform) / len(waveform)
     return [10 * np.log10(max(p, SILENCE)) for p in (mean_square, float(loudness.max()))]
 
 
 def _families(contrast_bands: int) -> dict[str, tuple[str, ...]]:
-    """Every feature's name, by family, in the order of the vector."""
+    """Names of all features by family, in the order of the vector."""
 
     def each(*names: str) -> tuple[str, ...]:
         return tuple(f"{name}_{statistic}" for name in names for statistic in ("mean", "std"))
@@ -264,7 +269,7 @@ def _families(contrast_bands: int) -> dict[str, tuple[str, ...]]:
 
 
 def _bands(names: tuple[str, ...], sample_rate: int) -> NDArray[np.float64]:
-    """Lowest and highest Hz of each feature that listens to one band; NaN of the others."""
+    """Lowest and highest frequency in Hz of the features of one band; NaN for the others."""
     top = sample_rate / 2
     mel = librosa.mel_frequencies(MEL_BANDS + 2, fmin=MEL_FMIN_HZ, fmax=top, htk=True)
     per_group = MEL_BANDS // ENVELOPES
@@ -282,16 +287,16 @@ def _bands(names: tuple[str, ...], sample_rate: int) -> NDArray[np.float64]:
 
 
 EXTRACTORS = {"default": DefaultExtractor}
-"""The strategies that `feature_extractor` of a models.json entry may name."""
+"""Values of `feature_extractor` in a models.json entry -> the class."""
 
 
 @cache
 def extractor(name: str, sample_rate: int) -> FeatureExtractor:
-    """The extractor called `name` for waveforms at `sample_rate` Hz, made once.
+    """The extractor called `name` for waveforms at `sample_rate` Hz, created once per process.
 
-    Raises ModelsConfigError where no extractor has that name.
+    Raises ModelsConfigError if no extractor has that name.
     """
     if name not in EXTRACTORS:
         known = ", ".join(sorted(EXTRACTORS))
-        raise ModelsConfigError(f"no feature_extractor is called {name!r}; known are: {known}")
+        raise ModelsConfigError(f"no feature_extractor is called {name!r}; available: {known}")
     return EXTRACTORS[name](sample_rate)

@@ -4,15 +4,19 @@ from dataclasses import dataclass
 
 FORMATS = "WAV, FLAC, OGG, MP3, AIFF and AU"
 SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".snd")
-"""Suffixes of the names of recordings, in lower case."""
+"""File name suffixes of recordings, in lower case."""
 
 SAMPLE_RATES_HZ = (2_000, 384_000)
-"""Lowest and highest sample rate of a recording, and of a model."""
+"""Lowest and highest sample rate of a recording and of a model."""
 
 
 @dataclass(frozen=True)
 class AudioLimits:
-    """Limits of one recording: max_bytes of the file, max_duration_s of its content."""
+    """Limits of one recording.
+
+    max_bytes : size of the file
+    max_duration_s : duration of the decoded audio
+    """
 
     max_bytes: int
     max_duration_s: float

@@ -230,7 +230,7 @@ def test_a_recording_over_the_duration_limit_returns_413(
     configured: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MAX_DURATION_S", "1")
-    failed(post(TestClient(app), NORMAL), 413, "AudioTooLargeError", "2.0 s; at most 1 s")
+    failed(post(TestClient(app), NORMAL), 413, "AudioTooLargeError", "2.0 s; the limit is 1 s")
 
 
 def test_an_unexpected_error_does_not_expose_its_traceback(

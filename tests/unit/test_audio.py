@@ -136,15 +136,19 @@ def with_sample(value: float) -> bytes:
 
 INVALID = {
     "empty": (b"", InvalidAudioError, "the file is empty (0 bytes)"),
-    "text": (b"hello, fan " * 50, UnsupportedAudioError, "begins with b'hello, f'; WAV, FLAC"),
+    "text": (
+        b"hello, fan " * 50,
+        UnsupportedAudioError,
+        "begins with b'hello, f'; supported: WAV, FLAC",
+    ),
     "png": (b"\x89PNG\r\n\x1a\n" * 40, UnsupportedAudioError, "this is not a recording"),
     "avi": (b"RIFF\x00\x10\x00\x00AVI LIST" * 40, UnsupportedAudioError, "not a recording"),
     "zeros": (bytes(5000), UnsupportedAudioError, "this is not a recording"),
     "first bytes of a wav": (WAV[:10], InvalidAudioError, "begins like WAV but cannot be decoded"),
     "header cut": (WAV[:30], InvalidAudioError, "begins like WAV but cannot be decoded"),
-    "no frames": (wav_header(), InvalidAudioError, "holds no sound (0 frames)"),
-    "no data": (WAV[:44], InvalidAudioError, "holds no sound (0 frames)"),
-    "flac cut": (encoded(noise(1, 20), "FLAC")[:9000], InvalidAudioError, "damaged|cut short"),
+    "no frames": (wav_header(), InvalidAudioError, "contains no audio (0 frames)"),
+    "no data": (WAV[:44], InvalidAudioError, "contains no audio (0 frames)"),
+    "flac cut": (encoded(noise(1, 20), "FLAC")[:9000], InvalidAudioError, "damaged|truncated"),
     "flac header": (encoded(noise(1), "FLAC")[:20], InvalidAudioError, "begins like FLAC"),
     "ogg header": (encoded(noise(1), "OGG")[:40], InvalidAudioError, "begins like OGG"),
     "not a number": (with_sample(float("nan")), InvalidAudioError, "not finite numbers"),
@@ -154,22 +158,22 @@ INVALID = {
     "rate 10 MHz": (
         wav_header(rate=10_000_000, data_bytes=2) + b"ab",
         InvalidAudioError,
-        "rate is 10,000,000 Hz; 2,000 to 384,000 Hz are read",
+        "rate is 10,000,000 Hz; 2,000 to 384,000 Hz are supported",
     ),
     "200 channels": (
         wav_header(channels=200, data_bytes=400) + bytes(400),
         InvalidAudioError,
-        "200 channels; 1 to 64 are read",
+        "200 channels; 1 to 64 are supported",
     ),
     "too many bytes": (
         WAV + bytes(10_000_000),
         AudioTooLargeError,
-        "has 10,160,044 bytes; at most 10,000,000",
+        "has 10,160,044 bytes; the limit is 10,000,000 bytes",
     ),
     "too long": (
         encoded(np.zeros(RATE * 61, np.float32)),
         AudioTooLargeError,
-        "lasts 61.0 s; at most 60 s are read",
+        "lasts 61.0 s; the limit is 60 s",
     ),
 }
 

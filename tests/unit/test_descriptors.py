@@ -25,7 +25,9 @@ def test_autocorrelation_of_a_constant_is_zero() -> None:
 def test_onsets_are_the_peaks_above_the_mean() -> None:
     strength = np.zeros(50, np.float32)
     strength[[5, 6, 20, 40]] = [3, 9, 8, 0.5]
-    np.testing.assert_array_equal(descriptors.onsets(strength, radius=3, least_db=1), [6, 20])
+    np.testing.assert_array_equal(
+        descriptors.onsets(strength, radius=3, min_above_mean_db=1), [6, 20]
+    )
 
 
 def test_decibels_are_relative_to_the_loudest_and_floored() -> None:

@@ -200,7 +200,7 @@ def test_a_tremolo_is_strongest_in_its_modulation_band() -> None:
 
 
 def test_an_unknown_extractor_lists_the_known_ones() -> None:
-    with pytest.raises(ModelsConfigError, match=r"'mfcc_only'; known are: default"):
+    with pytest.raises(ModelsConfigError, match=r"'mfcc_only'; available: default"):
         extractor("mfcc_only", RATE)
 
 

@@ -205,7 +205,7 @@ class TestInvalidModels:
         words = refusal({"predictor": "keras"}, model=bayes())
         assert "no predictor is called 'keras'; known: sklearn_outlier, sklearn_proba" in words
         words = refusal({"feature_extractor": "yamnet"}, model=bayes())
-        assert "no feature_extractor is called 'yamnet'; known are: default" in words
+        assert "no feature_extractor is called 'yamnet'; available: default" in words
 
     def test_a_wrong_number_of_features(self) -> None:
         count = len(NAMES)
