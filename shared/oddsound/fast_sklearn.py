@@ -1,8 +1,10 @@
-"""Fitted scikit-learn objects as plain NumPy: the same numbers without the checks around them.
+"""Computes the methods of fitted scikit-learn objects in plain NumPy, without their checks.
 
-For one row, scikit-learn spends nearly all its time on validation and tags. What is known here
-is computed from the fitted numbers alone, by the formulas of scikit-learn 1.9 and libsvm; all
-else stays scikit-learn's. `fast_method` compares both before it trusts the first.
+For one row, scikit-learn spends nearly all its time on input validation. The classes in
+`TRANSLATORS` are computed from their fitted attributes, with the formulas of scikit-learn 1.9 and
+libsvm; all other classes keep scikit-learn's method. Some of these attributes are private and can
+change with any release of scikit-learn. Therefore `fast_method` compares the results of both
+implementations, and uses NumPy's only if they agree.
 """
 
 import logging
@@ -22,59 +24,71 @@ logger = logging.getLogger(__name__)
 
 PROBES = 24
 RTOL, ATOL = 1e-6, 1e-9
-"""Sums in another order differ by 1e-12 or so, a wrong sign or convention by far more."""
+"""Tolerances of the comparison. A different order of summation changes a result by about 1e-12,
+a wrong sign or formula by far more."""
 
-LEAST_PROBABILITY = 1e-12
-"""What scikit-learn adds to probabilities before their logarithm."""
+MIN_PROBABILITY = 1e-12
+"""scikit-learn adds this to probabilities before it takes their logarithm."""
 
 
-class UnknownKindError(Exception):
-    """There is no translation of such an object, or not with such parameters."""
+class UnsupportedEstimatorError(Exception):
+    """No translator supports this class, or this class with these parameters."""
 
 
 def fast_method(fitted: Any, method: str, path: str) -> Function:
-    """`getattr(fitted, method)` of rows [shape=(rows, features)], in NumPy where that is known.
+    """A function that returns `getattr(fitted, method)(rows)`, in NumPy if that is possible.
+
+    The function takes and returns float64 [shape=(rows, columns)]; score_samples returns
+    [shape=(rows,)].
 
     method : transform, predict_proba or score_samples
-    path : of the artifact, for the warning where NumPy's answer is not scikit-learn's
+    path : of the artifact, for the warning if NumPy's result differs from scikit-learn's
     """
 
-    def own(rows: Rows) -> Rows:
+    def by_sklearn(rows: Rows) -> Rows:
         return np.asarray(getattr(fitted, method)(rows), dtype=np.float64)
 
     try:
         translation = translate(fitted, method)
-        difference = _difference(translation, own)
-    except UnknownKindError:
-        return own
-    # Another scikit-learn may keep its numbers elsewhere, and fail in any way.
+        difference = _difference(translation, by_sklearn)
+    except UnsupportedEstimatorError:
+        return by_sklearn
+    # In another version of scikit-learn, the private attributes may be missing or different, so
+    # any exception is possible here.
     except Exception as error:
         difference = f"{type(error).__name__}: {error}"
     if difference:
         kind = type(fitted).__name__
-        logger.warning("%s: %s stays scikit-learn's, which is slower: %s", path, kind, difference)
-        return own
+        logger.warning(
+            "%s: %s uses scikit-learn's slower method; NumPy's cannot be used: %s",
+            path,
+            kind,
+            difference,
+        )
+        return by_sklearn
     function = translation.function
-    # What is not finite scikit-learn refuses, in words of its own.
-    return lambda rows: function(rows) if np.isfinite(rows).all() else own(rows)
+    # Rows that are not finite go to scikit-learn, which raises its usual error.
+    return lambda rows: function(rows) if np.isfinite(rows).all() else by_sklearn(rows)
 
 
 @dataclass(frozen=True)
 class Translation:
-    """What a fitted object does to rows.
+    """A method of a fitted object in NumPy.
 
-    seen : rows whose mean and deviation are about those of the rows that it was fitted to
+    function : from the rows to the result of the method
+    typical_rows : rows with about the mean and standard deviation of the training data
     """
 
     function: Function
-    seen: Rows
+    typical_rows: Rows
 
 
 @dataclass(frozen=True)
 class Affine:
-    """(rows - centre) times factor, plus offset.
+    """The function (rows - centre) * factor + offset.
 
-    factor : of each column [shape=(columns,)], or a matrix [shape=(columns, columns made)]
+    factor : one number for each column [shape=(columns,)], or a matrix that is multiplied from
+        the right [shape=(columns, result columns)]
     """
 
     centre: Rows
@@ -85,7 +99,7 @@ class Affine:
         return _times(rows - self.centre, self.factor) + self.offset
 
     def then(self, after: "Affine") -> "Affine":
-        """Both in one."""
+        """The composition: first this function, then `after`."""
         wider = self.factor.ndim < after.factor.ndim
         factor = self.factor[:, None] if wider else self.factor
         product = factor * after.factor if wider else _times(factor, after.factor)
@@ -93,27 +107,33 @@ class Affine:
 
 
 def translate(fitted: Any, *methods: str) -> Translation:
-    """The first of `methods` that is known of `fitted`. Raises UnknownKindError.
+    """Translate the first of `methods` that has a translator for the class of `fitted`.
 
-    Only of scikit-learn's own classes: a subclass may compute something else.
+    Only scikit-learn's classes are translated, because a subclass may compute something else.
+    Raises UnsupportedEstimatorError if no translator supports `fitted`.
     """
     kind = type(fitted)
     if kind.__module__.partition(".")[0] == "sklearn":
         if kind.__name__ == "FrozenEstimator":
             return translate(fitted.estimator, *methods)
         for method in methods:
-            if (kind.__name__, method) in KINDS:
-                return KINDS[kind.__name__, method](fitted)
-    raise UnknownKindError(kind.__name__)
+            if (kind.__name__, method) in TRANSLATORS:
+                return TRANSLATORS[kind.__name__, method](fitted)
+    raise UnsupportedEstimatorError(kind.__name__)
 
 
-def _difference(translation: Translation, own: Function) -> str:
-    """How the answers differ, from the middle of the training rows to three times as wide."""
-    mean, deviation = translation.seen.mean(axis=0), translation.seen.std(axis=0)
+def _difference(translation: Translation, by_sklearn: Function) -> str:
+    """How the results differ from scikit-learn's; empty if they agree.
+
+    They are compared on random rows around the mean of the training data, with up to three times
+    its standard deviation.
+    """
+    typical = translation.typical_rows
+    mean, deviation = typical.mean(axis=0), typical.std(axis=0)
     noise = np.random.default_rng(0).standard_normal((PROBES, len(mean)))
     noise *= np.linspace(0, 3, PROBES)[:, None]
     probes = mean + np.where(deviation > 0, deviation, 1.0) * noise
-    found, expected = translation.function(probes), own(probes)
+    found, expected = translation.function(probes), by_sklearn(probes)
     if found.shape != expected.shape:
         return f"the shape is {found.shape}, not {expected.shape}"
     if not np.allclose(found, expected, rtol=RTOL, atol=ATOL):
@@ -123,7 +143,7 @@ def _difference(translation: Translation, own: Function) -> str:
 
 def _standard_scaler(fitted: Any) -> Translation:
     if fitted.mean_ is None:
-        raise UnknownKindError("a StandardScaler that does nothing")
+        raise UnsupportedEstimatorError("StandardScaler with neither with_mean nor with_std")
     mean = fitted.mean_
     deviation = np.sqrt(fitted.var_) if fitted.with_std else np.ones_like(mean)
     factor = 1 / fitted.scale_ if fitted.with_std else np.ones_like(mean)
@@ -134,16 +154,16 @@ def _standard_scaler(fitted: Any) -> Translation:
 
 def _min_max_scaler(fitted: Any) -> Translation:
     affine = Affine(np.zeros_like(fitted.min_), fitted.scale_, fitted.min_)
-    seen = np.stack([fitted.data_min_, fitted.data_max_])
+    typical_rows = np.stack([fitted.data_min_, fitted.data_max_])
     if not fitted.clip:
-        return Translation(affine, seen)
+        return Translation(affine, typical_rows)
     low, high = fitted.feature_range
-    return Translation(lambda rows: affine(rows).clip(low, high), seen)
+    return Translation(lambda rows: affine(rows).clip(low, high), typical_rows)
 
 
 def _pca(fitted: Any) -> Translation:
     if fitted.whiten:
-        raise UnknownKindError("a PCA that whitens")
+        raise UnsupportedEstimatorError("PCA with whiten=True")
     spread = np.sqrt(fitted.explained_variance_)[:, None] * fitted.components_
     affine = Affine(fitted.mean_, fitted.components_.T, np.zeros(len(spread)))
     return Translation(affine, fitted.mean_ + np.concatenate([-spread, spread]))
@@ -151,17 +171,17 @@ def _pca(fitted: Any) -> Translation:
 
 def _pipeline(fitted: Any) -> Translation:
     parts = [translate(step, "transform") for _, step in fitted.steps]
-    return Translation(reduce(_chained, [part.function for part in parts]), parts[0].seen)
+    return Translation(reduce(_composed, [part.function for part in parts]), parts[0].typical_rows)
 
 
-def _chained(first: Function, second: Function) -> Function:
+def _composed(first: Function, second: Function) -> Function:
     if isinstance(first, Affine) and isinstance(second, Affine):
         return first.then(second)
     return lambda rows: second(first(rows))
 
 
 def _lda(fitted: Any) -> Translation:
-    """One decision for each class, or a single one of two classes."""
+    """One decision value for each class; a single one if there are two classes."""
     coefficients, intercept = fitted.coef_.T, fitted.intercept_
     if len(fitted.classes_) == 2:
         return Translation(lambda rows: rows @ coefficients[:, 0] + intercept, fitted.means_)
@@ -171,22 +191,24 @@ def _lda(fitted: Any) -> Translation:
 def _lda_probabilities(fitted: Any) -> Translation:
     decision = _lda(fitted)
     to_probabilities = _binary if len(fitted.classes_) == 2 else _softmax
-    return Translation(_chained(decision.function, to_probabilities), decision.seen)
+    return Translation(_composed(decision.function, to_probabilities), decision.typical_rows)
 
 
 def _svc(fitted: Any) -> Translation:
-    """One decision for each class, from its votes against every other; of two a single one.
+    """One decision value for each class; a single one if there are two classes.
 
-    A support vector has a coefficient for each other class, in the order of the classes
-    (Chang and Lin, "LIBSVM", 2011). The decisions of a class are summed and pressed into a
-    third, to tell classes of as many votes apart, as in scikit-learn's `_ovr_decision_function`.
+    libsvm decides between each pair of classes. A support vector of one class has a coefficient
+    for each other class, in the order of the classes (Chang and Lin, "LIBSVM", 2011). The value of
+    a class is its number of votes. The sum of its pairwise decisions, scaled to less than 1/3 of a
+    vote, is added to rank classes with the same number of votes, as in scikit-learn's
+    `_ovr_decision_function`.
     """
     kernel, dual, intercept = _kernel(fitted), fitted.dual_coef_, fitted.intercept_
     count = len(fitted.classes_)
     if count == 2:
         return Translation(lambda rows: kernel(rows) @ dual[0] + intercept, fitted.support_vectors_)
     if fitted.decision_function_shape != "ovr":
-        raise UnknownKindError("an SVC with a decision for each pair")
+        raise UnsupportedEstimatorError("SVC with decision_function_shape='ovo'")
     stops = np.cumsum(fitted.n_support_).tolist()
     parts = [slice(*ends) for ends in zip([0, *stops], stops, strict=False)]
     of_class = [(part, np.ascontiguousarray(dual[:, part].T)) for part in parts]
@@ -207,18 +229,25 @@ def _svc(fitted: Any) -> Translation:
 
 
 def _one_class_svm(fitted: Any) -> Translation:
-    """The sum of kernels, also where it is too small for scikit-learn.
+    """The sum of kernels, also if it is very small.
 
-    It adds the intercept and takes it off again, which leaves nothing of a sum under 1e-16.
+    scikit-learn computes it with the intercept added and subtracts the intercept again, which
+    rounds sums below about 1e-16 to 0.
     """
     kernel, dual = _kernel(fitted), fitted.dual_coef_[0]
     return Translation(lambda rows: kernel(rows) @ dual, fitted.support_vectors_)
 
 
 def _kernel(fitted: Any) -> Function:
-    """exp(-gamma |row - vector|^2) for every support vector."""
+    """The function exp(-gamma |row - vector|^2) [shape=(rows, support vectors)].
+
+    The squared distance is expanded to |row|^2 - 2 row @ vector + |vector|^2, so that the largest
+    part is one matrix product.
+    """
+    # Private attributes: scikit-learn has no public ones for the sparse flag and the fitted gamma
+    # (the public `gamma` is the parameter, for example "scale").
     if fitted.kernel != "rbf" or fitted._sparse:
-        raise UnknownKindError("an SVM of another kernel, or fitted to sparse rows")
+        raise UnsupportedEstimatorError("SVM with a kernel other than rbf, or with sparse rows")
     vectors, gamma = fitted.support_vectors_, fitted._gamma
     half = (vectors**2).sum(axis=1) / 2
 
@@ -231,9 +260,10 @@ def _kernel(fitted: Any) -> Function:
 
 def _vote(fitted: Any) -> Translation:
     if fitted.voting != "soft":
-        raise UnknownKindError("a vote that counts heads")
+        raise UnsupportedEstimatorError("VotingClassifier without voting='soft'")
     voters = [translate(voter, "predict_proba") for voter in fitted.estimators_]
     weights = np.ones(len(voters))
+    # `estimators_` does not contain the dropped estimators, `weights` does.
     if fitted.weights is not None:
         named = zip(fitted.estimators, fitted.weights, strict=True)
         weights = np.array([weight for (_, voter), weight in named if voter != "drop"])
@@ -243,27 +273,32 @@ def _vote(fitted: Any) -> Translation:
     def mean(rows: Rows) -> Rows:
         return np.tensordot(shares, [function(rows) for function in functions], axes=1)
 
-    return Translation(mean, voters[0].seen)
+    return Translation(mean, voters[0].typical_rows)
 
 
 def _calibrated(fitted: Any) -> Translation:
-    """Softmax of logits under one inverse temperature (Guo et al., ICML 2017)."""
+    """Softmax of the logits times one inverse temperature (Guo et al., ICML 2017)."""
     calibrated = fitted.calibrated_classifiers_
     if len(calibrated) != 1 or calibrated[0].method != "temperature":
-        raise UnknownKindError("a calibration by several classifiers, or by no temperature")
+        raise UnsupportedEstimatorError(
+            "calibration with several classifiers or without temperature"
+        )
     response = translate(calibrated[0].estimator, "decision_function", "predict_proba")
     beta, respond = calibrated[0].calibrators[0].beta_, response.function
-    return Translation(lambda rows: _softmax(beta * _logits(respond(rows))), response.seen)
+    return Translation(lambda rows: _softmax(beta * _logits(respond(rows))), response.typical_rows)
 
 
 def _logits(response: Rows) -> Rows:
-    """As scikit-learn's `_convert_to_logits`: a single decision is (-x, x), and rows that look
-    like probabilities are their logarithms."""
+    """The same as scikit-learn's private `_convert_to_logits`.
+
+    A single decision value x becomes (-x, x). Rows that look like probabilities (from 0 to 1, with
+    sum 1) become their logarithms. Other rows are logits already.
+    """
     if response.ndim == 1:
         return np.column_stack([-response, response])
     likely = response.min() >= 0 and response.max() <= 1
     if likely and np.abs(response.sum(axis=1) - 1).max() <= 1e-5 + 1e-8:
-        return np.log(response + LEAST_PROBABILITY)
+        return np.log(response + MIN_PROBABILITY)
     return response
 
 
@@ -281,7 +316,7 @@ def _times(rows: Rows, factor: Rows) -> Rows:
     return np.asarray(rows @ factor if factor.ndim == 2 else rows * factor)
 
 
-KINDS: dict[tuple[str, str], Callable[[Any], Translation]] = {
+TRANSLATORS: dict[tuple[str, str], Callable[[Any], Translation]] = {
     ("StandardScaler", "transform"): _standard_scaler,
     ("MinMaxScaler", "transform"): _min_max_scaler,
     ("PCA", "transform"): _pca,
@@ -293,4 +328,4 @@ KINDS: dict[tuple[str, str], Callable[[Any], Translation]] = {
     ("VotingClassifier", "predict_proba"): _vote,
     ("CalibratedClassifierCV", "predict_proba"): _calibrated,
 }
-"""What is known: a class and its method -> how it is translated."""
+"""Name of a class and of its method -> the function that translates it."""

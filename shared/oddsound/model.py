@@ -1,4 +1,4 @@
-"""A model ready to predict: drop features, scale, predict, name the classes."""
+"""Loads a model: its feature extractor, scaler and predictor."""
 
 import io
 import pickle
@@ -21,17 +21,24 @@ from oddsound.predictors import PREDICTORS, Floats, Predictor
 from oddsound.schemas import ModelEntry
 
 type Fetch = Callable[[str], bytes]
+"""From a key of a models.json entry, such as "scaler_path", to the verified bytes of the file."""
 
 _unpickling = threading.Lock()
+
+EXTRACTOR, SCALER = "the extractor", "the scaler"
+"""Sources of the features, in error texts."""
 
 
 @dataclass(frozen=True)
 class Model:
     """A verified model with everything that a prediction needs.
 
-    kept : indices of the extractor's features that the model was trained on
-    scale : what the scaler makes of rows of features, or None as it is
-    size_bytes : of its artifacts in memory
+    sample_rate : of the waveforms, in Hz
+    window_s : length of the windows of a long recording; None for the default length
+    kept : indices of the extractor's features that the model uses
+    scaler : the artifact, or None
+    scale : the function that scales rows of features, or None without a scaler
+    size_bytes : of the artifacts in memory
     """
 
     name: str
@@ -47,11 +54,11 @@ class Model:
 
     @classmethod
     def load(cls, name: str, entry: ModelEntry, sample_rate: int, fetch: Fetch) -> "Model":
-        """Build the model of an entry.
+        """Load the model of an entry.
 
-        sample_rate : Hz, where the entry names none
-        fetch : gives the verified bytes of the artifact under a key such as "scaler_path"
-        Raises ModelArtifactError or ModelsConfigError, with the model's name in the text.
+        sample_rate : in Hz, used if the entry has none
+        fetch : returns the verified bytes of an artifact
+        Raises ModelArtifactError or ModelsConfigError, with the name of the model in the text.
         """
         try:
             return cls._load(name, entry, sample_rate, fetch)
@@ -64,7 +71,9 @@ class Model:
         extract = extractor(entry.feature_extractor, rate)
         if entry.predictor not in PREDICTORS:
             known = ", ".join(sorted(PREDICTORS))
-            raise ModelsConfigError(f"no predictor is called {entry.predictor!r}; known: {known}")
+            raise ModelsConfigError(
+                f"no predictor is called {entry.predictor!r}; available: {known}"
+            )
 
         def load(key: str) -> Any:
             path = getattr(entry, key)
@@ -89,50 +98,52 @@ class Model:
         )
 
     def features(self, windows: list[Array]) -> Array:
-        """What the model was trained on, of every window [shape=(windows, len(kept))].
+        """The features of each window, float32 [shape=(windows, len(kept))].
 
-        windows : waveforms at the model's sample rate, none shorter than one analysis frame
+        windows : waveforms at the model's sample rate, each at least one analysis frame long
         """
         return np.stack([self.extractor(window)[self.kept] for window in windows])
 
     def scaled(self, rows: Array) -> Floats:
-        """Rows of `features` as the predictor takes them."""
+        """Scales rows of `features` for the predictor; float64 [shape=(rows, scaled features)]."""
         floats = rows.astype(np.float64)
         return floats if self.scale is None else self.scale(floats)
 
 
 def unpickle(data: bytes, path: str) -> Any:
-    """The object in a joblib file. Runs its code: only for bytes that were verified.
+    """The object in a joblib file. Only for verified bytes: unpickling can run any code.
 
-    Raises ModelArtifactError where it cannot be read, or was made by another scikit-learn.
+    path : of the file, for error texts
+    Raises ModelArtifactError if the file cannot be read, or if its scikit-learn version differs.
     """
-    # The filters of `warnings` belong to the whole process, hence one at a time.
+    # `catch_warnings` changes the filters of the whole process, so only one thread may use it.
     with _unpickling, warnings.catch_warnings():
         warnings.simplefilter("error", InconsistentVersionWarning)
         try:
             return joblib.load(io.BytesIO(data))
         except InconsistentVersionWarning as warning:
             raise ModelArtifactError(
-                f"{path} was made by scikit-learn {warning.original_sklearn_version}, and"
-                f" {warning.current_sklearn_version} runs here: train the model again, or"
-                " install that version"
+                f"{path} was created by scikit-learn {warning.original_sklearn_version}, but"
+                f" {warning.current_sklearn_version} is installed: train the model again, or"
+                f" install scikit-learn {warning.original_sklearn_version}"
             ) from None
-        # A damaged pickle raises whatever its half-read instructions lead to.
+        # A damaged pickle can raise any exception.
         except Exception as error:
             reason = f"{type(error).__name__}: {error}"
             raise ModelArtifactError(f"{path} cannot be loaded: {reason}") from error
 
 
 def kept_features(names: tuple[str, ...], dropped: Any) -> NDArray[np.intp]:
-    """Indices of the features that are not dropped.
+    """Indices of the features that are not dropped, ascending.
 
-    dropped : names, indices, or both. Raises ModelArtifactError for one that does not exist.
+    dropped : names, indices, or both
+    Raises ModelArtifactError if one of them does not exist, or if `dropped` is not a collection.
     """
     places = {name: index for index, name in enumerate(names)}
     gone = set()
     if isinstance(dropped, str) or not isinstance(dropped, Iterable):
         raise ModelArtifactError(
-            f"dropped features are {dropped!r}; a list of names or indices is needed"
+            f"dropped features are {dropped!r}; a list of names or indices is required"
         )
     for item in dropped:
         if isinstance(item, str) and item in places:
@@ -145,7 +156,7 @@ def kept_features(names: tuple[str, ...], dropped: Any) -> NDArray[np.intp]:
             gone.add(int(item))
         else:
             raise ModelArtifactError(
-                f"dropped feature {item!r} does not exist; the extractor gives {len(names)},"
+                f"dropped feature {item!r} does not exist; the extractor returns {len(names)},"
                 f" from {names[0]} to {names[-1]}"
             )
     return np.array([index for index in range(len(names)) if index not in gone], dtype=np.intp)
@@ -160,29 +171,33 @@ def _scale(scaler: Any, entry: ModelEntry) -> Callable[[Floats], Floats] | None:
 def _check_window(window_s: float | None, frame_s: float) -> None:
     if window_s is not None and window_s < frame_s:
         raise ModelsConfigError(
-            f"window_s is {window_s:g}; at least one analysis frame, {frame_s:g} s, is needed"
+            f"window_s is {window_s:g}; at least one analysis frame ({frame_s:g} s) is required"
         )
 
 
 def _check_widths(scaler: Any, estimator: Any, given: int, entry: ModelEntry) -> None:
-    """Features fit the scaler, and what it makes of them fits the estimator."""
+    """Check that the features fit the scaler, and that the scaled features fit the estimator.
+
+    given : number of features after dropping
+    """
     if scaler is None:
-        _check_width(estimator, given, "the extractor gives")
+        _check_width(estimator, given, EXTRACTOR)
         return
-    _check_width(scaler, given, "the extractor gives")
+    _check_width(scaler, given, EXTRACTOR)
     try:
         scaled = scaler.transform(np.zeros((1, given)))
     except (AttributeError, TypeError, ValueError) as error:
         raise ModelArtifactError(
             f"{entry.scaler_path} ({type(scaler).__name__}) cannot scale {given} features: {error}"
         ) from None
-    _check_width(estimator, scaled.shape[1], "the scaler gives")
+    _check_width(estimator, scaled.shape[1], SCALER)
 
 
-def _check_width(first: Any, given: int, giver: str) -> None:
-    expected = getattr(first, "n_features_in_", given)
+def _check_width(artifact: Any, given: int, source: str) -> None:
+    expected = getattr(artifact, "n_features_in_", given)
     if expected != given:
-        after = " after dropping" if giver == "the extractor gives" else ""
+        after = " after dropping" if source == EXTRACTOR else ""
         raise ModelArtifactError(
-            f"{type(first).__name__} was trained on {expected} features; {giver} {given}{after}"
+            f"{type(artifact).__name__} was trained on {expected} features; {source} returns"
+            f" {given}{after}"
         )

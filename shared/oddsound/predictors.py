@@ -1,4 +1,4 @@
-"""Predictor strategies: rows of scaled features -> probabilities of classes."""
+"""Predictors: compute the probabilities of the classes from rows of scaled features."""
 
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -15,18 +15,19 @@ type Floats = NDArray[np.float64]
 
 CLASSIFIER_THRESHOLD = 0.5
 DETECTOR_THRESHOLD = 0.9
-"""Anomaly score from which a recording is an anomaly, where models.json gives no threshold."""
+"""Anomaly score from which a recording is an anomaly, if models.json contains no threshold."""
 
 MIN_KERNEL_SUM = 1e-300
+"""Keeps the logarithm of a sum of kernels finite: the sum underflows to 0 far from the data."""
 
 
 class Predictor(Protocol):
     """Computes class probabilities from rows of scaled features.
 
     classes : names of the classes, in the order of the probabilities
-    normal_label : the class that means "as it should be", or None
+    normal_label : the class of normal recordings, or None
     threshold : anomaly score from which a recording is an anomaly, or None
-    is_detector : whether it was trained on normal recordings alone
+    is_detector : whether it was trained on normal recordings only
     estimator : the artifact that computes the probabilities
     """
 
@@ -37,11 +38,14 @@ class Predictor(Protocol):
     estimator: Any
 
     def probabilities(self, rows: Floats) -> Floats:
-        """Probabilities for each window [shape=(windows, classes)]; each row sums to 1."""
+        """Probabilities for each row, float64 [shape=(rows, classes)]; each row sums to 1."""
         ...
 
     def combine(self, windows: Floats) -> Floats:
-        """Probabilities for the whole recording [shape=(classes,)], from those of its windows."""
+        """Probabilities for a recording [shape=(classes,)], from those of its windows.
+
+        windows : [shape=(windows, classes)]
+        """
         ...
 
 
@@ -53,8 +57,8 @@ class SklearnProba:
     def __init__(self, estimator: Any, label_encoder: Any, entry: ModelEntry) -> None:
         if not hasattr(estimator, "predict_proba"):
             raise ModelArtifactError(
-                f"{entry.model_path} holds {type(estimator).__name__}, which has no"
-                " predict_proba; the predictor sklearn_proba needs it"
+                f"{entry.model_path} contains {type(estimator).__name__}, which has no"
+                " predict_proba; the predictor sklearn_proba requires it"
             )
         labels = estimator.classes_
         if label_encoder is not None:
@@ -80,11 +84,11 @@ class SklearnProba:
 
 
 class SklearnOutlier:
-    """A detector that was fitted to normal recordings alone.
+    """A detector that was fitted to normal recordings only.
 
-    Its raw score (see `raw_score`; larger is more anomalous) is turned into the share of unseen
-    normal recordings that would score lower, by the gamma distribution that models.json gives
-    under `calibration`.
+    The anomaly score is the share of unseen normal recordings that would have a lower raw score
+    (see `raw_score`). It is the value of the cumulative gamma distribution whose parameters are
+    in models.json under `calibration`.
     """
 
     classes: tuple[str, ...] = (NORMAL, ANOMALY)
@@ -94,7 +98,7 @@ class SklearnOutlier:
     def __init__(self, estimator: Any, _label_encoder: Any, entry: ModelEntry) -> None:
         if entry.calibration is None:
             raise ModelsConfigError(
-                "the predictor sklearn_outlier needs `calibration` (shape and scale of a gamma"
+                "the predictor sklearn_outlier requires `calibration` (shape and scale of a gamma"
                 " distribution) in models.json; `oddsound train` writes it"
             )
         threshold = DETECTOR_THRESHOLD if entry.threshold is None else entry.threshold
@@ -109,10 +113,11 @@ class SklearnOutlier:
         return np.column_stack([1 - score, score])
 
     def combine(self, windows: Floats) -> Floats:
-        """The largest window score to the power of the number of windows.
+        """The score of a recording: the largest window score to the power of the number of windows.
 
-        That is the probability that all of n independent normal windows score lower, so that
-        one bad second in an hour counts, and a long recording raises no more false alarms.
+        This is the probability that n independent normal windows all score lower. A single
+        anomalous window is enough for an alarm, and the rate of false alarms does not grow with
+        the length of the recording.
         """
         score = windows[:, 1].max() ** len(windows)
         return np.array([1 - score, score])
@@ -121,14 +126,15 @@ class SklearnOutlier:
 def raw_score(
     estimator: Any, *, log: bool = False, path: str = "the detector"
 ) -> Callable[[Floats], Floats]:
-    """How far each row is from the training data; larger is more anomalous.
+    """A function that computes the raw score of each row; larger is more anomalous.
 
-    Computed by the estimator's `mahalanobis`, or as minus `score_samples`, or as minus its
-    logarithm. A one-class SVM sums kernels, which underflow far from the data; the logarithm
-    keeps distances distinguishable.
+    The score is the estimator's `mahalanobis` if it has this method, otherwise `-score_samples`,
+    or its logarithm `-log(score_samples)`. The scores of a one-class SVM are sums of kernels,
+    which are nearly 0 far from the data; the logarithm keeps distances distinguishable.
 
-    path : path of the artifact, for warnings
-    Raises ModelArtifactError where the estimator has neither method.
+    log : whether to use the logarithm of `score_samples`
+    path : of the artifact, for warnings
+    Raises ModelArtifactError if the estimator has neither method.
     """
     if hasattr(estimator, "mahalanobis"):
         return lambda rows: np.asarray(estimator.mahalanobis(rows))
@@ -149,7 +155,7 @@ def _decoded(label_encoder: Any, labels: Any, entry: ModelEntry) -> Any:
         return label_encoder.inverse_transform(labels)
     except (AttributeError, TypeError, ValueError) as error:
         raise ModelArtifactError(
-            f"{entry.label_encoder_path} ({type(label_encoder).__name__}) does not know the"
+            f"{entry.label_encoder_path} ({type(label_encoder).__name__}) cannot decode the"
             f" classes of {entry.model_path}, {list(labels)}: {error}"
         ) from None
 
@@ -158,4 +164,4 @@ PREDICTORS: dict[str, Callable[[Any, Any, ModelEntry], Predictor]] = {
     "sklearn_proba": SklearnProba,
     "sklearn_outlier": SklearnOutlier,
 }
-"""The strategies that `predictor` of a models.json entry may name."""
+"""Values of `predictor` in a models.json entry -> the class."""

@@ -1,4 +1,4 @@
-"""What crosses a border: a model's entry and description, a prediction, a job, an error."""
+"""Data of the HTTP API, of messages and of models.json, validated by pydantic."""
 
 from datetime import datetime
 from typing import Annotated, Any, Literal
@@ -17,15 +17,16 @@ ARTIFACTS = ("model_path", "scaler_path", "label_encoder_path", "dropped_feature
 
 
 class Schema(BaseModel):
-    """Fields may be called model_..., as in the original service."""
+    """Base class: instances cannot be changed."""
 
+    # By default, pydantic reserves names that begin with "model_"; the API has model_name.
     model_config = ConfigDict(frozen=True, protected_namespaces=())
 
 
 class Gamma(Schema):
-    """A gamma distribution that begins at loc; its mean is loc + shape x scale.
+    """A gamma distribution that starts at loc; its mean is loc + shape * scale.
 
-    log : whether it is of minus the logarithm of score_samples, as suits sums of kernels
+    log : whether it is the distribution of -log(score_samples), used for sums of kernels
     """
 
     shape: float = Field(gt=0, allow_inf_nan=False)
@@ -35,7 +36,7 @@ class Gamma(Schema):
 
 
 class ModelEntry(Schema):
-    """One model of models.json."""
+    """The entry of one model in models.json."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -60,111 +61,129 @@ class ModelEntry(Schema):
 
     @model_validator(mode="after")
     def _checksums_belong_to_artifacts(self) -> "ModelEntry":
-        if strangers := sorted(set(self.sha256) - set(ARTIFACTS)):
-            raise ValueError(f"sha256 names {strangers}; allowed are {list(ARTIFACTS)}")
+        if unknown := sorted(set(self.sha256) - set(ARTIFACTS)):
+            raise ValueError(f"sha256 has the keys {unknown}; allowed are {list(ARTIFACTS)}")
         return self
 
 
 class ModelInfo(Schema):
-    """What GET /models says of one model."""
+    """One model in the response of GET /models."""
 
     name: str
     version: str
-    classes: list[str] | None = Field(description="null until known: the model is not loaded yet")
-    sample_rate: int = Field(description="Hz at which the model listens")
-    threshold: float | None = Field(description="anomaly_score from which a sound is an anomaly")
+    classes: list[str] | None = Field(description="null if not known yet: the model is not loaded")
+    sample_rate: int = Field(
+        description="sample rate of the model in Hz; recordings are resampled to it"
+    )
+    threshold: float | None = Field(
+        description="anomaly_score from which a recording is an anomaly; null if the model has none"
+    )
     metrics: dict[str, Any]
     description: str
-    loaded: bool
+    loaded: bool = Field(description="whether the model is in memory")
 
 
 class ModelList(Schema):
-    """The answer of GET /models."""
+    """The response of GET /models."""
 
     models: list[ModelInfo]
     default: str
     config_error: str | None = Field(
-        description="why the newest models.json is not in use, or null; the one before it serves"
+        description="why the current models.json cannot be used; null if it is in use. Until it is"
+        " fixed, the previous one stays in use"
     )
 
 
 class Window(Schema):
-    """The verdict on one stretch of a long recording."""
+    """The prediction for one window of a long recording."""
 
-    start_s: float
+    start_s: float = Field(description="seconds from the start of the recording")
     end_s: float
     prediction: str
-    anomaly_score: Probability | None
+    anomaly_score: Probability | None = Field(description="null if the model has no normal class")
 
 
 class FeatureEvidence(Schema):
-    """A feature that carried a verdict."""
+    """A feature that contributed to the prediction."""
 
-    name: str = Field(description="as the extractor calls it")
-    family: str = Field(description="the features that it belongs to")
-    says: str = Field(description="what it means, in a sentence")
-    value: float = Field(description="in this recording")
-    usual: float = Field(description="mean of the recordings that the model was trained on")
+    name: str = Field(description="name in the feature extractor")
+    family: str = Field(description="group of features that it belongs to")
+    says: str = Field(description="meaning of the deviation, in plain words")
+    value: float = Field(description="value in this recording")
+    usual: float = Field(description="mean over the training recordings")
     deviation: float = Field(
-        description="value over usual, in standard deviations of those recordings"
+        description="value minus usual, in standard deviations over the training recordings"
     )
     probability_change: float | None = Field(
-        description="of a classifier's prediction: its probability less what that would be, were"
-        " the whole family as in the average recording"
+        description="of a classifier: probability of the prediction, minus its probability with the"
+        " average of the training recordings in the whole family; null for a detector"
     )
 
 
 class BandEvidence(Schema):
-    """A band of frequencies that carried a verdict."""
+    """A frequency band that contributed to the prediction."""
 
     low_hz: float
     high_hz: float
-    says: str = Field(description="what was heard, in a sentence")
+    says: str = Field(description="meaning of the deviation, in plain words")
     level_db: float = Field(
-        description="how much louder than usual, compared with the other frequencies"
+        description="change of level compared with the training recordings and with the other"
+        " frequencies"
     )
-    deviation: float = Field(description="the same in standard deviations, at its largest")
-    probability_change: float | None = Field(description="as of a feature, for the band")
+    deviation: float = Field(description="largest change in the band, in standard deviations")
+    probability_change: float | None = Field(
+        description="of a classifier: probability of the prediction, minus its probability with"
+        " average loudness in this band; null for a detector"
+    )
 
 
 class Explanation(Schema):
-    """What carried a verdict; of a detector the largest deviations from normal sound, of a
-    classifier what changes the probability of the prediction most."""
+    """The features and frequency bands that contributed most to the prediction.
 
-    summary: str = Field(description="the same in a few sentences")
-    features: list[FeatureEvidence] = Field(description="the largest first")
-    bands: list[BandEvidence] = Field(description="the largest first")
+    For a detector, these are the largest deviations from normal recordings; for a classifier,
+    those that change the probability of the prediction most.
+    """
+
+    summary: str = Field(description="the most important parts in a few sentences")
+    features: list[FeatureEvidence] = Field(description="most important first")
+    bands: list[BandEvidence] = Field(description="most important first")
     window: Window | None = Field(
-        description="the strangest stretch of a long recording, where it alone is explained"
+        description="the most anomalous window of a long recording, if only this one is explained"
     )
 
 
 class Prediction(Schema):
-    """The verdict on one recording."""
+    """The prediction for one recording."""
 
-    prediction: str = Field(description="the class, or normal and anomaly of a detector")
+    prediction: str = Field(description="name of a class; normal or anomaly for a detector")
     probability: Probability = Field(description="probability of that class")
-    all_probabilities: dict[str, Probability] = Field(description="of every class; sums to 1")
-    latency_ms: float = Field(description="decoding, features and model")
+    all_probabilities: dict[str, Probability] = Field(description="of each class; the sum is 1")
+    latency_ms: float = Field(description="time of decoding, features and model")
     model_name: str
     model_version: str
-    is_anomaly: bool | None = Field(description="null where the model knows no normal class")
-    anomaly_score: Probability | None = Field(description="0 normal .. 1 certainly not")
-    threshold: float | None = Field(description="anomaly_score from which it is an anomaly")
+    is_anomaly: bool | None = Field(description="null if the model has no normal class")
+    anomaly_score: Probability | None = Field(
+        description="from 0 (normal) to 1 (certainly not normal); null if the model has no normal"
+        " class"
+    )
+    threshold: float | None = Field(
+        description="anomaly_score from which the recording is an anomaly; null if the model has"
+        " none"
+    )
     duration_s: float
-    sample_rate: int = Field(description="Hz of the recording that was sent")
+    sample_rate: int = Field(description="sample rate of the recording in Hz, before resampling")
     windows: list[Window] | None = Field(
-        default=None, description="stretch by stretch, where the recording is a long one"
+        default=None, description="predictions for the windows; null if the recording is short"
     )
     explanation: Explanation | None = Field(
         default=None,
         exclude_if=lambda explanation: explanation is None,
-        description="what carried the verdict; only where it was asked for",
+        description="the reasons for the prediction; only present if requested",
     )
 
 
 class ServiceInfo(Schema):
-    """The answer of GET /."""
+    """The response of GET /."""
 
     name: str
     version: str
@@ -172,7 +191,7 @@ class ServiceInfo(Schema):
 
 
 class Readiness(Schema):
-    """The answer of GET /health/ready."""
+    """The response of GET /health/ready."""
 
     status: str
     model_name: str
@@ -180,23 +199,25 @@ class Readiness(Schema):
 
 
 class ErrorBody(Schema):
-    """The body of every failure."""
+    """The body of every error response."""
 
-    error: str
-    detail: str
+    error: str = Field(description="name of the error")
+    detail: str = Field(description="what failed, in plain words")
 
 
 class Job(Schema):
-    """A recording on S3 that is to be scored; the body of a message on the jobs queue."""
+    """A recording on S3 to score; the body of a message in the jobs queue."""
 
     model_config = ConfigDict(extra="forbid")
 
     bucket: str = Field(min_length=1, max_length=255)
-    key: str = Field(min_length=1, max_length=1024, description="as it is on S3, not encoded")
-    model_name: str | None = Field(
-        default=None, min_length=1, description="goes before the object's own choice of a model"
+    key: str = Field(
+        min_length=1, max_length=1024, description="key of the S3 object, not URL-encoded"
     )
-    etag: str | None = Field(default=None, description="of the content that was announced")
+    model_name: str | None = Field(
+        default=None, min_length=1, description="overrides the model in the object's metadata"
+    )
+    etag: str | None = Field(default=None, description="of the object when the job was created")
     version_id: str | None = None
 
     @property
@@ -205,34 +226,36 @@ class Job(Schema):
 
 
 class JobResult(Schema):
-    """What became of one recording on S3."""
+    """The result for one recording on S3."""
 
     status: Literal["succeeded", "failed"]
-    prediction: Prediction | None = Field(description="null where it failed")
-    error: ErrorBody | None = Field(description="null where it succeeded")
+    prediction: Prediction | None = Field(description="null if scoring failed")
+    error: ErrorBody | None = Field(description="null if scoring succeeded")
     bucket: str
     key: str
-    etag: str | None = Field(description="of the content that was scored")
-    version_id: str | None = Field(description="null where the bucket is not versioned")
+    etag: str | None = Field(description="of the object that was scored")
+    version_id: str | None = Field(description="null if the bucket is not versioned")
     model: str
     finished_at: datetime
 
 
 class UploadRequest(Schema):
-    """What POST /uploads is sent."""
+    """The request body of POST /uploads."""
 
     model_config = ConfigDict(extra="forbid")
 
     filename: str = Field(min_length=1, max_length=1024, examples=["fan.wav"])
-    model_name: str | None = Field(default=None, min_length=1, description="from /models")
+    model_name: str | None = Field(
+        default=None, min_length=1, description="one of the names in GET /models"
+    )
 
 
 class Upload(Schema):
-    """Leave to send one recording to S3, as a form with `fields` and, last, the file."""
+    """Presigned upload of one recording to S3: a form with `fields`, followed by the file."""
 
-    url: str = Field(description="where the form is posted")
-    fields: dict[str, str] = Field(description="every one goes into the form, before the file")
+    url: str = Field(description="URL for the POST request")
+    fields: dict[str, str] = Field(description="form fields to send, before the file")
     key: str
     max_bytes: int
     expires_at: datetime
-    result_url: str = Field(description="404 until the recording is scored")
+    result_url: str = Field(description="returns 404 until the recording is scored")

@@ -16,7 +16,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import MinMaxScaler, RobustScaler, StandardScaler
 from sklearn.svm import SVC, OneClassSVM
 
-from oddsound.fast_sklearn import Rows, UnknownKindError, fast_method, translate
+from oddsound.fast_sklearn import Rows, UnsupportedEstimatorError, fast_method, translate
 from tests.making import features
 
 CLASSES = {2: np.tile(np.repeat([0, 1], 6), 2), 4: np.tile([0, 1, 2, 3], 6)}
@@ -155,7 +155,7 @@ def test_unknown_estimators_use_scikit_learns_method(
     method: str, fitted: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     fitted.fit(SCALED, CLASSES[4])
-    with pytest.raises(UnknownKindError):
+    with pytest.raises(UnsupportedEstimatorError):
         translate(fitted, method)
     expected = getattr(fitted, method)(unseen(SCALED))
     assert (fast_method(fitted, method, PATH)(unseen(SCALED)) == expected).all()
@@ -191,7 +191,7 @@ def test_changed_attributes_of_an_estimator_disable_the_fast_method(
     tamper(machine)
     found = fast_method(machine, "score_samples", PATH)
     [message] = caplog.messages
-    assert message.startswith(f"{PATH}: OneClassSVM stays scikit-learn's, which is slower: ")
+    assert message.startswith(f"{PATH}: OneClassSVM uses scikit-learn's slower method; ")
     assert words in message
     if hasattr(machine, "support_vectors_"):
         assert (found(SCALED) == machine.score_samples(SCALED)).all()

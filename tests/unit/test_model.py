@@ -127,8 +127,8 @@ class TestClassifier:
 
     def test_a_model_without_probabilities(self) -> None:
         svc = SVC().fit(features(), LABELS)
-        assert "fan/model.joblib holds SVC, which has no predict_proba" in refusal(model=svc)
-        assert "holds dict, which has no predict_proba" in refusal(model={})
+        assert "fan/model.joblib contains SVC, which has no predict_proba" in refusal(model=svc)
+        assert "contains dict, which has no predict_proba" in refusal(model={})
 
     def test_windows_are_averaged(self) -> None:
         windows = np.array([[0.9, 0.1], [0.5, 0.5], [0.1, 0.9], [0.9, 0.1]])
@@ -192,7 +192,7 @@ class TestDetector:
 
     def test_a_detector_needs_its_calibration(self) -> None:
         words = refusal({"predictor": "sklearn_outlier"}, model=detector()[1])
-        assert "needs `calibration` (shape and scale of a gamma distribution)" in words
+        assert "requires `calibration` (shape and scale of a gamma distribution)" in words
 
     def test_a_classifier_is_not_accepted_as_a_detector(self) -> None:
         assert "GaussianNB is not a detector: it has neither" in refusal(OUTLIER, model=bayes())
@@ -203,7 +203,7 @@ class TestInvalidModels:
 
     def test_an_unknown_predictor_or_extractor_lists_the_known_ones(self) -> None:
         words = refusal({"predictor": "keras"}, model=bayes())
-        assert "no predictor is called 'keras'; known: sklearn_outlier, sklearn_proba" in words
+        assert "no predictor is called 'keras'; available: sklearn_outlier, sklearn_proba" in words
         words = refusal({"feature_extractor": "yamnet"}, model=bayes())
         assert "no feature_extractor is called 'yamnet'; available: default" in words
 
@@ -211,14 +211,14 @@ class TestInvalidModels:
         count = len(NAMES)
         words = refusal(model=bayes(), dropped_features=[0, 1])
         assert f"GaussianNB was trained on {count} features" in words
-        assert f"the extractor gives {count - 2} after dropping" in words
+        assert f"the extractor returns {count - 2} after dropping" in words
         scaler, estimator = classifier()
         words = refusal(model=estimator, scaler=scaler, dropped_features=[0, 1])
         assert f"StandardScaler was trained on {count} features" in words
 
     def test_a_scaler_of_another_model(self) -> None:
         words = refusal(model=bayes(), scaler=PCA(5).fit(features()))
-        assert f"GaussianNB was trained on {len(NAMES)} features; the scaler gives 5" in words
+        assert f"GaussianNB was trained on {len(NAMES)} features; the scaler returns 5" in words
         assert "after dropping" not in words
 
     def test_swapped_files(self) -> None:
@@ -228,22 +228,22 @@ class TestInvalidModels:
         words = refusal(model=estimator, scaler=dumped({}))
         assert f"fan/scaler.joblib (dict) cannot scale {len(NAMES)} features" in words
         words = refusal(model=estimator, scaler=scaler, label_encoder=scaler)
-        assert "fan/label_encoder.joblib (StandardScaler) does not know the classes" in words
+        assert "fan/label_encoder.joblib (StandardScaler) cannot decode the classes" in words
         other = LabelEncoder().fit(["a"])
         words = refusal(model=estimator, scaler=scaler, label_encoder=other)
-        assert "does not know the classes of fan/model.joblib" in words
-        assert refusal(model=scaler, scaler=scaler).endswith("needs it")
+        assert "cannot decode the classes of fan/model.joblib" in words
+        assert refusal(model=scaler, scaler=scaler).endswith("requires it")
 
     @pytest.mark.parametrize(
         ("dropped", "words"),
         [
-            (["mel_99"], "dropped feature 'mel_99' does not exist; the extractor gives"),
+            (["mel_99"], "dropped feature 'mel_99' does not exist; the extractor returns"),
             ([len(NAMES)], f"dropped feature {len(NAMES)} does not exist"),
             ([-1], "dropped feature -1 does not exist"),
             ([1.5], "dropped feature 1.5 does not exist"),
             ([True, False], "dropped feature True does not exist"),
             (NAMES[0], f"dropped features are '{NAMES[0]}'; a list of names or indices is"),
-            (7, "dropped features are 7; a list of names or indices is needed"),
+            (7, "dropped features are 7; a list of names or indices is required"),
         ],
     )
     def test_dropped_features_that_do_not_exist(self, dropped: Any, words: str) -> None:
@@ -251,7 +251,7 @@ class TestInvalidModels:
 
     def test_a_window_shorter_than_an_analysis_frame(self) -> None:
         words = refusal({"window_s": 0.05}, model=bayes())
-        assert "window_s is 0.05; at least one analysis frame, 0.064 s, is needed" in words
+        assert "window_s is 0.05; at least one analysis frame (0.064 s) is required" in words
         assert model_of({"window_s": 0.064}, model=bayes()).window_s == 0.064
 
     @pytest.mark.parametrize(
@@ -276,8 +276,8 @@ class TestInvalidModels:
         _, estimator = classifier()
         before = list(warnings.filters)
         words = refusal(model=estimator, scaler=old)
-        assert "fan/scaler.joblib was made by scikit-learn 1.3.2, and" in words
-        assert f"{sklearn.__version__} runs here: train the model again" in words
+        assert "fan/scaler.joblib was created by scikit-learn 1.3.2, but" in words
+        assert f"{sklearn.__version__} is installed: train the model again" in words
         assert warnings.filters == before
 
     def test_a_storage_error_is_not_translated(self) -> None:

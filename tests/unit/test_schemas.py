@@ -49,7 +49,10 @@ def test_an_entry_does_not_change_when_it_is_written_and_read() -> None:
     [
         ({"model_path": None}, "fan.model_path: Input should be a valid string, found None"),
         ({"sha256": {"model_path": "abc"}}, "fan.sha256.model_path: String should match"),
-        ({"sha256": {"model": "0" * 64}}, "sha256 names ['model']; allowed are ['model_path'"),
+        (
+            {"sha256": {"model": "0" * 64}},
+            "sha256 has the keys ['model']; allowed are ['model_path'",
+        ),
         ({"sample_rate": 100}, "fan.sample_rate: Input should be greater than or equal to 2000"),
         ({"window_s": 0}, "fan.window_s: Input should be greater than 0, found 0"),
         ({"threshold": 1.1}, "fan.threshold: Input should be less than or equal to 1, found 1.1"),
