@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from oddsound import pipeline, runtime
 from oddsound.descriptors import Array
-from oddsound.explain.comparison import Usual
+from oddsound.explain.comparison import TrainingStatistics
 from oddsound.fast_sklearn import translate
 from oddsound.model import Model
 from oddsound_workbench.cli import app
@@ -117,11 +117,11 @@ def test_an_explanation_names_the_band_of_a_tone_in_noise_with_the_spectrum_of_t
 
 def noise_like_training(model: Model) -> Array:
     """10 s of noise with the spectrum of the recordings that a model was trained on."""
-    usual = Usual.of(model)
-    assert usual is not None
+    training = TrainingStatistics.of(model)
+    assert training is not None
     levels = model.extractor.levels
     spectrum = np.fft.rfft(noise(3, 10))
     hz = np.fft.rfftfreq(10 * 16000, 1 / 16000)
     middle = model.extractor.bands[levels].mean(axis=1)
-    level_db = np.interp(hz, middle, usual.mean[np.searchsorted(model.kept, levels)])
+    level_db = np.interp(hz, middle, training.mean[np.searchsorted(model.kept, levels)])
     return np.fft.irfft(spectrum * 10 ** (level_db / 20)).astype(np.float32)

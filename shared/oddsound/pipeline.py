@@ -1,4 +1,4 @@
-"""predict(audio, model) -> Prediction: pure, no AWS."""
+"""Computes the prediction of a model for one recording. Does not use AWS."""
 
 import time
 from pathlib import Path
@@ -15,43 +15,45 @@ from oddsound.predictors import Floats, Predictor
 from oddsound.schemas import Prediction, Window
 
 if TYPE_CHECKING:
-    from oddsound.explain.evidence import Inquiry
+    from oddsound.explain.evidence import Explainer
 
 DEFAULT_WINDOW_S = 60.0
-"""Of a model that names no window_s: an hour in one spectrum would take gigabytes."""
+"""Window length if the model has no window_s: one STFT of an hour would take gigabytes."""
 
-LONG = 1.5
-"""A recording longer than this many windows is scored window by window."""
+MAX_SINGLE_WINDOW = 1.5
+"""A recording longer than this many windows is divided into windows."""
 
 
 def predict(
     source: bytes | Path, model: Model, limits: AudioLimits, *, explain: bool = False
 ) -> Prediction:
-    """The verdict of `model` on one recording, given as bytes or as a file.
+    """The prediction of `model` for one recording.
 
-    explain : whether to say which features and bands carried it
+    source : the bytes or the path of an audio file
+    explain : whether to add the features and bands that contributed most
     Raises InvalidAudioError, UnsupportedAudioError or AudioTooLargeError.
     """
     started = time.perf_counter()
     recording = audio.load(source, model.sample_rate, limits)
     waveform = recording.waveform
-    least = model.extractor.min_samples
-    if len(waveform) < least:
+    min_samples = model.extractor.min_samples
+    if len(waveform) < min_samples:
         raise InvalidAudioError(
-            f"the recording lasts {recording.duration_s:.3f} s; at least one analysis frame,"
-            f" {least / model.sample_rate:.3f} s, is needed"
+            f"the recording lasts {recording.duration_s:.3f} s; at least one analysis frame"
+            f" ({min_samples / model.sample_rate:.3f} s) is required"
         )
     starts, size = split(len(waveform), model.window_s or DEFAULT_WINDOW_S, model.sample_rate)
     rows = model.features([waveform[start : start + size] for start in starts])
-    inquiry = _inquiry(model, rows) if explain else None
+    explainer = _explainer(model, rows) if explain else None
     predictor = model.predictor
-    judged = predictor.probabilities(model.scaled(rows if inquiry is None else inquiry.rows))
-    probabilities = judged[: len(rows)]
+    # The rows of an explanation are scored in the same call: a call costs more than its rows.
+    scored = predictor.probabilities(model.scaled(rows if explainer is None else explainer.rows))
+    probabilities = scored[: len(rows)]
     whole = predictor.combine(probabilities) if len(rows) > 1 else probabilities[0]
-    prediction, score, is_anomaly = verdict(whole, predictor)
-    found = Prediction(
-        prediction=prediction,
-        probability=float(whole[predictor.classes.index(prediction)]),
+    label, score, is_anomaly = verdict(whole, predictor)
+    prediction = Prediction(
+        prediction=label,
+        probability=float(whole[predictor.classes.index(label)]),
         all_probabilities=dict(zip(predictor.classes, whole.tolist(), strict=True)),
         latency_ms=1000 * (time.perf_counter() - started),
         model_name=model.name,
@@ -63,48 +65,56 @@ def predict(
         sample_rate=recording.sample_rate,
         windows=_windows(starts, size, probabilities, model) if len(rows) > 1 else None,
     )
-    if inquiry is None:
-        return found
-    why = inquiry.answer(judged, found)
+    if explainer is None:
+        return prediction
+    explanation = explainer.explain(scored, prediction)
     latency_ms = 1000 * (time.perf_counter() - started)
-    return found.model_copy(update={"explanation": why, "latency_ms": latency_ms})
+    return prediction.model_copy(update={"explanation": explanation, "latency_ms": latency_ms})
 
 
-def _inquiry(model: Model, rows: Array) -> "Inquiry":
-    # Few predictions are explained; the others start without what that needs.
-    from oddsound.explain.evidence import inquire
+def _explainer(model: Model, rows: Array) -> "Explainer":
+    # Imported here because few predictions are explained: the import would slow down each cold
+    # start.
+    from oddsound.explain.evidence import create_explainer
 
-    return inquire(model, rows)
+    return create_explainer(model, rows)
 
 
 def split(samples: int, window_s: float | None, sample_rate: int) -> tuple[list[int], int]:
-    """First samples of the windows of a recording, and the samples in each.
+    """The first sample of each window of a recording, and the number of samples in a window.
 
-    A recording of up to 1.5 windows is one window; a longer one is covered by as few
-    windows as will do, evenly spaced, the last ending where the recording does.
+    A recording of up to 1.5 windows is one window. A longer one is covered by the smallest
+    possible number of windows at equal distances; the last window ends with the recording.
+
+    samples : in the recording
+    window_s : length of a window; None for one window
     """
     size = samples if window_s is None else round(window_s * sample_rate)
-    if samples <= LONG * size:
+    if samples <= MAX_SINGLE_WINDOW * size:
         return [0], samples
     count = -(-samples // size)
     return np.linspace(0, samples - size, count).round().astype(int).tolist(), size
 
 
 def verdict(probabilities: Floats, predictor: Predictor) -> tuple[str, float | None, bool | None]:
-    """Class, anomaly score and whether it is an anomaly, from the probabilities of the classes.
+    """Name of the predicted class, anomaly score, and whether the recording is an anomaly.
 
-    A detector calls a sound an anomaly from its threshold on; a classifier names the most
-    probable class, and is_anomaly says whether all others than normal reach the threshold.
+    The anomaly score is 1 minus the probability of the normal class; the recording is an anomaly
+    if the score reaches the threshold. If there are two classes, the threshold also decides which
+    one is predicted; otherwise, the most probable class is. Score and anomaly are None if the
+    model has no normal class.
+
+    probabilities : of the classes [shape=(classes,)]
     """
-    likeliest = predictor.classes[int(probabilities.argmax())]
+    most_probable = predictor.classes[int(probabilities.argmax())]
     if predictor.normal_label is None or predictor.threshold is None:
-        return likeliest, None, None
+        return most_probable, None, None
     normal = predictor.classes.index(predictor.normal_label)
     score = float(min(max(1 - probabilities[normal], 0), 1))
     is_anomaly = score >= predictor.threshold
     if len(predictor.classes) == 2:
         return predictor.classes[1 - normal if is_anomaly else normal], score, is_anomaly
-    return likeliest, score, is_anomaly
+    return most_probable, score, is_anomaly
 
 
 def _windows(starts: list[int], size: int, rows: Floats, model: Model) -> list[Window]:

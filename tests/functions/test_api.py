@@ -180,7 +180,7 @@ def test_an_unknown_model_lists_the_known_models(client: TestClient) -> None:
         (b"just a text", 415, "UnsupportedAudioError", "WAV, FLAC, OGG, MP3, AIFF and AU"),
         (NORMAL[:20], 422, "InvalidAudioError", "begins like WAV"),
         (NORMAL[:44], 422, "InvalidAudioError", "0 frames"),
-        (wav(noise(1)[:1000]), 422, "InvalidAudioError", "0.064 s, is needed"),
+        (wav(noise(1)[:1000]), 422, "InvalidAudioError", "(0.064 s) is required"),
     ],
 )
 def test_invalid_recordings_are_rejected(
@@ -221,7 +221,7 @@ def test_an_upload_over_the_size_limit_returns_413(
     monkeypatch.setenv("MAX_UPLOAD_BYTES", "50000")
     client = TestClient(app)
     limited = post(client, wav(noise(1, 1.7)))
-    failed(limited, 413, "AudioTooLargeError", "54,444 bytes", "at most 50,000", "S3")
+    failed(limited, 413, "AudioTooLargeError", "54,444 bytes", "limit is 50,000 bytes", "S3")
     unread = post(client, wav(noise(1, 60)))
     failed(unread, 413, "AudioTooLargeError", "more than 50,000 bytes", "S3")
 

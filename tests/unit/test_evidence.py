@@ -139,11 +139,11 @@ class TestDetector:
             if prediction.is_anomaly:
                 continue
             if explanation.features or explanation.bands:
-                assert explanation.summary.startswith("All in all within the spread of normal")
+                assert explanation.summary.startswith("Overall within the normal range.")
             else:
                 assert (
                     explanation.summary
-                    == "No feature deviates from normal by 3 standard deviations."
+                    == "No feature deviates from normal by 3 or more standard deviations."
                 )
 
     def test_a_long_recording_is_explained_by_its_most_anomalous_window(
@@ -215,7 +215,7 @@ class TestClassifier:
         assert prediction.probability > 0.9999
         assert explanation.features == []
         assert explanation.bands == []
-        assert explanation.summary.startswith("No family of features and no band decides alone")
+        assert explanation.summary.startswith("No single family of features or frequency band")
 
     def test_a_long_recording_is_explained_as_a_whole(self, classifier: Model) -> None:
         prediction, explanation = explained(fan(731, faulty=True, duration_s=6), classifier)
@@ -257,13 +257,13 @@ class TestTrainingStatistics:
         made = model_of(OUTLIER, model=estimator, **({"scaler": scaler} if scaler else {}))
         prediction, explanation = explained(self.SOUND, made)
         assert prediction.anomaly_score is not None
-        assert explanation.summary.startswith("Nothing can be said: the model's artifacts")
+        assert explanation.summary.startswith("No explanation is possible: the model's artifacts")
         assert explanation.features == []
         assert explanation.bands == []
 
     def test_the_summary_of_a_classifier_says_that_statistics_are_missing(self) -> None:
         _, explanation = explained(self.SOUND, model_of(model=bayes()))
-        assert explanation.summary.startswith("Nothing can be said")
+        assert explanation.summary.startswith("No explanation is possible")
 
     def test_a_model_without_level_features_has_no_bands(self) -> None:
         names = extractor("default", RATE).names

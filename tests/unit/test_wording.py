@@ -43,7 +43,7 @@ def test_more_and_less_are_different_sentences(name: str) -> None:
             "modulation_3_0.5_1_hz",
             False,
             (837, 1372),
-            "Swings in loudness, 0.5 to 1 times a second, are weaker than normal"
+            "Loudness fluctuations (0.5 to 1 per second) are weaker than normal"
             " between 840 Hz and 1.4 kHz",
         ),
         (
@@ -56,7 +56,7 @@ def test_more_and_less_are_different_sentences(name: str) -> None:
             "active_share_30_db",
             False,
             None,
-            "Less of the time lies within 30 dB of the peak than normal",
+            "The sound is within 30 dB of its peak for less of the time than normal",
         ),
         ("bearing_wear", True, None, "bearing_wear is higher than normal"),
     ],

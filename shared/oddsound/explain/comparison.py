@@ -1,4 +1,4 @@
-"""A recording's features beside what is usual: deviations, and the bands that deviate."""
+"""Compares the features of a recording with those of the training recordings."""
 
 import math
 from dataclasses import dataclass
@@ -15,24 +15,28 @@ from oddsound.predictors import Floats
 
 type Indices = NDArray[np.intp]
 
-FEWEST_LEVELS = 5
-"""Bands that there must be, to tell a change in one from a change in the loudness of all."""
+MIN_LEVELS = 5
+"""With fewer bands, a change in one cannot be distinguished from a change of the whole loudness."""
 
 
 @dataclass(frozen=True)
-class Usual:
-    """Mean and standard deviation of each feature of the recordings that a model knows."""
+class TrainingStatistics:
+    """Mean and standard deviation of each feature over a model's training recordings.
+
+    mean, deviation : float64 [shape=(features,)]
+    """
 
     mean: Floats
     deviation: Floats
 
     @classmethod
-    def of(cls, model: Model) -> "Usual | None":
-        """What the scaler, or else the estimator, remembers of the training; None if nothing.
+    def of(cls, model: Model) -> "TrainingStatistics | None":
+        """Read the statistics from the scaler, or from the estimator if there is no scaler.
 
-        A StandardScaler does, a covariance that was fitted without a scaler does, and so does
-        a MinMaxScaler whose numbers were replaced by those of z-scores, as in our detectors.
-        Only the first step of a pipeline has seen the features as they are.
+        A StandardScaler contains them, and so does a covariance estimator that was fitted without
+        a scaler. The detectors of `oddsound train` have a MinMaxScaler whose attributes were
+        replaced, so that it computes clipped z-scores. In a pipeline, only the first step was
+        fitted to the features themselves. Returns None for all other artifacts.
         """
         first = model.predictor.estimator if model.scaler is None else model.scaler
         while hasattr(first, "steps"):
@@ -45,12 +49,15 @@ class Usual:
             mean, deviation = -first.min_ / first.scale_, 1 / first.scale_
         else:
             return None
-        # A feature that never varied has no deviation to measure by; a scaler takes 1 as well.
+        # For a feature that was constant in training, 1 is used, as in a StandardScaler.
         return cls(np.asarray(mean), np.where(deviation > 0, deviation, 1.0))
 
 
 def _is_z_score(scaler: Any) -> bool:
-    """Whether a MinMaxScaler's numbers are not those of the range that it was fitted to."""
+    """Whether a MinMaxScaler was changed to compute z-scores.
+
+    Then its `scale_` does not agree with the range of its training data.
+    """
     low, high = scaler.feature_range
     varied = scaler.data_range_ > 0
     return not np.allclose((scaler.scale_ * scaler.data_range_)[varied], high - low)
@@ -58,11 +65,11 @@ def _is_z_score(scaler: Any) -> bool:
 
 @dataclass(frozen=True)
 class Region:
-    """Neighbouring bands whose level deviates alike.
+    """Neighbouring bands whose levels deviate in the same direction.
 
-    level_db : where it deviates most, over what is usual
-    deviation : there, in standard deviations
-    bands : their places among the comparison's levels
+    level_db : change of level in the band that deviates most
+    deviation : the same in standard deviations
+    bands : positions of the bands in `Comparison.levels`
     """
 
     low_hz: float
@@ -74,89 +81,100 @@ class Region:
 
 @dataclass(frozen=True)
 class Comparison:
-    """The features of one recording or window beside what is usual.
+    """The features of one recording or window, compared with the training recordings.
 
     value : float32 [shape=(features,)], of `Model.features`
-    deviation : of each, in standard deviations
+    deviation : difference from the training mean, in standard deviations [shape=(features,)]
     levels : indices of the features that are the level of a band
-    level_db : of each of these, over what is usual and over the median of all: levels are
-        told below the peak of the recording, and one loud tone makes all other bands softer
+    level_db : change of each of these levels, minus the median change of all. The levels are
+        relative to the peak of the recording, so one loud tone lowers all other bands; the median
+        removes this effect
     """
 
     model: Model
     value: Array
-    usual: Usual
+    training: TrainingStatistics
     deviation: Floats
     levels: Indices
     level_db: Floats
 
     @classmethod
     def of(cls, model: Model, value: Array) -> "Comparison | None":
-        """None where the model does not know what is usual."""
-        usual = Usual.of(model)
-        if usual is None:
+        """Compare a row of `Model.features`. None if the model has no training statistics."""
+        training = TrainingStatistics.of(model)
+        if training is None:
             return None
-        change = value - usual.mean
+        change = value - training.mean
         levels = np.flatnonzero(np.isin(model.kept, model.extractor.levels))
-        if len(levels) < FEWEST_LEVELS:
+        if len(levels) < MIN_LEVELS:
             levels = levels[:0]
         level_db = change[levels] - (np.median(change[levels]) if len(levels) else 0.0)
-        return cls(model, value, usual, change / usual.deviation, levels, level_db)
+        return cls(model, value, training, change / training.deviation, levels, level_db)
 
     def name(self, index: int) -> str:
+        """Name of the feature at an index of `value`."""
         return self.model.extractor.names[int(self.model.kept[index])]
 
     def family(self, index: int) -> str:
+        """Name of its family."""
         name, families = self.name(index), self.model.extractor.families
         return next(family for family, names in families.items() if name in names)
 
-    def says(self, index: int, usual: str) -> str:
-        """What the deviation of one feature means.
+    def describe(self, index: int, reference: str) -> str:
+        """The meaning of the deviation of one feature, in words.
 
-        usual : what it is compared with: "normal", "average"
+        reference : name of the training recordings: "normal" or "average"
         """
         low, high = self.model.extractor.bands[self.model.kept[index]].tolist()
         band = None if math.isnan(low) else (low, high)
-        return wording.comparison(self.name(index), bool(self.deviation[index] > 0), usual, band)
+        return wording.comparison(
+            self.name(index), bool(self.deviation[index] > 0), reference, band
+        )
 
-    def regions(self, most: int, notable: float) -> list[Region]:
-        """Where the level deviates, the largest deviation first.
+    def regions(self, max_count: int, min_deviation: float) -> list[Region]:
+        """Regions whose level deviates, the largest deviation first.
 
-        notable : standard deviations that the strongest band of each must reach
+        A region is a band with its neighbours that deviate at least half as much.
+
+        min_deviation : of the band that deviates most, in standard deviations
         """
-        deviation = self.level_db / self.usual.deviation[self.levels]
+        deviation = self.level_db / self.training.deviation[self.levels]
         hz = self.model.extractor.bands[self.model.kept[self.levels]]
         size, left = np.abs(deviation), np.abs(deviation)
         found: list[Region] = []
-        while len(found) < most and left.max(initial=0.0) >= notable:
+        while len(found) < max_count and left.max(initial=0.0) >= min_deviation:
             peak = int(left.argmax())
             alike = np.sign(deviation) == np.sign(deviation[peak])
             first, stop = _run(alike & (left >= left[peak] / 2), peak)
             edges = float(hz[first, 0]), float(hz[stop - 1, 1])
             strongest = float(self.level_db[peak]), float(deviation[peak])
             found.append(Region(*edges, *strongest, slice(first, stop)))
-            # What falls off on either side is the skirt of this peak and no other one.
+            # The deviations that decrease on both sides of the peak belong to it: they are removed,
+            # so that they are not found as regions of their own.
             alike[:first] &= size[:first] <= size[1 : first + 1]
             alike[stop:] &= size[stop:] <= size[stop - 1 : -1]
             left[slice(*_run(alike, peak))] = 0
         return found
 
     def families(self) -> list[Indices]:
-        """The features of each family that has any."""
+        """Indices of the features of each family; families without features are left out."""
         sizes = [len(names) for names in self.model.extractor.families.values()]
         edges = np.searchsorted(self.model.kept, np.cumsum([0, *sizes]))
         return [np.arange(first, stop) for first, stop in pairwise(edges) if stop > first]
 
     def without_family(self, features: Indices) -> Array:
-        """The recording with a family of features as usual."""
+        """The recording with the training mean in some features [shape=(features,)]."""
         altered = self.value.copy()
-        altered[features] = self.usual.mean[features]
+        altered[features] = self.training.mean[features]
         return altered
 
     def without_region(self, region: Region) -> Array:
-        """The recording with a region as loud as usual beside the rest, and otherwise as usual.
+        """The recording with average features in a region [shape=(features,)].
 
-        A feature belongs to a region where the middle of one lies in the other.
+        The levels of the region are lowered or raised by their `level_db`, and the features that
+        are computed from these levels change with them. Other features that belong to the region
+        get the training mean. A feature belongs to a region if the centre of its band is in the
+        region, or the centre of the region is in its band.
         """
         extractor, kept = self.model.extractor, self.model.kept
         low, high = extractor.bands[kept].T
@@ -165,14 +183,14 @@ class Comparison:
         of_region |= (low <= middle_hz) & (middle_hz <= high)
         of_region[self.levels] = False
         altered = self.without_family(np.flatnonzero(of_region))
-        heard = np.searchsorted(extractor.levels, kept[self.levels[region.bands]])
-        effect = extractor.level_effect[heard].T[kept]
+        positions = np.searchsorted(extractor.levels, kept[self.levels[region.bands]])
+        effect = extractor.level_effect[positions].T[kept]
         altered -= effect @ self.level_db[region.bands].astype(np.float32)
         return altered
 
 
 def _run(inside: NDArray[np.bool_], at: int) -> tuple[int, int]:
-    """First index of the run of true values around `at`, and the one after its last."""
+    """First index of the run of true values around `at`, and the index after its last."""
     outside = np.flatnonzero(~inside)
     after = int(np.searchsorted(outside, at))
     first = int(outside[after - 1]) + 1 if after else 0

@@ -1,10 +1,10 @@
-"""Which features and bands carried a verdict, in numbers and in words.
+"""Explains a prediction: the features and bands that contributed most, in numbers and in words.
 
-A detector's verdict is explained by the largest deviations from normal sound, in standard
-deviations of the recordings that it was trained on. A classifier's is explained by what the
-probability would be, were a family of features or a band as in the average recording. These
-variants are judged together with the recording itself, because a call of a classifier costs
-more than the rows do.
+A detector is explained by the largest deviations from normal recordings, in standard deviations
+over its training recordings. A classifier is explained by variants of the recording, in which a
+family of features or a band is replaced by the average of the training recordings: they show how
+the probability of the prediction changes. The variants are scored in one call with the recording
+itself, because a call of a classifier takes more time than additional rows do.
 """
 
 import math
@@ -22,99 +22,104 @@ from oddsound.schemas import ANOMALY, BandEvidence, Explanation, FeatureEvidence
 
 type Evidence = FeatureEvidence | BandEvidence
 
-MOST_FEATURES, MOST_BANDS, MOST_SENTENCES = 8, 3, 3
-PER_FAMILY = 2
-"""Features of one family that are named: its others mostly say the same in other words."""
+MAX_FEATURES, MAX_BANDS, MAX_SENTENCES = 8, 3, 3
+MAX_PER_FAMILY = 2
+"""Features of one family in an explanation: the others mostly repeat the same information."""
 
-NOTABLE = 3.0
-"""Standard deviations from which a deviation is named; of 240 features some reach 2 by chance."""
+MIN_DEVIATION = 3.0
+"""Smallest deviation in an explanation, in standard deviations. Some of 240 features reach 2 by
+chance."""
 
-NOTABLE_ODDS = 0.1
-"""Change of log-odds from which a part of a classifier's features is named: odds by a tenth."""
+MIN_LOG_ODDS_CHANGE = 0.1
+"""Smallest change of a classifier's log-odds in an explanation: the odds change by about 10 %."""
 
-NOTABLE_CHANGE = 0.001
-"""Change of probability from which it can be seen in the digits that are said."""
+MIN_PROBABILITY_CHANGE = 0.001
+"""Smallest change of probability in an explanation: the texts show three decimals."""
 
-TRIED_BANDS, WORTH_TRYING = 4, 0.5
-"""Bands whose part in a classifier's verdict is tried, and the deviation from which they are."""
+MAX_TESTED_BANDS, MIN_TESTED_DEVIATION = 4, 0.5
+"""Bands that are replaced to explain a classifier: their number, and their smallest deviation."""
 
-LEAST_ODDS = 1e-12
+MIN_PROBABILITY = 1e-12
+"""Keeps the log-odds of the probabilities 0 and 1 finite."""
 
-NOTHING_KNOWN = (
-    "Nothing can be said: the model's artifacts do not tell the mean and the deviation of each"
-    " feature in training, as a StandardScaler does."
+NO_STATISTICS = (
+    "No explanation is possible: the model's artifacts do not contain the mean and the standard"
+    " deviation of each feature in training, as a StandardScaler does."
 )
-NONE_ALONE = (
-    "No family of features and no band decides alone: without any one of them the verdict would"
-    " be as sure."
+NO_SINGLE_REASON = (
+    "No single family of features or frequency band decides the prediction: without any one of"
+    " them, the probability would be nearly the same."
 )
 
 
-class Inquiry(Protocol):
-    """A question about a verdict that is yet to be made.
+class Explainer(Protocol):
+    """Computes an explanation alongside a prediction.
 
-    rows : what the model has to judge for it, those of the recording's windows first
+    rows : float32 [shape=(rows, features)], the rows that the model must score: those of the
+        recording's windows, then any that the explanation needs
     """
 
     rows: Array
 
-    def answer(self, judged: Floats, prediction: Prediction) -> Explanation:
-        """What carried `prediction`.
+    def explain(self, scored: Floats, prediction: Prediction) -> Explanation:
+        """The explanation of `prediction`.
 
-        judged : the probabilities that the predictor gave to `rows`
+        scored : the predictor's probabilities for `rows` [shape=(rows, classes)]
         """
         ...
 
 
-def inquire(model: Model, rows: Array) -> Inquiry:
-    """Ask why the verdict will be what it will be.
+def create_explainer(model: Model, rows: Array) -> Explainer:
+    """An explainer for the kind of the model.
 
     rows : float32 [shape=(windows, features)], of `Model.features`
     """
     if isinstance(model.predictor, SklearnOutlier):
-        return DetectorInquiry(model, rows)
-    return ClassifierInquiry(model, rows)
+        return DetectorExplainer(model, rows)
+    return ClassifierExplainer(model, rows)
 
 
-class DetectorInquiry:
-    """Of a detector: how far does the window that decides, the strangest, deviate?"""
+class DetectorExplainer:
+    """Explains a detector by the deviations of the most anomalous window, which decides."""
 
     def __init__(self, model: Model, rows: Array) -> None:
         self.model = model
         self.rows = rows
 
-    def answer(self, judged: Floats, prediction: Prediction) -> Explanation:
-        strangest = int(judged[:, self.model.predictor.classes.index(ANOMALY)].argmax())
-        window = prediction.windows[strangest] if prediction.windows else None
-        comparison = Comparison.of(self.model, self.rows[strangest])
+    def explain(self, scored: Floats, prediction: Prediction) -> Explanation:
+        most_anomalous = int(scored[:, self.model.predictor.classes.index(ANOMALY)].argmax())
+        window = prediction.windows[most_anomalous] if prediction.windows else None
+        comparison = Comparison.of(self.model, self.rows[most_anomalous])
         if comparison is None:
-            return _explanation([NOTHING_KNOWN], [], window)
+            return _explanation([NO_STATISTICS], [], window)
         evidence = self._evidence(comparison)
-        said = _said(evidence)
+        sentences = _sentences(evidence)
         if evidence and not prediction.is_anomaly:
-            said.insert(0, "All in all within the spread of normal recordings. What differs most:")
+            sentences.insert(0, "Overall within the normal range. The largest differences:")
         if not evidence:
-            said.append(f"No feature deviates from normal by {NOTABLE:g} standard deviations.")
+            sentences.append(
+                f"No feature deviates from normal by {MIN_DEVIATION:g} or more standard deviations."
+            )
             if prediction.is_anomaly:
-                said.append("Many small deviations together make the score.")
-        return _explanation(said, evidence, window)
+                sentences.append("The anomaly score results from many small deviations.")
+        return _explanation(sentences, evidence, window)
 
     def _evidence(self, comparison: Comparison) -> list[Evidence]:
         found: list[Evidence] = [
-            _feature(comparison, index, comparison.says(index, "normal"))
-            for index in _notable(comparison)
+            _feature(comparison, index, comparison.describe(index, "normal"))
+            for index in _largest_deviations(comparison)
         ]
         found += [
-            _band(region, _heard(region, "normal"))
-            for region in comparison.regions(MOST_BANDS, NOTABLE)
+            _band(region, _describe(region, "normal"))
+            for region in comparison.regions(MAX_BANDS, MIN_DEVIATION)
         ]
         return sorted(found, key=lambda evidence: -abs(evidence.deviation))
 
 
-class ClassifierInquiry:
-    """Of a classifier: what would the probability be without each part of the features?
+class ClassifierExplainer:
+    """Explains a classifier by the probability without each family of features and each band.
 
-    Of a long recording the average of its windows is asked about, at the price of one.
+    A long recording is explained by the average of its windows, which takes as long as one window.
     """
 
     def __init__(self, model: Model, rows: Array) -> None:
@@ -125,7 +130,7 @@ class ClassifierInquiry:
         self.comparison = Comparison.of(model, rows.mean(axis=0))
         if self.comparison is not None:
             self.families = self.comparison.families()
-            self.regions = self.comparison.regions(TRIED_BANDS, WORTH_TRYING)
+            self.regions = self.comparison.regions(MAX_TESTED_BANDS, MIN_TESTED_DEVIATION)
             variants = [
                 *map(self.comparison.without_family, self.families),
                 *map(self.comparison.without_region, self.regions),
@@ -133,41 +138,44 @@ class ClassifierInquiry:
             average = [self.comparison.value] if len(rows) > 1 else []
             self.rows = np.vstack([rows, *average, *variants])
 
-    def answer(self, judged: Floats, prediction: Prediction) -> Explanation:
+    def explain(self, scored: Floats, prediction: Prediction) -> Explanation:
         comparison = self.comparison
         if comparison is None:
-            return _explanation([NOTHING_KNOWN], [], None)
-        verdict = self.model.predictor.classes.index(prediction.prediction)
+            return _explanation([NO_STATISTICS], [], None)
+        predicted = self.model.predictor.classes.index(prediction.prediction)
         parts: list[Indices | Region] = [*self.families, *self.regions]
-        whole, *without = judged[-1 - len(parts) :, verdict].tolist()
-        # Near 1 a probability hardly moves, and the odds still tell what matters.
+        # The last rows are the recording, or the average of its windows, and its variants.
+        whole, *without = scored[-1 - len(parts) :, predicted].tolist()
+        # Probabilities near 0 or 1 hardly change; log-odds show the difference there too.
         effects = [abs(_log_odds(whole) - _log_odds(probability)) for probability in without]
         ranked = sorted(zip(effects, parts, without, strict=True), key=lambda each: -each[0])
         evidence = [
             _without(comparison, part, whole, probability)
             for effect, part, probability in ranked
-            if effect >= NOTABLE_ODDS and abs(whole - probability) >= NOTABLE_CHANGE
+            if effect >= MIN_LOG_ODDS_CHANGE and abs(whole - probability) >= MIN_PROBABILITY_CHANGE
         ]
-        return _explanation(_said(evidence) or [NONE_ALONE], evidence, None)
+        return _explanation(_sentences(evidence) or [NO_SINGLE_REASON], evidence, None)
 
 
-def _notable(comparison: Comparison) -> list[int]:
-    """Indices of the features that deviate most, the largest first.
+def _largest_deviations(comparison: Comparison) -> list[int]:
+    """Indices of the features that deviate most, the largest deviation first.
 
-    Levels are left to the bands, and the mean and the deviation of one thing count once.
+    Levels are left out, because the bands describe them. Of the mean and the standard deviation
+    of one descriptor, only the larger deviation is included.
     """
     levels = set(comparison.levels.tolist())
     found: list[int] = []
-    things: set[str] = set()
+    descriptors: set[str] = set()
     families: Counter[str] = Counter()
     for index in np.argsort(-np.abs(comparison.deviation)).tolist():
-        if len(found) == MOST_FEATURES or abs(comparison.deviation[index]) < NOTABLE:
+        if len(found) == MAX_FEATURES or abs(comparison.deviation[index]) < MIN_DEVIATION:
             break
-        thing = comparison.name(index).removesuffix("_mean").removesuffix("_std")
+        descriptor = comparison.name(index).removesuffix("_mean").removesuffix("_std")
         family = comparison.family(index)
-        if index not in levels and thing not in things and families[family] < PER_FAMILY:
+        seen = descriptor in descriptors or families[family] == MAX_PER_FAMILY
+        if index not in levels and not seen:
             found.append(index)
-            things.add(thing)
+            descriptors.add(descriptor)
             families[family] += 1
     return found
 
@@ -175,45 +183,48 @@ def _notable(comparison: Comparison) -> list[int]:
 def _without(
     comparison: Comparison, part: Indices | Region, whole: float, without: float
 ) -> Evidence:
-    """A family, told by its member that deviates most, or a band."""
+    """A band, or a family of features, described by its feature that deviates most.
+
+    whole : probability of the prediction; without : the same if the part has average values
+    """
     change = whole - without
     then = f"the probability would be {without:.3f} instead of {whole:.3f}"
     if isinstance(part, Region):
-        says = f"{_heard(part, 'average')}; with average loudness there, {then}"
-        return _band(part, says, probability_change=change)
+        text = f"{_describe(part, 'average')}; with average loudness there, {then}"
+        return _band(part, text, probability_change=change)
     index = int(part[np.abs(comparison.deviation[part]).argmax()])
     noun = wording.family(comparison.family(index))
-    says = f"{comparison.says(index, 'average')}; with average {noun}, {then}"
-    return _feature(comparison, index, says, probability_change=change)
+    text = f"{comparison.describe(index, 'average')}; with average {noun}, {then}"
+    return _feature(comparison, index, text, probability_change=change)
 
 
-def _heard(region: Region, usual: str) -> str:
+def _describe(region: Region, reference: str) -> str:
     direction = "Louder" if region.level_db > 0 else "Quieter"
     where = wording.between(region.low_hz, region.high_hz)
-    return f"{direction} than {usual} {where}, by {abs(region.level_db):.0f} dB"
+    return f"{direction} than {reference} {where}, by {abs(region.level_db):.0f} dB"
 
 
-def _said(evidence: list[Evidence]) -> list[str]:
-    """The foremost of the evidence, the foremost band among it in any case."""
+def _sentences(evidence: list[Evidence]) -> list[str]:
+    """Sentences for the most important evidence, which always includes the first band."""
     band = next((each for each in evidence if isinstance(each, BandEvidence)), None)
-    foremost = evidence[:MOST_SENTENCES]
-    if band is not None and band not in foremost:
-        foremost[-1] = band
-    return [f"{each.says}." for each in foremost]
+    selected = evidence[:MAX_SENTENCES]
+    if band is not None and band not in selected:
+        selected[-1] = band
+    return [f"{each.says}." for each in selected]
 
 
 def _feature(
     comparison: Comparison,
     index: int,
-    says: str,
+    text: str,
     probability_change: float | None = None,
 ) -> FeatureEvidence:
     return FeatureEvidence(
         name=comparison.name(index),
         family=comparison.family(index),
-        says=says,
+        says=text,
         value=float(comparison.value[index]),
-        usual=float(comparison.usual.mean[index]),
+        usual=float(comparison.training.mean[index]),
         deviation=float(comparison.deviation[index]),
         probability_change=probability_change,
     )
@@ -221,27 +232,29 @@ def _feature(
 
 def _band(
     region: Region,
-    says: str,
+    text: str,
     probability_change: float | None = None,
 ) -> BandEvidence:
     return BandEvidence(
         low_hz=round(region.low_hz, 1),
         high_hz=round(region.high_hz, 1),
-        says=says,
+        says=text,
         level_db=region.level_db,
         deviation=region.deviation,
         probability_change=probability_change,
     )
 
 
-def _explanation(said: list[str], evidence: list[Evidence], window: Window | None) -> Explanation:
+def _explanation(
+    sentences: list[str], evidence: list[Evidence], window: Window | None
+) -> Explanation:
     return Explanation(
-        summary=" ".join(said),
-        features=[each for each in evidence if isinstance(each, FeatureEvidence)][:MOST_FEATURES],
-        bands=[each for each in evidence if isinstance(each, BandEvidence)][:MOST_BANDS],
+        summary=" ".join(sentences),
+        features=[each for each in evidence if isinstance(each, FeatureEvidence)][:MAX_FEATURES],
+        bands=[each for each in evidence if isinstance(each, BandEvidence)][:MAX_BANDS],
         window=window,
     )
 
 
 def _log_odds(probability: float) -> float:
-    return math.log(max(probability, LEAST_ODDS) / max(1 - probability, LEAST_ODDS))
+    return math.log(max(probability, MIN_PROBABILITY) / max(1 - probability, MIN_PROBABILITY))

@@ -1,4 +1,4 @@
-"""Names of features -> words for people who look after machines."""
+"""Describes the deviations of features in words for people who maintain machines."""
 
 import re
 
@@ -20,33 +20,33 @@ FEATURES = {
     "centroid_mean": ("The sound is brighter", "The sound is duller"),
     "centroid_std": _more_or_less("The brightness varies"),
     "bandwidth_mean": (
-        "The sound covers a wider range of frequencies",
-        "The sound covers a narrower range of frequencies",
+        "The sound covers a wider frequency range",
+        "The sound covers a narrower frequency range",
     ),
-    "bandwidth_std": _more_or_less("The range of frequencies varies"),
+    "bandwidth_std": _more_or_less("The frequency range varies"),
     "rolloff_#_mean": (
-        "The lower {0} % of the sound reach higher up in frequency",
-        "The lower {0} % of the sound end lower down in frequency",
+        "The lower {0} % of the sound extend to higher frequencies",
+        "The lower {0} % of the sound end at lower frequencies",
     ),
-    "rolloff_#_std": _more_or_less("How high the lower {0} % of the sound reach varies"),
+    "rolloff_#_std": _more_or_less("The upper limit of the lower {0} % of the sound varies"),
     "mel_flatness_mean": ("The sound is more like noise", "The sound is less like noise"),
-    "mel_flatness_std": _more_or_less("How much the sound is like noise varies"),
+    "mel_flatness_std": _more_or_less("The similarity to noise varies"),
     "mel_entropy_mean": (
         "The sound is spread more evenly over the frequencies",
-        "The sound is gathered in fewer frequencies",
+        "The sound is concentrated in fewer frequencies",
     ),
     "mel_entropy_std": _more_or_less("How evenly the sound is spread over the frequencies varies"),
-    "mel_crest_mean": _more_or_less("One band of frequencies stands out"),
-    "mel_crest_std": _more_or_less("How far one band of frequencies stands out varies"),
+    "mel_crest_mean": _more_or_less("One frequency band stands out"),
+    "mel_crest_std": _more_or_less("How far one frequency band stands out varies"),
     "energy_over_peak_mean": (
         "Less of the sound lies in a single tone",
         "More of the sound lies in a single tone",
     ),
     "energy_over_peak_std": _more_or_less("How much of the sound lies in a single tone varies"),
-    "onset_strength_mean": ("Sounds begin more sharply", "Sounds begin less sharply"),
-    "onset_strength_std": _more_or_less("How sharply sounds begin varies"),
-    "offset_strength_mean": ("Sounds end more sharply", "Sounds end less sharply"),
-    "offset_strength_std": _more_or_less("How sharply sounds end varies"),
+    "onset_strength_mean": ("Sounds start more suddenly", "Sounds start less suddenly"),
+    "onset_strength_std": _more_or_less("How suddenly sounds start varies"),
+    "offset_strength_mean": ("Sounds end more suddenly", "Sounds end less suddenly"),
+    "offset_strength_std": _more_or_less("How suddenly sounds end varies"),
     "zero_crossing_rate_mean": (
         "The strongest frequencies are higher",
         "The strongest frequencies are lower",
@@ -60,81 +60,86 @@ FEATURES = {
     "contrast_#_mean": _more_or_less("Tones stand out from the noise"),
     "contrast_#_std": _more_or_less("How far tones stand out from the noise varies"),
     "modulation_#_#_#_hz": (
-        "Swings in loudness, {1} to {2} times a second, are stronger",
-        "Swings in loudness, {1} to {2} times a second, are weaker",
+        "Loudness fluctuations ({1} to {2} per second) are stronger",
+        "Loudness fluctuations ({1} to {2} per second) are weaker",
     ),
     "modulation_share_#_#_hz": (
-        "More of the swings in loudness come {0} to {1} times a second",
-        "Fewer of the swings in loudness come {0} to {1} times a second",
+        "More of the loudness fluctuations are at {0} to {1} per second",
+        "Fewer of the loudness fluctuations are at {0} to {1} per second",
     ),
     "onset_period_strength": ("The rhythm is more regular", "The rhythm is less regular"),
     "onset_period_s": ("The rhythm is slower", "The rhythm is faster"),
-    "onsets_per_s": ("More sounds begin in a second", "Fewer sounds begin in a second"),
+    "onsets_per_s": ("More sounds start per second", "Fewer sounds start per second"),
     "onset_gap_mean_s": (
         "The gaps between sounds are longer",
         "The gaps between sounds are shorter",
     ),
     "onset_gap_std_s": _more_or_less("The gaps between sounds vary"),
-    "onset_crest": _more_or_less("The sharpest onset stands out"),
+    "onset_crest": _more_or_less("The strongest onset stands out"),
     "active_share_#_db": (
-        "More of the time lies within {0} dB of the peak",
-        "Less of the time lies within {0} dB of the peak",
+        "The sound is within {0} dB of its peak for more of the time",
+        "The sound is within {0} dB of its peak for less of the time",
     ),
     "active_segments_per_s": (
         "The sound starts and stops more often",
         "The sound starts and stops less often",
     ),
     "energy_p#_db": (
-        "For {0} % of the time the loudness stays below a higher level",
-        "For {0} % of the time the loudness stays below a lower level",
+        "The level that is not exceeded for {0} % of the time is higher",
+        "The level that is not exceeded for {0} % of the time is lower",
     ),
     "energy_mean_over_max_db": (
         "The mean power is closer to the peak",
         "The mean power is further below the peak",
     ),
-    "energy_correlation_#_ms": _more_or_less("After {0} ms the loudness repeats itself"),
-    "level_rms_dbfs": ("The recording is louder", "The recording is softer"),
-    "level_max_dbfs": ("The loudest moment is louder", "The loudest moment is softer"),
+    "energy_correlation_#_ms": (
+        "The loudness repeats more strongly after {0} ms",
+        "The loudness repeats less strongly after {0} ms",
+    ),
+    "level_rms_dbfs": ("The recording is louder", "The recording is quieter"),
+    "level_max_dbfs": ("The loudest moment is louder", "The loudest moment is quieter"),
 }
-"""What a larger and what a smaller value says. In a name, # stands for a number; the phrases
-have these numbers as {0}, {1}, {2}."""
+"""Name of a feature -> texts for a larger and for a smaller value. In a name, # stands for a
+number; the texts contain these numbers as {0}, {1}, {2}."""
 
 FAMILIES = {
     "log_mel": "spectrum",
     "mfcc": "shape of the spectrum",
     "shape": "brightness and tonality",
-    "flux": "sharpness of beginnings and ends",
+    "flux": "suddenness of starts and ends",
     "zero_crossing_rate": "zero-crossing rate",
-    "energy": "course of the loudness",
+    "energy": "loudness over time",
     "contrast": "strength of tones over noise",
-    "modulation": "swings in loudness",
+    "modulation": "loudness fluctuations",
 }
-"""The families whose name does not say what they describe."""
+"""Name of a family -> text. Families that are not listed are described by their name."""
 
 
-def comparison(name: str, more: bool, usual: str, band: tuple[float, float] | None = None) -> str:
-    """One feature against what is usual: "Louder than normal between 1.1 and 1.3 kHz".
+def comparison(
+    name: str, more: bool, reference: str, band: tuple[float, float] | None = None
+) -> str:
+    """Text for the deviation of a feature: "Louder than normal between 1.1 and 1.3 kHz".
 
-    more : whether its value is the larger one
-    usual : what it is compared with: "normal", "average"
-    band : in Hz, where it listens to one alone
+    more : whether its value is larger than that of the training recordings
+    reference : name of the training recordings: "normal" or "average"
+    band : limits in Hz, if the feature describes one frequency band
     """
     where = f" {between(*band)}" if band else ""
     kind = NUMBER.sub("#", name)
     if kind not in FEATURES:
-        return f"{name} is {'higher' if more else 'lower'} than {usual}{where}"
+        return f"{name} is {'higher' if more else 'lower'} than {reference}{where}"
     larger, smaller = FEATURES[kind]
     phrase = (larger if more else smaller).format(*NUMBER.findall(name))
-    return f"{phrase} than {usual}{where}"
+    return f"{phrase} than {reference}{where}"
 
 
 def family(name: str) -> str:
-    """What a family of features describes, as a noun."""
+    """Noun phrase for a family of features."""
     return FAMILIES.get(name, name)
 
 
 def between(low_hz: float, high_hz: float) -> str:
-    """A band of frequencies: "between 2.8 and 3.3 kHz"."""
+    """Text for a frequency band: "between 2.8 and 3.3 kHz"."""
     low, high = _hz(low_hz), _hz(high_hz)
     if low_hz <= 0:
         return f"below {high}"
