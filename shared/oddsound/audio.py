@@ -86,8 +86,8 @@ def load(source: bytes | Path, sample_rate: int, limits: AudioLimits) -> Recordi
 class _Bytes(io.BytesIO):
     """A BytesIO that ignores a seek to a negative position, as a file does.
 
-    A damaged header can make libsndfile seek to one. BytesIO raises ValueError, which soundfile
-    prints to stderr, because it cannot pass through libsndfile's callback.
+    A damaged header can make libsndfile seek to one. BytesIO raises ValueError; libsndfile calls
+    this method as a callback from C, which no exception can pass through.
     """
 
     def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:

@@ -151,7 +151,7 @@ def zero_crossing_rate(waveform: Array, n_fft: int, hop_length: int) -> Array:
     Returns float32 [shape=(1 + samples // hop_length,)] from 0 to 1.
     Same value as librosa.feature.zero_crossing_rate, which needs numba.
 
-    Crossings are counted once per block of hop_length samples; a frame is two blocks.
+    Crossings are counted once per block of hop_length samples; a frame consists of two blocks.
     """
     frames = 1 + len(waveform) // hop_length
     negative = waveform < -ZERO_CROSSING_THRESHOLD
@@ -160,6 +160,7 @@ def zero_crossing_rate(waveform: Array, n_fft: int, hop_length: int) -> Array:
     inside = crossed.ravel()[hop_length : hop_length + len(negative) - 1]
     np.not_equal(negative[1:], negative[:-1], out=inside[: len(negative) - 1])
     block = crossed.sum(axis=1)
+    # The last position is subtracted: it compares with the first sample after the frame.
     rate: Array = ((block[:-1] + block[1:] - crossed[1:, -1]) / n_fft).astype(np.float32)
     return rate
 

@@ -220,6 +220,7 @@ def _svc(fitted: Any) -> Translation:
         sums = np.stack(
             [kernels[:, part] @ coefficients for part, coefficients in of_class], axis=1
         )
+        # A class has no coefficients for itself, so later classes are at their index minus 1.
         pairs = sums[:, first, second - 1] + sums[:, second, first] + intercept
         votes = (np.where(pairs < 0, -1.0, 1.0) @ signs + count - 1) / 2
         confidence = pairs @ signs

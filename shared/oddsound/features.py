@@ -178,6 +178,7 @@ class DefaultExtractor:
         bands = np.stack([spectrum[a:b].sum(axis=0) for a, b in pairwise(first)], axis=1)
         total = bands.sum(axis=1, keepdims=True)
         shares = np.divide(bands, total, out=np.zeros_like(bands), where=total > 1e-6)
+        # 1e-3 keeps the logarithm finite if the level does not change.
         return np.concatenate([np.log10(bands + 1e-3).ravel(), shares.mean(axis=0)])
 
     def _rhythm(self, onset: Array, energy_db: Array) -> Array:

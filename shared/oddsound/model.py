@@ -31,7 +31,7 @@ EXTRACTOR, SCALER = "the extractor", "the scaler"
 
 @dataclass(frozen=True)
 class Model:
-    """A verified model with everything that a prediction needs.
+    """A verified model, ready to score recordings.
 
     sample_rate : of the waveforms, in Hz
     window_s : length of the windows of a long recording; None for the default length
@@ -94,6 +94,7 @@ class Model:
             kept=kept,
             scaler=scaler,
             scale=_scale(scaler, entry),
+            # Nearly the size in memory, which Python does not report for nested objects.
             size_bytes=len(pickle.dumps((estimator, scaler))),
         )
 

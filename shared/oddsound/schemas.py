@@ -217,7 +217,9 @@ class Job(Schema):
     model_name: str | None = Field(
         default=None, min_length=1, description="overrides the model in the object's metadata"
     )
-    etag: str | None = Field(default=None, description="of the object when the job was created")
+    etag: str | None = Field(
+        default=None, description="ETag of the object, as reported by the event"
+    )
     version_id: str | None = None
 
     @property

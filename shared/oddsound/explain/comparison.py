@@ -140,12 +140,12 @@ class Comparison:
         """
         deviation = self.level_db / self.training.deviation[self.levels]
         hz = self.model.extractor.bands[self.model.kept[self.levels]]
-        size, left = np.abs(deviation), np.abs(deviation)
+        size, remaining = np.abs(deviation), np.abs(deviation)
         found: list[Region] = []
-        while len(found) < max_count and left.max(initial=0.0) >= min_deviation:
-            peak = int(left.argmax())
+        while len(found) < max_count and remaining.max(initial=0.0) >= min_deviation:
+            peak = int(remaining.argmax())
             alike = np.sign(deviation) == np.sign(deviation[peak])
-            first, stop = _run(alike & (left >= left[peak] / 2), peak)
+            first, stop = _run(alike & (remaining >= remaining[peak] / 2), peak)
             edges = float(hz[first, 0]), float(hz[stop - 1, 1])
             strongest = float(self.level_db[peak]), float(deviation[peak])
             found.append(Region(*edges, *strongest, slice(first, stop)))
@@ -153,11 +153,11 @@ class Comparison:
             # so that they are not found as regions of their own.
             alike[:first] &= size[:first] <= size[1 : first + 1]
             alike[stop:] &= size[stop:] <= size[stop - 1 : -1]
-            left[slice(*_run(alike, peak))] = 0
+            remaining[slice(*_run(alike, peak))] = 0
         return found
 
     def families(self) -> list[Indices]:
-        """Indices of the features of each family; families without features are left out."""
+        """Indices of the features of each family; families without features are omitted."""
         sizes = [len(names) for names in self.model.extractor.families.values()]
         edges = np.searchsorted(self.model.kept, np.cumsum([0, *sizes]))
         return [np.arange(first, stop) for first, stop in pairwise(edges) if stop > first]
