@@ -108,7 +108,7 @@ def _opened(source: bytes | Path) -> Iterator[soundfile.SoundFile]:
             target = file if isinstance(file, _Bytes) else file.fileno()
             sound = soundfile.SoundFile(target, closefd=False)
         except (soundfile.SoundFileError, TypeError, ValueError) as error:
-            raise _refusal(start, str(error)) from None
+            raise _open_error(start, str(error)) from None
         with sound:
             if sound.format not in CONTAINERS:
                 raise UnsupportedAudioError(
@@ -117,7 +117,7 @@ def _opened(source: bytes | Path) -> Iterator[soundfile.SoundFile]:
             yield sound
 
 
-def _refusal(start: bytes, reason: str) -> InvalidAudioError | UnsupportedAudioError:
+def _open_error(start: bytes, reason: str) -> InvalidAudioError | UnsupportedAudioError:
     """The error for a file that cannot be opened: a damaged recording, or not a recording.
 
     start : first bytes of the file; reason : text of libsndfile

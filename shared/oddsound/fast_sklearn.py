@@ -100,6 +100,7 @@ class Affine:
 
     def then(self, after: "Affine") -> "Affine":
         """The composition: first this function, then `after`."""
+        # One factor for each column, followed by a matrix: each row of the matrix is multiplied.
         wider = self.factor.ndim < after.factor.ndim
         factor = self.factor[:, None] if wider else self.factor
         product = factor * after.factor if wider else _times(factor, after.factor)

@@ -71,12 +71,15 @@ class ModelInfo(Schema):
 
     name: str
     version: str
-    classes: list[str] | None = Field(description="null if not known yet: the model is not loaded")
+    classes: list[str] | None = Field(
+        description="null if models.json has none and the model is not loaded"
+    )
     sample_rate: int = Field(
         description="sample rate of the model in Hz; recordings are resampled to it"
     )
     threshold: float | None = Field(
-        description="anomaly_score from which a recording is an anomaly; null if the model has none"
+        description="anomaly_score from which a recording is an anomaly; null if the model has"
+        " none, or if models.json has none and the model is not loaded"
     )
     metrics: dict[str, Any]
     description: str

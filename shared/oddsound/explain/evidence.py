@@ -150,7 +150,7 @@ class ClassifierExplainer:
         effects = [abs(_log_odds(whole) - _log_odds(probability)) for probability in without]
         ranked = sorted(zip(effects, parts, without, strict=True), key=lambda each: -each[0])
         evidence = [
-            _without(comparison, part, whole, probability)
+            _evidence_without(comparison, part, whole, probability)
             for effect, part, probability in ranked
             if effect >= MIN_LOG_ODDS_CHANGE and abs(whole - probability) >= MIN_PROBABILITY_CHANGE
         ]
@@ -172,15 +172,15 @@ def _largest_deviations(comparison: Comparison) -> list[int]:
             break
         descriptor = comparison.name(index).removesuffix("_mean").removesuffix("_std")
         family = comparison.family(index)
-        seen = descriptor in descriptors or families[family] == MAX_PER_FAMILY
-        if index not in levels and not seen:
+        redundant = descriptor in descriptors or families[family] == MAX_PER_FAMILY
+        if index not in levels and not redundant:
             found.append(index)
             descriptors.add(descriptor)
             families[family] += 1
     return found
 
 
-def _without(
+def _evidence_without(
     comparison: Comparison, part: Indices | Region, whole: float, without: float
 ) -> Evidence:
     """A band, or a family of features, described by its feature that deviates most.
