@@ -115,23 +115,37 @@ def unpickle(data: bytes, path: str) -> Any:
     """The object in a joblib file. Only for verified bytes: unpickling can run any code.
 
     path : of the file, for error texts
-    Raises ModelArtifactError if the file cannot be read, or if its scikit-learn version differs.
+    Raises ModelArtifactError if the file cannot be read, or if it was created by another series of
+    scikit-learn (1.8 and 1.9 differ, 1.9.1 and 1.9.2 do not).
     """
+    loaded: Any = None
+    failure: Exception | None = None
     # `catch_warnings` changes the filters of the whole process, so only one thread may use it.
-    with _unpickling, warnings.catch_warnings():
-        warnings.simplefilter("error", InconsistentVersionWarning)
+    with _unpickling, warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", InconsistentVersionWarning)
         try:
-            return joblib.load(io.BytesIO(data))
-        except InconsistentVersionWarning as warning:
-            raise ModelArtifactError(
-                f"{path} was created by scikit-learn {warning.original_sklearn_version}, but"
-                f" {warning.current_sklearn_version} is installed: train the model again, or"
-                f" install scikit-learn {warning.original_sklearn_version}"
-            ) from None
-        # A damaged pickle can raise any exception.
+            loaded = joblib.load(io.BytesIO(data))
+        # A damaged pickle can raise any exception, and so can one of another series.
         except Exception as error:
-            reason = f"{type(error).__name__}: {error}"
-            raise ModelArtifactError(f"{path} cannot be loaded: {reason}") from error
+            failure = error
+    for warning in (each.message for each in caught):
+        if not isinstance(warning, InconsistentVersionWarning):
+            continue
+        created, installed = warning.original_sklearn_version, warning.current_sklearn_version
+        if _series(created) != _series(installed):
+            raise ModelArtifactError(
+                f"{path} was created by scikit-learn {created}, but {installed} is installed:"
+                f" train the model again, or install scikit-learn {created}"
+            ) from None
+    if failure is not None:
+        reason = f"{type(failure).__name__}: {failure}"
+        raise ModelArtifactError(f"{path} cannot be loaded: {reason}") from failure
+    return loaded
+
+
+def _series(version: str) -> list[str]:
+    """Major and minor version."""
+    return version.split(".")[:2]
 
 
 def kept_features(names: tuple[str, ...], dropped: Any) -> NDArray[np.intp]:

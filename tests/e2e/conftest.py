@@ -60,6 +60,8 @@ def wavs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     }
 
 
+# First, because xdist reads the groups in the same hook.
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests here are slow. Those of one fixture run in one worker, so that it is set up once."""
     for item in items:

@@ -31,8 +31,8 @@ def run(*command: str | Path, cwd: Path, code: int = 0) -> subprocess.CompletedP
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("dist")
-    command = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "-d", folder]
-    subprocess.run(command, cwd=PROJECT, check=True, capture_output=True)
+    command = (sys.executable, "-m", "hatchling", "build", "--target", "wheel", "-d", folder)
+    run(*command, cwd=PROJECT)
     (made,) = folder.glob("*.whl")
     return made
 

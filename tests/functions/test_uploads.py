@@ -246,4 +246,4 @@ def test_the_413_error_recommends_post_uploads(
     monkeypatch.setenv("MAX_OBJECT_BYTES", "100000000")
     runtime.clear()
     answer = client.post("/predict-anomaly", files={"file": ("fan.wav", NORMAL)})
-    failed(answer, 413, "AudioTooLargeError", "at most 50,000", "POST /uploads", "100,000,000")
+    failed(answer, 413, "AudioTooLargeError", "the limit is 50,000", "POST /uploads", "100,000,000")

@@ -13,7 +13,7 @@ from sklearn.svm import SVC
 
 from oddsound.errors import ModelArtifactError, ModelsConfigError, StorageError
 from oddsound.features import extractor
-from oddsound.model import Model, kept_features
+from oddsound.model import Model, kept_features, unpickle
 from oddsound.predictors import SklearnOutlier
 from oddsound.schemas import ModelEntry
 from oddsound_workbench.synthesis import fan
@@ -279,6 +279,15 @@ class TestInvalidModels:
         assert "fan/scaler.joblib was created by scikit-learn 1.3.2, but" in words
         assert f"{sklearn.__version__} is installed: train the model again" in words
         assert warnings.filters == before
+
+    def test_an_artifact_of_another_patch_version_is_accepted(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        series = ".".join(sklearn.__version__.split(".")[:2])
+        with monkeypatch.context() as elsewhere:
+            elsewhere.setattr("sklearn.base.__version__", f"{series}.99")
+            scaler = dumped(StandardScaler().fit(features()))
+        assert isinstance(unpickle(scaler, "scaler.joblib"), StandardScaler)
 
     def test_a_storage_error_is_not_translated(self) -> None:
         def fetch(_: str) -> bytes:
