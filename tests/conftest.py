@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import botocore.loaders
+import botocore.session
 import numpy as np
 import pytest
 from botocore.config import Config
@@ -61,6 +63,21 @@ def feature_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Use a temporary cache of features instead of the developer's."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def botocore_data() -> Iterator[None]:
+    """Parse botocore's data files once: each test has its own session, which would parse them."""
+    loader, get_session = botocore.loaders.create_loader(), botocore.session.get_session
+
+    def with_loader(*args: Any, **kwargs: Any) -> botocore.session.Session:
+        session = get_session(*args, **kwargs)
+        session.register_component("data_loader", loader)
+        return session
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(botocore.session, "get_session", with_loader)
         yield
 
 

@@ -274,6 +274,7 @@ def test_links_for_readers_are_not_loaded(tmp_path: Path, check: ModuleType) -> 
     assert len(check.third_party(tmp_path)) == 1
 
 
+@pytest.mark.slow
 def test_the_site_builds_and_loads_nothing_from_a_third_party(check: ModuleType) -> None:
     if not (ROOT / ".venv-docs" / "bin" / "mkdocs").exists():
         pytest.skip("`make docs` has not installed the tools of the site")

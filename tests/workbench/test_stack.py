@@ -14,6 +14,8 @@ from oddsound_workbench.deploy import events
 from oddsound_workbench.deploy.stack import Stack, empty, main, redrive
 from oddsound_workbench.files import SAMCONFIG
 
+pytestmark = pytest.mark.slow
+
 TEMPLATE = {
     "Resources": {
         "Jobs": {"Type": "AWS::SQS::Queue", "Properties": {"QueueName": "jobs"}},
