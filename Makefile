@@ -42,7 +42,7 @@ types: .venv
 test-fast: .venv
 	$(PYTEST) --quiet -m "not slow" --ignore tests/e2e
 
-# One worker builds and runs what needs the build, another the local stack: see tests/e2e.
+# `xdist_group` in tests/e2e: one worker runs what needs the build, one what needs the local stack.
 test: .venv .venv-sam .venv-docs build/runtime lint types  ## Everything: make check, the slow tests, the demo; coverage of at least 90 %
 	$(PYTEST) --dist loadgroup --cov --cov-report term:skip-covered
 	$(MAKE) --no-print-directory demo

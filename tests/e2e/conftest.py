@@ -58,16 +58,3 @@ def wavs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "normal": write_fan(folder / "normal.wav", 600, faulty=False, duration_s=2),
         "anomaly": write_fan(folder / "anomaly.wav", 601, faulty=True, duration_s=2),
     }
-
-
-# First, because xdist reads the groups in the same hook.
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests here are slow. Those of one fixture run in one worker, so that it is set up once."""
-    for item in items:
-        if item.path.parent == Path(__file__).parent:
-            item.add_marker(pytest.mark.slow)
-            fixtures = getattr(item, "fixturenames", ())
-            for fixture in ("built", "local_cloud"):
-                if fixture in fixtures:
-                    item.add_marker(pytest.mark.xdist_group(fixture))

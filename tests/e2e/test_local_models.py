@@ -8,6 +8,8 @@ import httpx2
 
 from oddsound_workbench.local.cloud import LocalCloud
 
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("local_cloud")]
+
 
 def test_with_an_invalid_models_json_the_previous_one_stays_in_use(
     local_cloud: LocalCloud, wavs: dict[str, Path]

@@ -17,6 +17,8 @@ from tests.e2e.local_stack import (
     wait_until_empty,
 )
 
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("local_cloud")]
+
 INVALID = '{"buckett": "misspelt"}'
 
 

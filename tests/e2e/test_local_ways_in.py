@@ -13,6 +13,8 @@ from oddsound_workbench.local.cloud import LocalCloud, ways_in
 from oddsound_workbench.synthesis import write_fan
 from tests.e2e.local_stack import aws, wait_for_result
 
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("local_cloud")]
+
 
 @pytest.mark.parametrize("label", ["normal", "anomaly"])
 def test_a_recording_over_http(local_cloud: LocalCloud, wavs: dict[str, Path], label: str) -> None:

@@ -11,6 +11,8 @@ from oddsound_workbench import synthesis
 from oddsound_workbench.cli import app
 from tests.pages import README, blocks
 
+pytestmark = pytest.mark.slow
+
 QUICK_START = blocks("sh", README)[0]
 
 

@@ -18,6 +18,8 @@ from oddsound_workbench.local import cloud, containers
 from oddsound_workbench.local.aws import aws_client
 from tests import fake_docker
 
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("local_cloud")]
+
 
 def is_gone(group: int, timeout_s: float = 10) -> bool:
     """Whether all processes of a group have ended; Python's resource tracker ends last."""

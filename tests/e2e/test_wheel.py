@@ -14,6 +14,8 @@ from oddsound.settings import Settings
 from oddsound_workbench.files import PROJECT
 from oddsound_workbench.synthesis import write_fan
 
+pytestmark = pytest.mark.slow
+
 UV = Path(sys.executable).with_name("uv")
 
 
