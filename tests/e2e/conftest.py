@@ -1,5 +1,6 @@
 """The built functions and layers, and the local stack."""
 
+import os
 import platform
 import subprocess
 import sys
@@ -23,8 +24,15 @@ ARCHITECTURE = {"x86_64": "x86_64", "aarch64": "arm64"}.get(platform.machine(), 
 def built() -> Path:
     """Run `sam build` for this machine, and build the dependency layer for both architectures."""
     targets = ("build", "layers", "build/runtime", f"ARCHITECTURE={ARCHITECTURE}")
+    # Not the jobs of the make that runs these tests: these targets run one after the other.
+    environment = {name: value for name, value in os.environ.items() if "MAKE" not in name}
     done = subprocess.run(
-        ["make", *targets], cwd=PROJECT, capture_output=True, text=True, check=False
+        ["make", *targets],
+        cwd=PROJECT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     return BUILD

@@ -13,7 +13,7 @@ from oddsound_workbench.files import PROJECT
 from oddsound_workbench.local import emulator
 from tests.e2e import elf
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("built")]
+pytestmark = pytest.mark.slow
 
 MAX_BYTES = 240_000_000
 """Ten million below the limit of the build, to leave room for new versions of the packages."""

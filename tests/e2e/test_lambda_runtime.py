@@ -26,7 +26,7 @@ from oddsound_workbench.local.function_process import InvocationError
 from oddsound_workbench.local.isolation import SYSTEM_FOLDERS, isolation_refused
 from tests.e2e.probe import librosa_calls
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("built")]
+pytestmark = pytest.mark.slow
 
 HERE = Path(__file__).parent
 LIMIT_BYTES = 6_291_556

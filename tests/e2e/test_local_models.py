@@ -5,10 +5,11 @@ import time
 from pathlib import Path
 
 import httpx2
+import pytest
 
 from oddsound_workbench.local.cloud import LocalCloud
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("local_cloud")]
+pytestmark = pytest.mark.slow
 
 
 def test_with_an_invalid_models_json_the_previous_one_stays_in_use(

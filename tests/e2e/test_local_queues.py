@@ -7,6 +7,8 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from oddsound_workbench.local.aws import CREDENTIALS
 from oddsound_workbench.local.cloud import LocalCloud
 from tests.e2e.local_stack import (
@@ -17,7 +19,7 @@ from tests.e2e.local_stack import (
     wait_until_empty,
 )
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("local_cloud")]
+pytestmark = pytest.mark.slow
 
 INVALID = '{"buckett": "misspelt"}'
 

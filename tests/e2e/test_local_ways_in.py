@@ -13,7 +13,7 @@ from oddsound_workbench.local.cloud import LocalCloud, ways_in
 from oddsound_workbench.synthesis import write_fan
 from tests.e2e.local_stack import aws, wait_for_result
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("local_cloud")]
+pytestmark = pytest.mark.slow
 
 
 @pytest.mark.parametrize("label", ["normal", "anomaly"])

@@ -18,7 +18,7 @@ from oddsound_workbench.local import cloud, containers
 from oddsound_workbench.local.aws import aws_client
 from tests import fake_docker
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("local_cloud")]
+pytestmark = pytest.mark.slow
 
 
 def is_gone(group: int, timeout_s: float = 10) -> bool:
