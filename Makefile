@@ -12,7 +12,7 @@ PYTEST = OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/pytest --numprocesses a
 SAM := SAM_CLI_TELEMETRY=0 .venv-sam/bin/sam
 
 help:  ## What can be done here
-	@grep -hE '^[a-z0-9.-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9.-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
 # A .venv that was made from older requirements is made up to date.
 .venv: requirements/uv.txt requirements/dev.txt pyproject.toml
@@ -103,6 +103,11 @@ build/peers: .venv requirements/peers.txt
 bench-features: .venv build/peers  ## Time to extract features, beside a tutorial's and other extractors
 	$(BIN)/python benchmarks/features.py $(RECORDING)
 
+# Results are saved after every step: the same command continues an interrupted run.
+bench-detection: .venv  ## Detection beside other methods: make bench-detection DATA=recordings/machines
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.detection.run $(DATA) \
+	  $(if $(FAN),--fan $(FAN)) $(if $(ESC10),--esc10 $(ESC10)) $(OPTIONS)
+
 validate: .venv-sam  ## Check template.yaml: sam, cfn-lint, checkov
 	$(SAM) validate --lint
 	.venv-sam/bin/cfn-lint template.yaml
@@ -159,5 +164,5 @@ lint-workflows: $(ACTIONLINT)  ## Check the GitHub workflows with actionlint; ne
 clean:  ## Remove everything that make made
 	rm -rf .venv .venv-docs .venv-sam .aws-sam build .coverage* .pytest_cache .mypy_cache .ruff_cache
 
-.PHONY: help demo serve check lint types test-fast test test-units test-e2e format build layers sizes bench bench-features validate deploy destroy \
+.PHONY: help demo serve check lint types test-fast test test-units test-e2e format build layers sizes bench bench-features bench-detection validate deploy destroy \
   push-models logs redrive events invoke requirements docs lint-workflows clean

@@ -111,7 +111,10 @@ def gmm(train: Sequence[Path]) -> Score:
     frames = _some(np.concatenate([log_mel(path) for path in train]), MAX_FRAMES["gmm"])
     scaler = StandardScaler().fit(frames)
     model = GaussianMixture(
-        min(MIXTURES, len(frames)), covariance_type="diag", reg_covar=1e-3, random_state=0
+        n_components=min(MIXTURES, len(frames)),
+        covariance_type="diag",
+        reg_covar=1e-3,
+        random_state=0,
     )
     _fitted(model, scaler.transform(frames).astype(float))
     return lambda paths: np.array(
@@ -129,7 +132,7 @@ def autoencoder(train: Sequence[Path]) -> Score:
     # One mean and one deviation for all bands: the error stays an error in dB, as in DCASE.
     mean, deviation = windows.mean(), max(windows.std(), TINY)
     model = MLPRegressor(
-        LAYERS,
+        hidden_layer_sizes=LAYERS,
         batch_size=min(BATCH, max(1, len(windows) // 4)),
         early_stopping=True,
         max_iter=MAX_EPOCHS,

@@ -96,13 +96,17 @@ def _machine_set(folder: Path, name: str, kind: str) -> MachineSet:
 
 
 def _level_normalised(paths: Sequence[Path], folder: Path) -> list[Path]:
-    """Copies of recordings with the same RMS. 32-bit floats: a peak may exceed full scale."""
+    """Copies of recordings with the same RMS.
+
+    32-bit floats, because a peak may exceed full scale. AU files, because a WAV file of floats
+    contains the time at which it was written, which would change the checksum of the set.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     copies = []
     for number, path in enumerate(paths):
         waveform, sample_rate = soundfile.read(path, dtype="float32", always_2d=True)
         gain = LEVEL_RMS / max(rms(waveform), float(np.finfo(np.float32).tiny))
-        copy = folder / f"{number:04}.wav"
-        soundfile.write(copy, waveform * np.float32(gain), sample_rate, "FLOAT")
+        copy = folder / f"{number:04}.au"
+        soundfile.write(copy, waveform * np.float32(gain), sample_rate, "FLOAT", format="AU")
         copies.append(copy)
     return copies

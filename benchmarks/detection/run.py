@@ -123,9 +123,7 @@ def _parser() -> argparse.ArgumentParser:
 def _progress() -> Progress:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     console = Console(stderr=True)
-    return Progress(
-        *columns, TimeElapsedColumn(), console=console, disable=not console.is_terminal
-    )
+    return Progress(*columns, TimeElapsedColumn(), console=console, disable=not console.is_terminal)
 
 
 if __name__ == "__main__":
