@@ -130,7 +130,7 @@ def autoencoder(train: Sequence[Path]) -> Score:
     """
     windows = _some(np.concatenate([_windows(path) for path in train]), MAX_FRAMES["autoencoder"])
     # One mean and one deviation for all bands: the error stays an error in dB, as in DCASE.
-    mean, deviation = windows.mean(), max(windows.std(), TINY)
+    mean, deviation = float(windows.mean()), max(float(windows.std()), TINY)
     model = MLPRegressor(
         hidden_layer_sizes=LAYERS,
         batch_size=min(BATCH, max(1, len(windows) // 4)),
@@ -172,7 +172,8 @@ def _pyod(model: Any, train: Sequence[Path]) -> Score:
     def score(paths: Sequence[Path]) -> Floats:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return np.log(model.decision_function([str(path) for path in paths]) + TINY)
+            found: Floats = model.decision_function([str(path) for path in paths])
+        return np.log(found + TINY)
 
     return score
 

@@ -84,7 +84,8 @@ def esc10_sets(folder: Path, scratch: Path) -> Iterator[MachineSet]:
 
 
 def _machine_set(folder: Path, name: str, kind: str) -> MachineSet:
-    normal, anomalous = [], []
+    normal: list[Path] = []
+    anomalous: list[Path] = []
     for sub in class_folders(folder):
         (normal if sub.name == NORMAL else anomalous).extend(audio_files(sub))
     if len(normal) < 2 or not anomalous:
