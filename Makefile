@@ -164,5 +164,5 @@ lint-workflows: $(ACTIONLINT)  ## Check the GitHub workflows with actionlint; ne
 clean:  ## Remove everything that make made
 	rm -rf .venv .venv-docs .venv-sam .aws-sam build .coverage* .pytest_cache .mypy_cache .ruff_cache
 
-.PHONY: help demo serve check lint types test-fast test test-units test-e2e format build layers sizes bench bench-features bench-detection validate deploy destroy \
-  push-models logs redrive events invoke requirements docs lint-workflows clean
+.PHONY: help demo serve check lint types test-fast test test-units test-e2e format build layers sizes bench bench-features \
+  bench-detection validate deploy destroy push-models logs redrive events invoke requirements docs lint-workflows clean
