@@ -13,6 +13,7 @@ import typer.main
 from typer.testing import CliRunner
 
 import oddsound
+from benchmarks.detection.tables import mean_over_splits, tables
 from oddsound.explain import wording
 from oddsound.schemas import Explanation, ModelEntry
 from oddsound.settings import Settings
@@ -171,6 +172,19 @@ def test_the_benchmark_met_its_targets() -> None:
     assert missed == []
     assert max(found["bytes"][name] for name in ("x86_64", "arm64")) <= found["bytes"]["limit"]
     assert found["rounds"] >= 7
+
+
+def test_the_figures_of_detection_are_those_of_the_benchmark() -> None:
+    found = json.loads((ROOT / "benchmarks" / "detection" / "results.json").read_text())
+    text = page("performance")
+    assert tables(found) in text
+    behind = set()
+    for name, each in found["sets"].items():
+        auc = {method: mean_over_splits(s)["auc"] for method, s in each["methods"].items()}
+        if each["kind"] == "machine" and auc["oddsound"] < max(auc.values()) - 0.01:
+            behind.add(name)
+    (sentence,) = re.findall(r"On ([^,]+), its AUC is more than 0.01 behind", text)
+    assert set(re.findall(r"`(\w+)`", sentence)) == behind
 
 
 @pytest.mark.parametrize("name", ["esc10", "fan"])

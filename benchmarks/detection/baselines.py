@@ -150,8 +150,14 @@ def autoencoder(train: Sequence[Path]) -> Score:
 
 
 def pyod_embedding(train: Sequence[Path]) -> Score:
-    """PyOD's EmbeddingOD.for_audio with its defaults: 74 features, which include the level."""
-    return _pyod(import_module("pyod.models.embedding").EmbeddingOD.for_audio(), train)
+    """PyOD's EmbeddingOD.for_audio: nearest neighbours on 74 features, which include the level.
+
+    With its defaults, except that a fold may have fewer recordings than the five neighbours.
+    """
+    neighbours = min(NEIGHBOURS, len(train) - 1)
+    detector = import_module("pyod.models.knn").KNN(n_neighbors=neighbours)
+    embedding = import_module("pyod.models.embedding").EmbeddingOD
+    return _pyod(embedding.for_audio(detector=detector), train)
 
 
 def pyod_autoencoder(train: Sequence[Path]) -> Score:
