@@ -34,7 +34,7 @@ CONTEXT = 5
 
 LAYERS = (128, 128, 128, 128, 8, 128, 128, 128, 128)
 NEIGHBOURS, TREES, MIXTURES = 5, 200, 8
-MAX_FRAMES = {"gmm": 20_000, "autoencoder": 5_000}
+MAX_FRAMES = {"gmm": 20_000, "autoencoder": 2_000}
 """Random frames that a method trains on, so that a fit takes less than a minute."""
 
 MAX_EPOCHS, PATIENCE, BATCH = 100, 10, 128
