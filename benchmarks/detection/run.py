@@ -109,13 +109,13 @@ def _parser() -> argparse.ArgumentParser:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("data", type=Path, help="a folder with one subfolder for each machine")
-    parser.add_argument("--fan", type=Path, help="a folder of one fan, to be level-normalised")
+    parser.add_argument("--fan", type=Path, help="a folder of one fan; it is level-normalised")
     parser.add_argument("--esc10", type=Path, help="a folder of classes, each in turn as normal")
     parser.add_argument("--methods", type=_methods, default=list(METHODS), help="comma-separated")
     parser.add_argument("--sets", type=lambda text: text.split(","), help="comma-separated")
     parser.add_argument("--splits", type=int, default=SPLITS, help="default: %(default)s")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--again", action="store_true", help="also what the results contain")
+    parser.add_argument("--again", action="store_true", help="replace existing results")
     parser.add_argument("--results", type=Path, default=RESULTS, help="JSON; default: %(default)s")
     return parser
 
