@@ -27,12 +27,12 @@ sys.path.insert(0, str(ROOT))
 
 import joblib
 import soundfile
-from processes import Candidate, Run, ratio, rounds, run
-from reference_naive import features
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from benchmarks.processes import Candidate, Run, ratio, rounds, run
+from benchmarks.reference_naive import features
 from oddsound_workbench.deploy import events, sizes
 from oddsound_workbench.local import built as deployment
 from oddsound_workbench.local.aws import CREDENTIALS

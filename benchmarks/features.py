@@ -27,8 +27,8 @@ for _library in ("OMP", "OPENBLAS", "MKL", "NUMBA"):
 import librosa
 import numpy as np
 import soundfile
-from reference_naive import features as tutorial
 
+from benchmarks.reference_naive import features as tutorial
 from oddsound import pipeline
 from oddsound.descriptors import Array
 from oddsound.features import extractor

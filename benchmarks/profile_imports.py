@@ -14,9 +14,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from bench import candidates_of, delete_results
-from processes import Candidate, run
-
+from benchmarks.bench import candidates_of, delete_results
+from benchmarks.processes import Candidate, run
 from oddsound_workbench.local import built as deployment
 
 GROUPS = {
