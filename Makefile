@@ -44,10 +44,9 @@ test-fast: .venv
 
 test: .venv .venv-sam .venv-docs build/runtime  ## Everything: lint, types, all tests, coverage of at least 90 %, the demo
 	rm -f .coverage .coverage.*
-	@$(MAKE) --no-print-directory --jobs 3 --output-sync=target lint types test-units test-e2e
+	@$(MAKE) --no-print-directory --jobs 3 --output-sync=target lint types test-units test-e2e demo
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
-	$(MAKE) --no-print-directory demo
 
 # One process each: the tests of tests/e2e share one build and one local stack.
 test-units: .venv .venv-docs
