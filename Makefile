@@ -7,8 +7,8 @@ ENV ?= dev
 # What a build is for: by default what that environment says, x86_64 or arm64.
 ARCHITECTURE = $(shell $(STACK) architecture $(ENV))
 STACK = $(BIN)/python -m oddsound_workbench.deploy.stack
-# One thread of BLAS for each worker: more of them only wait for each other.
-PYTEST = OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto
+# One thread of BLAS for each process of tests: more of them only wait for each other.
+PYTEST = OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/pytest
 SAM := SAM_CLI_TELEMETRY=0 .venv-sam/bin/sam
 
 help:  ## What can be done here
@@ -40,7 +40,7 @@ types: .venv
 	$(BIN)/mypy
 
 test-fast: .venv
-	$(PYTEST) --quiet -m "not slow" --ignore tests/e2e
+	$(PYTEST) --numprocesses auto --quiet -m "not slow" --ignore tests/e2e
 
 test: .venv .venv-sam .venv-docs build/runtime  ## Everything: lint, types, all tests, coverage of at least 90 %, the demo
 	rm -f .coverage .coverage.*
@@ -50,10 +50,10 @@ test: .venv .venv-sam .venv-docs build/runtime  ## Everything: lint, types, all 
 
 # One process each: the tests of tests/e2e share one build and one local stack.
 test-units: .venv .venv-docs
-	COVERAGE_FILE=.coverage.units $(BIN)/pytest --quiet --ignore tests/e2e --cov --cov-report= --cov-fail-under=0
+	COVERAGE_FILE=.coverage.units $(PYTEST) --quiet --ignore tests/e2e --cov --cov-report= --cov-fail-under=0
 
 test-e2e: .venv .venv-sam build/runtime  ## What `sam build` built in Lambda's runtime; the local stack
-	COVERAGE_FILE=.coverage.e2e $(BIN)/pytest --quiet tests/e2e --cov --cov-report= --cov-fail-under=0
+	COVERAGE_FILE=.coverage.e2e $(PYTEST) --quiet tests/e2e --cov --cov-report= --cov-fail-under=0
 
 format: .venv  ## Sort imports, lay out the code
 	$(BIN)/ruff check --fix .
