@@ -14,6 +14,7 @@ from scipy.fft import dct, next_fast_len, rfft
 from oddsound import descriptors
 from oddsound.descriptors import SILENCE, Array
 from oddsound.errors import ModelsConfigError
+from oddsound.machine_features import MachineExtractor
 
 FRAME_S = 0.064
 MEL_BANDS = 40
@@ -287,7 +288,10 @@ def _bands(names: tuple[str, ...], sample_rate: int) -> NDArray[np.float64]:
     return bands
 
 
-EXTRACTORS = {"default": DefaultExtractor}
+EXTRACTORS: dict[str, type[DefaultExtractor | MachineExtractor]] = {
+    "default": DefaultExtractor,
+    "machine": MachineExtractor,
+}
 """Values of `feature_extractor` in a models.json entry -> the class."""
 
 

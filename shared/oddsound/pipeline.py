@@ -61,6 +61,7 @@ def predict(
         is_anomaly=is_anomaly,
         anomaly_score=score,
         threshold=predictor.threshold,
+        anomaly_level=predictor.level(whole),
         duration_s=recording.duration_s,
         sample_rate=recording.sample_rate,
         windows=_windows(starts, size, probabilities, model) if len(rows) > 1 else None,

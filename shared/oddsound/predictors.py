@@ -10,12 +10,17 @@ from scipy.special import gammainc
 from oddsound import fast_sklearn
 from oddsound.errors import ModelArtifactError, ModelsConfigError
 from oddsound.schemas import ANOMALY, NORMAL, ModelEntry
+from oddsound.views import ViewDetector
 
 type Floats = NDArray[np.float64]
 
 CLASSIFIER_THRESHOLD = 0.5
 DETECTOR_THRESHOLD = 0.9
 """Anomaly score from which a recording is an anomaly, if models.json contains no threshold."""
+
+SINGLE_WINDOWS_SHARE = 0.8
+"""Share of the permitted false alarms that single windows of a long recording may cause; the rest
+is for the mean of all windows."""
 
 MIN_KERNEL_SUM = 1e-300
 """Keeps the logarithm of a sum of kernels finite: the sum underflows to 0 far from the data."""
@@ -45,6 +50,14 @@ class Predictor(Protocol):
         """Probabilities for a recording [shape=(classes,)], from those of its windows.
 
         windows : [shape=(windows, classes)]
+        """
+        ...
+
+    def level(self, probabilities: Floats) -> float | None:
+        """How anomalous a recording is, in multiples of the threshold; does not saturate.
+
+        probabilities : of the classes [shape=(classes,)]
+        Returns None if the predictor only knows probabilities.
         """
         ...
 
@@ -81,6 +94,9 @@ class SklearnProba:
 
     def combine(self, windows: Floats) -> Floats:
         return np.asarray(windows.mean(axis=0))
+
+    def level(self, _probabilities: Floats) -> float | None:
+        return None
 
 
 class SklearnOutlier:
@@ -121,6 +137,59 @@ class SklearnOutlier:
         """
         score = windows[:, 1].max() ** len(windows)
         return np.array([1 - score, score])
+
+    def level(self, _probabilities: Floats) -> float | None:
+        return None
+
+
+class MahalanobisViews:
+    """Predicts with a ViewDetector; the anomaly score is 1 minus the p-value."""
+
+    classes: tuple[str, ...] = (NORMAL, ANOMALY)
+    normal_label: str | None = NORMAL
+    is_detector = True
+
+    def __init__(self, estimator: Any, _label_encoder: Any, entry: ModelEntry) -> None:
+        if not isinstance(estimator, ViewDetector):
+            raise ModelArtifactError(
+                f"{entry.model_path} contains {type(estimator).__name__}; the predictor"
+                " mahalanobis_views requires the ViewDetector that `oddsound train` writes"
+            )
+        threshold = DETECTOR_THRESHOLD if entry.threshold is None else entry.threshold
+        self.threshold: float | None = threshold
+        self.estimator = estimator
+        self._threshold_score = float(estimator.scores_of(np.array(1 - threshold)))
+
+    def probabilities(self, rows: Floats) -> Floats:
+        p_values = self.estimator.p_values(self.estimator.scores(rows))
+        return np.column_stack([p_values, 1 - p_values])
+
+    def combine(self, windows: Floats) -> Floats:
+        """The p-value of a recording, from those of its windows, by two tests.
+
+        Simes' test finds single anomalous windows and any share of them; the test of the mean
+        score finds a recording that is slightly anomalous throughout. Each has its share of the
+        permitted false alarms (Bonferroni), so that the rate stays the same for any length.
+        Simes' test does not assume that windows are independent, but that large scores do not
+        exclude each other; the mean of identically distributed scores, however they depend on
+        each other, does not vary more than one of them.
+
+        R. J. Simes, "An improved Bonferroni procedure for multiple tests of significance",
+        Biometrika 73 (1986); S. K. Sarkar, "Some probability inequalities for ordered MTP2
+        random variables", Annals of Statistics 26 (1998).
+        """
+        ordered = np.sort(windows[:, 0])
+        simes = float((ordered * len(ordered) / np.arange(1, len(ordered) + 1)).min())
+        scores = self.estimator.scores_of(windows[:, 0])
+        mean = float(self.estimator.p_values(scores.mean()))
+        p_value = min(simes / SINGLE_WINDOWS_SHARE, mean / (1 - SINGLE_WINDOWS_SHARE), 1.0)
+        return np.array([p_value, 1 - p_value])
+
+    def level(self, probabilities: Floats) -> float | None:
+        """The score in multiples of the score at the threshold; it does not saturate at 1."""
+        if self._threshold_score <= 0:
+            return None
+        return float(self.estimator.scores_of(probabilities[0])) / self._threshold_score
 
 
 def raw_score(
@@ -163,5 +232,6 @@ def _decoded(label_encoder: Any, labels: Any, entry: ModelEntry) -> Any:
 PREDICTORS: dict[str, Callable[[Any, Any, ModelEntry], Predictor]] = {
     "sklearn_proba": SklearnProba,
     "sklearn_outlier": SklearnOutlier,
+    "mahalanobis_views": MahalanobisViews,
 }
 """Values of `predictor` in a models.json entry -> the class."""

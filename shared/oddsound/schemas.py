@@ -173,6 +173,12 @@ class Prediction(Schema):
         description="anomaly_score from which the recording is an anomaly; null if the model has"
         " none"
     )
+    anomaly_level: float | None = Field(
+        default=None,
+        description="how anomalous the recording is, in multiples of the threshold: 1 is the"
+        " threshold, and larger values do not saturate; null if the model only computes"
+        " probabilities",
+    )
     duration_s: float
     sample_rate: int = Field(description="sample rate of the recording in Hz, before resampling")
     windows: list[Window] | None = Field(

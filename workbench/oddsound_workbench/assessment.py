@@ -69,14 +69,16 @@ def of_model(plan: Plan, progress: Progress, conditions: Sequence[str] = ()) -> 
     registry = runtime.registry()
     model = registry.get(plan.name)
     recordings = finished.recordings_for(model, plan)
-    settings = ExtractionSettings(model.sample_rate, model.window_s)
+    _, entry = registry.catalogue.entry(plan.name)
+    settings = ExtractionSettings(
+        model.sample_rate, model.window_s, feature_extractor=entry.feature_extractor
+    )
 
     def measure(condition: str, advance: Callable[[], Any]) -> Result:
         chosen = settings if condition == AS_RECORDED else settings.under(condition)
         rows = dataset.rows_of(recordings, chosen, advance)
         return finished.evaluate_model(model, plan, rows)
 
-    _, entry = registry.catalogue.entry(plan.name)
     known = count_trained_on(plan.models, entry, recordings)
     warning = (
         f"{known} of the {len(recordings)} recordings were trained on: their predictions do not"

@@ -17,7 +17,7 @@ from oddsound.descriptors import Array
 from oddsound.explain import wording
 from oddsound.explain.comparison import Comparison, Indices, Region
 from oddsound.model import Model
-from oddsound.predictors import Floats, SklearnOutlier
+from oddsound.predictors import Floats
 from oddsound.schemas import ANOMALY, BandEvidence, Explanation, FeatureEvidence, Prediction, Window
 
 type Evidence = FeatureEvidence | BandEvidence
@@ -74,7 +74,7 @@ def create_explainer(model: Model, rows: Array) -> Explainer:
 
     rows : float32 [shape=(windows, features)], of `Model.features`
     """
-    if isinstance(model.predictor, SklearnOutlier):
+    if model.predictor.is_detector:
         return DetectorExplainer(model, rows)
     return ClassifierExplainer(model, rows)
 

@@ -12,6 +12,11 @@ def _more_or_less(phrase: str) -> tuple[str, str]:
 FEATURES = {
     "log_mel_#_mean": ("Louder", "Quieter"),
     "log_mel_#_std": _more_or_less("The loudness varies"),
+    "band_#_mean": (
+        "The level stays closer to its peak",
+        "The level stays further below its peak",
+    ),
+    "band_#_std": _more_or_less("The level varies"),
     "mfcc_#_mean": (
         "The shape of the spectrum has a higher MFCC {0}",
         "The shape of the spectrum has a lower MFCC {0}",
@@ -104,6 +109,7 @@ number; the texts contain these numbers as {0}, {1}, {2}."""
 
 FAMILIES = {
     "log_mel": "spectrum",
+    "bands": "levels over time",
     "mfcc": "shape of the spectrum",
     "shape": "brightness and tonality",
     "flux": "suddenness of starts and ends",

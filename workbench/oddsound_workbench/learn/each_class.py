@@ -9,7 +9,7 @@ from threadpoolctl import threadpool_limits
 from oddsound_workbench.errors import FolderError
 from oddsound_workbench.learn import plan as plans
 from oddsound_workbench.learn.classifier import check_classes
-from oddsound_workbench.learn.detector import KNOCKED_COPIES, anomaly_scores, fit_detector
+from oddsound_workbench.learn.detector import EXTRACTOR, anomaly_scores, fit_detector
 from oddsound_workbench.learn.detector_result import DetectorGroup, DetectorResult, Scores
 from oddsound_workbench.learn.folds import Fold, class_folds
 from oddsound_workbench.learn.plan import Facts, Plan, Progress, TrainingData
@@ -36,7 +36,7 @@ class EachClassAsNormal:
             raise FolderError(f"{plan.folder} has no subfolder per class")
         recordings = labelled(plan.folder, plan.group_pattern, plan.fold_pattern)
         check_classes(recordings)
-        return plans.read(plan, recordings, progress, copies=KNOCKED_COPIES, alteration="knocked")
+        return plans.read(plan, recordings, progress, feature_extractor=EXTRACTOR)
 
     def describe(self, data: TrainingData) -> Facts:
         return plans.describe(self.plan, data)
@@ -53,7 +53,7 @@ class EachClassAsNormal:
                 for name in names:
                     # A fold without the class, or with only that class, cannot test its detector.
                     if len(set(labels[folds == name] == label)) == 2:
-                        train = rows.of((labels == label) & (folds != name), copies=True)
+                        train = rows.of((labels == label) & (folds != name), copies=False)
                         fitted = fit_detector(train, data.choice, self.plan.threshold)
                         found.append(Fold(name, folds == name, fitted, normal_class=label))
                     advance()

@@ -1,7 +1,7 @@
 """A fitted model before it is saved, and the features that it uses.
 
-Everything that becomes an artifact is an object of scikit-learn, so that any process with
-scikit-learn can load it.
+Everything that becomes an artifact is an object of scikit-learn, or the library's ViewDetector,
+so that any process with both can load it.
 """
 
 from dataclasses import dataclass, field
@@ -39,16 +39,27 @@ class Fitted:
 class FeatureChoice:
     """Which features a model uses: all except the level, unless the gain is fixed.
 
-    kept : indices into the extractor's vector; sizes : number of kept features of each family
+    kept : indices into the extractor's vector; families : indices of the kept features of each
+        family, after the others are dropped
     """
 
     kept: NDArray[np.intp]
-    sizes: tuple[int, ...]
     dropped: tuple[str, ...]
+    families: dict[str, NDArray[np.intp]]
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Number of kept features of each family."""
+        return tuple(len(indices) for indices in self.families.values())
 
     @classmethod
     def of(cls, extract: FeatureExtractor, *, fixed_gain: bool) -> "FeatureChoice":
         dropped = () if fixed_gain else extract.families["level"]
-        sizes = [len(set(names) - set(dropped)) for names in extract.families.values()]
         kept = [i for i, name in enumerate(extract.names) if name not in dropped]
-        return cls(np.array(kept), tuple(size for size in sizes if size), tuple(dropped))
+        places = {extract.names[index]: place for place, index in enumerate(kept)}
+        families = {
+            family: np.array([places[name] for name in names if name in places], np.intp)
+            for family, names in extract.families.items()
+            if set(names) - set(dropped)
+        }
+        return cls(np.array(kept), tuple(dropped), families)

@@ -16,6 +16,10 @@ from oddsound_workbench.learn.robustness import AS_RECORDED
 COPIES = 8
 """Augmented copies of each window of a classifier's training recordings."""
 
+MAX_DEFAULT_WINDOW_S = 10.0
+"""Longest window that is chosen without --window-s. With the median of long recordings, a model
+would score minutes at a time and never say when something happened."""
+
 type Progress = Callable[[str, int], Callable[[], Any]]
 """Takes a step's name and its number of units; returns a function to call after each unit."""
 
@@ -34,7 +38,7 @@ class Plan:
     folder : one subfolder per class for a classifier; only normal recordings for a detector
     anomalies : recordings that evaluate a detector and never train it
     fixed_gain : whether all recordings, also those of the future, have the same gain
-    window_s : seconds that are scored at a time; None for the median duration
+    window_s : seconds that are scored at a time; None for the median duration, at most 10 s
     copies : augmented copies of each window, for a classifier
     links : whether the report links to the recordings
     """
@@ -99,9 +103,10 @@ def read(
     recordings: Sequence[Labelled],
     progress: Progress,
     *,
-    copies: int,
-    alteration: str,
+    copies: int = 0,
+    alteration: str = "varied",
     anomalies: Sequence[Labelled] = (),
+    feature_extractor: str = "default",
 ) -> TrainingData:
     """Extract the features of recordings.
 
@@ -110,8 +115,10 @@ def read(
     Raises FolderError if a recording cannot be read.
     """
     summary = dataset.summarize_headers(recordings)
-    window_s = plan.window_s or summary.median_duration_s
-    settings = ExtractionSettings(plan.sample_rate, window_s, seed=plan.seed)
+    window_s = plan.window_s or min(summary.median_duration_s, MAX_DEFAULT_WINDOW_S)
+    settings = ExtractionSettings(
+        plan.sample_rate, window_s, feature_extractor=feature_extractor, seed=plan.seed
+    )
     advance = progress("Extracting features", len(recordings) + len(anomalies))
     copied = replace(settings, copies=copies, alteration=alteration)
     return TrainingData(

@@ -1,0 +1,278 @@
+"""The features of detectors: levels of narrow bands, shape of the spectrum, and changes over time.
+
+They do not depend on the gain, the polarity or a DC offset of the recorder, and not on what is
+above 0.45 times the sample rate, where the filters of resamplers differ.
+"""
+
+from itertools import pairwise
+
+import librosa
+import numpy as np
+from numpy.typing import NDArray
+from scipy.fft import dct, next_fast_len, rfft
+
+from oddsound import descriptors
+from oddsound.descriptors import SILENCE, Array
+
+FRAME_S = 0.064
+LOW_HZ = 50.0
+TOP_SHARE = 0.45
+"""Of the sample rate: the highest frequency that is used. A resampler leaves lower ones alone."""
+
+BANDS = 128
+GROUPS = 16
+"""Groups of bands whose level over time is used; as many neighbours form one group."""
+
+ENVELOPES = 8
+CEPSTRA = 20
+FLOOR_DB = 40.0
+"""The floor of the levels, below the mean band power: it hides the noise of 16-bit samples."""
+
+DYNAMIC_RANGE_DB = 60.0
+ROLLOFFS = (0.25, 0.5, 0.85, 0.95)
+MODULATION_EDGES_HZ = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
+MODULATION_MIN_S = 4.0
+PERIOD_MIN_FRAMES, PERIOD_MAX_S = 3, 2.0
+ONSET_RADIUS_FRAMES = 3
+ONSET_MIN_ABOVE_MEAN_DB = 1.0
+ACTIVE_WITHIN_DB = (15, 30, 45)
+ENERGY_PERCENTILES = (10, 25, 50, 75, 90)
+ENERGY_LAGS_S = (0.064, 0.1, 0.2, 0.4, 0.8)
+
+
+class MachineExtractor:
+    """Statistics over the frames of one STFT (Hann window, 64 ms frames, 50 % overlap).
+
+    The families are:
+
+    - `log_mel`: level of each of 128 mel bands relative to their mean, in dB; from the power that
+      is averaged over the recording, so that noise between the bands does not change it much;
+    - `shape`: mean and standard deviation over time of where the energy of a frame is, how it is
+      spread, and how it rises and falls;
+    - `bands`, `mfcc`, `rhythm`, `modulation`: how levels change over time;
+    - `level`: loudness of the recording, the only family that depends on the gain.
+
+    sample_rate : of the waveforms, in Hz
+    """
+
+    version = "1"
+
+    def __init__(self, sample_rate: int) -> None:
+        self.n_fft = 2 ** round(np.log2(FRAME_S * sample_rate))
+        self.hop_length = self.n_fft // 2
+        self.min_samples = self.n_fft
+        self.frame_rate = sample_rate / self.hop_length
+        turn = np.arange(self.n_fft) * (2 * np.pi / self.n_fft)
+        self.window = (0.5 - 0.5 * np.cos(turn)).astype(np.float32)
+        hz = np.arange(self.n_fft // 2 + 1) * (sample_rate / self.n_fft)
+        top_hz = TOP_SHARE * sample_rate
+        self.bins = slice(*np.searchsorted(hz, (LOW_HZ, top_hz)).tolist())
+        self.hz = hz[self.bins].astype(np.float32)
+        self.log_hz = np.log2(self.hz)
+        self.moments = np.column_stack([np.ones_like(self.hz), self.hz, np.square(self.hz)])
+        edges = librosa.mel_frequencies(BANDS + 2, fmin=LOW_HZ, fmax=top_hz)
+        self.mel_basis = _mel_basis(self.hz, edges)
+        self.dct_basis = dct(np.eye(BANDS), norm="ortho")[:, 1 : CEPSTRA + 1].astype(np.float32)
+        self.families = _families()
+        self.names = tuple(name for names in self.families.values() for name in names)
+        self.bands = _bands(self.names, edges)
+        self.levels = np.arange(BANDS)
+        self.level_effect = np.zeros((BANDS, len(self.names)), np.float32)
+        self.level_effect[:, self.levels] = np.eye(BANDS)
+
+    def __call__(self, waveform: Array) -> Array:
+        """The feature vector of one waveform.
+
+        waveform : float32 [shape=(samples,)], samples >= min_samples, finite
+        Returns float32 [shape=(len(names),)], finite, in the order of `names`.
+        """
+        power = self._power(waveform)
+        mel = power @ self.mel_basis
+        mean = max(float(mel.mean()), SILENCE)
+        floor = np.float32(mean * 10 ** (-FLOOR_DB / 10))
+        levels = _decibels((mel.mean(axis=0) + floor) / np.float32(mean))
+        relative = descriptors.decibels(mel, DYNAMIC_RANGE_DB)
+        groups = mel.reshape(len(mel), GROUPS, -1).mean(axis=2)
+        energy = power.sum(axis=1)
+        return np.concatenate(
+            [
+                levels - levels.mean(),
+                _statistics(self._shape(power, mel, floor)),
+                _statistics(descriptors.decibels(groups, DYNAMIC_RANGE_DB)),
+                _statistics(relative @ self.dct_basis),
+                self._rhythm(
+                    descriptors.decibels(energy, DYNAMIC_RANGE_DB), descriptors.flux(relative)[0]
+                ),
+                self._modulation(mel),
+                self._loudness(energy),
+            ],
+            dtype=np.float32,
+        )
+
+    def _power(self, waveform: Array) -> Array:
+        """Power of the frames between LOW_HZ and the top [shape=(frames, bins)]."""
+        centred = waveform - np.float32(waveform.mean(dtype=np.float64))
+        frames = np.lib.stride_tricks.sliding_window_view(centred, self.n_fft)
+        spectrum = rfft(frames[:: self.hop_length] * self.window, axis=1)[:, self.bins]
+        power: Array = np.square(spectrum.real) + np.square(spectrum.imag)
+        return power
+
+    def _shape(self, power: Array, mel: Array, floor: np.float32) -> Array:
+        """Position and spread of the energy of each frame; frequencies in octaves above 1 Hz."""
+        magnitude = np.sqrt(power)
+        total, first, second = (magnitude @ self.moments).T
+        total = np.maximum(total, SILENCE)
+        centroid = first / total
+        bandwidth = np.sqrt(np.maximum(second / total - np.square(centroid), 1))
+        below = np.cumsum(magnitude, axis=1)
+        last = len(self.hz) - 1
+        rolloffs = [
+            self.log_hz[np.minimum((below < share * below[:, -1:]).sum(axis=1), last)]
+            for share in ROLLOFFS
+        ]
+        level = _decibels(mel + floor / 10)
+        mean_db = level.mean(axis=1)
+        share = (mel + SILENCE) / (mel.sum(axis=1, keepdims=True) + BANDS * SILENCE)
+        return np.column_stack(
+            [
+                np.log2(np.maximum(centroid, LOW_HZ)),
+                np.log2(np.maximum(bandwidth, LOW_HZ)),
+                *rolloffs,
+                mean_db - _decibels(mel.mean(axis=1) + floor / 10),
+                -(share * np.log(share)).sum(axis=1),
+                level.max(axis=1) - mean_db,
+                _decibels((power.sum(axis=1) + SILENCE) / (power.max(axis=1) + SILENCE)),
+                *descriptors.flux(level),
+            ]
+        )
+
+    def _rhythm(self, energy_db: Array, onset: Array) -> NDArray[np.float64]:
+        """Number, regularity and duration of the sounds in the recording."""
+        seconds = len(onset) / self.frame_rate
+        last = round(PERIOD_MAX_S * self.frame_rate)
+        correlation = descriptors.autocorrelation(onset)[PERIOD_MIN_FRAMES:last]
+        period = int(correlation.argmax()) if len(correlation) else 0
+        strength = max(float(correlation[period]), 0.0) if len(correlation) else 0.0
+        frames = descriptors.onsets(onset, ONSET_RADIUS_FRAMES, ONSET_MIN_ABOVE_MEAN_DB)
+        gaps = np.diff(frames) / self.frame_rate if len(frames) > 1 else np.array([seconds])
+        active = [energy_db > -within for within in ACTIVE_WITHIN_DB]
+        starts = np.count_nonzero(active[0][1:] & ~active[0][:-1])
+        lags = [min(round(lag * self.frame_rate), len(onset) - 1) for lag in ENERGY_LAGS_S]
+        places = np.array(ENERGY_PERCENTILES) / 100 * (len(energy_db) - 1)
+        return np.array(
+            [
+                strength,
+                (period + PERIOD_MIN_FRAMES) / self.frame_rate,
+                len(frames) / seconds,
+                gaps.mean(),
+                gaps.std(),
+                np.log10((onset.max() + 0.1) / (onset.mean() + 0.1)),
+                *[mask.mean() for mask in active],
+                starts / seconds,
+                *np.interp(places, np.arange(len(energy_db)), np.sort(energy_db)),
+                energy_db.std(),
+                10 * np.log10((10 ** (energy_db / 10)).mean()),
+                *descriptors.autocorrelation(energy_db)[lags],
+            ]
+        )
+
+    def _modulation(self, mel: Array) -> Array:
+        """Logarithm of the energy of slow level changes, for each octave and group of bands."""
+        power = mel.reshape(len(mel), ENVELOPES, -1).mean(axis=2)
+        floor = np.float32(10 ** (-FLOOR_DB / 10) * max(float(power.mean()), SILENCE))
+        envelopes = _decibels(power + floor)
+        envelopes -= envelopes.mean(axis=0)
+        window = np.hanning(len(envelopes) + 2)[1:-1].astype(np.float32)
+        size = next_fast_len(
+            max(len(envelopes), round(MODULATION_MIN_S * self.frame_rate)), real=True
+        )
+        spectrum = np.abs(rfft(envelopes * window[:, None], n=size, axis=0)) ** 2
+        spectrum /= np.square(window).sum() * size
+        hz = np.arange(len(spectrum)) * (self.frame_rate / size)
+        first = np.searchsorted(hz, MODULATION_EDGES_HZ).tolist()
+        octaves = np.stack([spectrum[a:b].sum(axis=0) for a, b in pairwise(first)])
+        # 1e-3 keeps the logarithm finite if the level does not change.
+        strength: Array = np.log10(octaves + np.float32(1e-3)).ravel()
+        return strength
+
+    def _loudness(self, energy: Array) -> Array:
+        """Level of the recording and of its loudest frame between LOW_HZ and the top.
+
+        In dB relative to full scale, by Parseval's theorem: a sine wave of full scale has -3 dB.
+        """
+        scale = 2 / (self.n_fft * float(np.square(self.window).sum()))
+        return _decibels(np.array([energy.mean(), energy.max()], np.float32) * np.float32(scale))
+
+
+def _decibels(power: Array) -> Array:
+    return 10 * np.log10(np.maximum(power, np.float32(SILENCE)))
+
+
+def _statistics(frames: Array) -> Array:
+    """Mean and standard deviation over time of each column, side by side."""
+    mean = frames.mean(axis=0)
+    deviation = np.sqrt(np.square(frames - mean).mean(axis=0))
+    return np.column_stack([mean, deviation]).ravel()
+
+
+def _mel_basis(hz: Array, edges: NDArray[np.float64]) -> Array:
+    """Triangular weights [shape=(bins, bands)] that sum to 1 for each band.
+
+    librosa's filters leave narrow bands empty that lie between two bins; here, such a band gets
+    the nearest bin.
+    """
+    up = (hz[:, None] - edges[:-2]) / np.diff(edges)[:-1]
+    down = (edges[2:] - hz[:, None]) / np.diff(edges)[1:]
+    weights = np.maximum(np.minimum(up, down), 0)
+    empty = weights.sum(axis=0) <= 0
+    weights[np.abs(hz[:, None] - edges[1:-1])[:, empty].argmin(axis=0), empty] = 1
+    basis: Array = (weights / weights.sum(axis=0)).astype(np.float32)
+    return basis
+
+
+def _families() -> dict[str, tuple[str, ...]]:
+    """Names of all features by family, in the order of the vector."""
+
+    def each(*names: str) -> tuple[str, ...]:
+        return tuple(f"{name}_{statistic}" for name in names for statistic in ("mean", "std"))
+
+    octaves = [f"{low:g}_{high:g}_hz" for low, high in pairwise(MODULATION_EDGES_HZ)]
+    return {
+        "log_mel": tuple(f"log_mel_{i}_mean" for i in range(BANDS)),
+        "shape": each(
+            *("centroid", "bandwidth"),
+            *(f"rolloff_{round(100 * share)}" for share in ROLLOFFS),
+            *("mel_flatness", "mel_entropy", "mel_crest", "energy_over_peak"),
+            *("onset_strength", "offset_strength"),
+        ),
+        "bands": each(*(f"band_{i}" for i in range(GROUPS))),
+        "mfcc": each(*(f"mfcc_{i}" for i in range(1, CEPSTRA + 1))),
+        "rhythm": (
+            *("onset_period_strength", "onset_period_s", "onsets_per_s"),
+            *("onset_gap_mean_s", "onset_gap_std_s", "onset_crest"),
+            *(f"active_share_{within}_db" for within in ACTIVE_WITHIN_DB),
+            "active_segments_per_s",
+            *(f"energy_p{p}_db" for p in ENERGY_PERCENTILES),
+            *("energy_db_std", "energy_mean_over_max_db"),
+            *(f"energy_correlation_{round(1000 * lag)}_ms" for lag in ENERGY_LAGS_S),
+        ),
+        "modulation": tuple(
+            f"modulation_{group}_{octave}" for octave in octaves for group in range(ENVELOPES)
+        ),
+        "level": ("level_rms_dbfs", "level_max_dbfs"),
+    }
+
+
+def _bands(names: tuple[str, ...], edges: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Lowest and highest frequency in Hz of the features of one band; NaN for the others.
+
+    edges : of the mel bands in Hz [shape=(BANDS + 2,)]; each band overlaps its neighbours
+    """
+    widths = {"log_mel": 1, "band": BANDS // GROUPS, "modulation": BANDS // ENVELOPES}
+    bands = np.full((len(names), 2), np.nan)
+    for row, name in zip(bands, names, strict=True):
+        for family, width in widths.items():
+            number = name.removeprefix(f"{family}_").split("_")[0]
+            if name.startswith(f"{family}_") and number.isdecimal():
+                row[:] = edges[width * int(number)], edges[width * (int(number) + 1) + 1]
+    return bands
