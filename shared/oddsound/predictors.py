@@ -181,7 +181,7 @@ class MahalanobisViews:
         ordered = np.sort(windows[:, 0])
         simes = float((ordered * len(ordered) / np.arange(1, len(ordered) + 1)).min())
         scores = self.estimator.scores_of(windows[:, 0])
-        mean = float(self.estimator.p_values(scores.mean()))
+        mean = float(self.estimator.p_values(np.array(scores.mean())))
         p_value = min(simes / SINGLE_WINDOWS_SHARE, mean / (1 - SINGLE_WINDOWS_SHARE), 1.0)
         return np.array([p_value, 1 - p_value])
 

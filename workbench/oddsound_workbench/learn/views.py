@@ -94,9 +94,8 @@ def fit_views(
         _view(view, scaled, float(unseen.mean()), float(unseen.std(ddof=1)), handicap)
         for unseen, (view, handicap) in zip(distances, columns, strict=True)
     )
-    scores = np.max(
-        [view.standardised(unseen) for unseen, view in zip(distances, views, strict=True)], axis=0
-    )
+    each = [view.standardised(unseen) for unseen, view in zip(distances, views, strict=True)]
+    scores = np.asarray(np.max(np.stack(each), axis=0), np.float64)
     location, scale, df = _calibrate(scores, len(set(groups)), threshold)
     detector = ViewDetector(views, location, scale, df, len(set(groups)), values.shape[1])
     return scaler, detector
@@ -109,11 +108,16 @@ def _view(
     deviation: float = 1.0,
     handicap: float = 0.0,
 ) -> View:
-    """The view of scaled normal recordings. Its covariance is that of Ledoit and Wolf (2004)."""
+    """The view of scaled normal recordings. Its covariance is that of Ledoit and Wolf (2004).
+
+    The deviation of the distances is at least that of independent normal variables: by the delta
+    method, the logarithm of a root of chi-squared / p has the deviation 1 / sqrt(2 p). Few
+    recordings can have a smaller one by chance, and their view would outweigh the others.
+    """
     covariance, _ = ledoit_wolf(scaled[:, columns], assume_centered=True)
     values, vectors = np.linalg.eigh(covariance)
     whiten = (vectors / np.sqrt(np.maximum(values, 1e-6))).astype(np.float32)
-    return View(columns, whiten, mean, max(deviation, 1e-3), handicap)
+    return View(columns, whiten, mean, max(deviation, 1 / np.sqrt(2 * len(columns))), handicap)
 
 
 def _folds(groups: Sequence[str]) -> list[tuple[NDArray[np.intp], NDArray[np.intp]]]:
