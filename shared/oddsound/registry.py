@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from oddsound.artifacts import Artifacts, resolve_path
 from oddsound.catalogue import Catalogue
 from oddsound.errors import ModelArtifactError
-from oddsound.schemas import ANOMALY, NORMAL, ModelEntry, ModelInfo, ModelList
+from oddsound.schemas import ANOMALY, DETECTORS, NORMAL, ModelEntry, ModelInfo, ModelList
 from oddsound.settings import Settings
 
 if TYPE_CHECKING:
@@ -115,4 +115,4 @@ class Registry:
 
 def _classes(entry: ModelEntry) -> list[str] | None:
     """The classes of a model that is not loaded, as far as its entry tells them."""
-    return [NORMAL, ANOMALY] if entry.predictor == "sklearn_outlier" else entry.classes
+    return [NORMAL, ANOMALY] if entry.predictor in DETECTORS else entry.classes

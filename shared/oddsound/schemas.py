@@ -13,6 +13,9 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 NORMAL, ANOMALY = "normal", "anomaly"
 """The classes of a detector."""
 
+DETECTORS = ("sklearn_outlier", "mahalanobis_views")
+"""Predictors whose classes are NORMAL and ANOMALY, whatever the artifacts contain."""
+
 ARTIFACTS = ("model_path", "scaler_path", "label_encoder_path", "dropped_features_path")
 
 

@@ -203,9 +203,10 @@ class TestInvalidModels:
 
     def test_an_unknown_predictor_or_extractor_lists_the_known_ones(self) -> None:
         words = refusal({"predictor": "keras"}, model=bayes())
-        assert "no predictor is called 'keras'; available: sklearn_outlier, sklearn_proba" in words
+        known = "mahalanobis_views, sklearn_outlier, sklearn_proba"
+        assert f"no predictor is called 'keras'; available: {known}" in words
         words = refusal({"feature_extractor": "yamnet"}, model=bayes())
-        assert "no feature_extractor is called 'yamnet'; available: default" in words
+        assert "no feature_extractor is called 'yamnet'; available: default, machine" in words
 
     def test_a_wrong_number_of_features(self) -> None:
         count = len(NAMES)

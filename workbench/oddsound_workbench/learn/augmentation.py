@@ -68,7 +68,7 @@ def knock(waveform: Array, sample_rate: int, rng: np.random.Generator) -> Array:
 
 
 ALTERATIONS = {"varied": augment, "knocked": knock}
-"""How copies are altered: `varied` for classifiers, `knocked` for detectors."""
+"""How copies are altered: `varied` is for classifiers; `knocked` adds a knock."""
 
 
 def trim(waveform: Array) -> Array:
