@@ -1,0 +1,92 @@
+"""The detector that compares distances in views, and its predictor."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from oddsound.errors import ModelArtifactError
+from oddsound.predictors import Floats, MahalanobisViews
+from oddsound.schemas import ModelEntry
+from oddsound.views import View, ViewDetector
+
+ENTRY = ModelEntry(model_path="model.joblib", threshold=0.9)
+
+
+def detector() -> ViewDetector:
+    """Two views of two features each; distances of usual recordings have the logarithm 0."""
+    first, second = (
+        View(np.array(columns), np.eye(2, dtype=np.float32), 0.0, 0.5, handicap)
+        for columns, handicap in (([0, 1], 0.0), ([2, 3], 0.25))
+    )
+    return ViewDetector((first, second), 0.0, 1.0, 4.0, 10, 4)
+
+
+def predictor() -> MahalanobisViews:
+    return MahalanobisViews(detector(), None, ENTRY)
+
+
+def p_values(*values: float) -> Floats:
+    return np.column_stack([values, 1 - np.array(values)])
+
+
+def combined(*values: float) -> float:
+    return float(predictor().combine(p_values(*values))[0])
+
+
+def test_a_distance_is_relative_to_the_number_of_features() -> None:
+    rows = np.array([[1.0, 1.0, 0, 0], [3.0, 4.0, 0, 0]])
+    found = detector().views[0].distance(rows)
+    np.testing.assert_allclose(found, [0, np.log(5 / np.sqrt(2))], atol=1e-8)
+
+
+def test_the_larger_view_decides_and_the_second_has_a_handicap() -> None:
+    rows = np.array([[np.e, np.e, 1, 1], [1, 1, np.e, np.e]])
+    np.testing.assert_allclose(detector().scores(rows), [2.0, 1.75], atol=1e-6)
+
+
+def test_the_probability_of_normal_is_that_of_the_t_distribution() -> None:
+    found = predictor().probabilities(np.array([[np.e, np.e, 1.0, 1.0]]))
+    np.testing.assert_allclose(found[0, 0], stats.t.sf(2.0, 4), rtol=1e-6)
+    np.testing.assert_allclose(found.sum(axis=1), 1)
+
+
+def test_a_score_is_the_inverse_of_its_p_value() -> None:
+    scores = np.array([-3.0, 0.0, 1.5, 50.0])
+    np.testing.assert_allclose(detector().scores_of(detector().p_values(scores)), scores, rtol=1e-6)
+
+
+def test_the_level_is_one_at_the_threshold_and_does_not_saturate() -> None:
+    found = predictor()
+    assert found.level(np.array([0.1, 0.9])) == pytest.approx(1)
+    rows = np.array([[10.0, 10, 1, 1], [100.0, 100, 1, 1]])
+    first, second = (found.level(row) for row in found.probabilities(rows))
+    assert first is not None
+    assert second is not None
+    assert second == pytest.approx(2 * first, rel=1e-3)
+
+
+def test_a_detector_whose_threshold_is_below_its_median_has_no_level() -> None:
+    low = MahalanobisViews(detector(), None, ENTRY.model_copy(update={"threshold": 0.4}))
+    assert low.level(np.array([0.1, 0.9])) is None
+
+
+def test_one_clearly_anomalous_window_among_many_is_an_alarm() -> None:
+    assert combined(*[0.5] * 59, 0.0001) == pytest.approx(60 * 0.0001 / 0.8)
+
+
+def test_a_recording_that_is_anomalous_throughout_is_an_alarm_at_any_length() -> None:
+    for count in (2, 60, 3600):
+        assert combined(*[0.01] * count) == pytest.approx(0.01 / 0.8)
+
+
+def test_normal_windows_are_no_alarm_at_any_length() -> None:
+    """Windows drawn from the t distribution itself: at most 10 % of the recordings alarm."""
+    rng = np.random.default_rng(0)
+    for count in (6, 60, 360):
+        alarms = [combined(*rng.uniform(size=count)) <= 0.1 for _ in range(400)]
+        assert np.mean(alarms) <= 0.12
+
+
+def test_another_artifact_is_refused_by_its_type() -> None:
+    with pytest.raises(ModelArtifactError, match=r"model\.joblib contains dict; .*ViewDetector"):
+        MahalanobisViews({}, None, ENTRY)
