@@ -55,7 +55,7 @@ def test_the_default_is_the_fan() -> None:
     assert runtime.registry().get().name == "fan"
 
 
-@pytest.mark.parametrize("waveform", [noise(1, 10), sine(1000, 10), np.zeros(160_000, np.float32)])
+@pytest.mark.parametrize("waveform", [noise(1, 10), sine(1000, 10)])
 def test_other_sounds_are_anomalies_for_the_fan_model(waveform: Array, tmp_path: Path) -> None:
     path = tmp_path / "other.wav"
     soundfile.write(path, waveform, 16000, "FLOAT")

@@ -30,6 +30,10 @@ MAX_CHANNELS = 64
 MAX_AMPLITUDE = 2.0**31
 """Largest accepted sample. Float files are scaled to 1.0 or contain 32-bit integers, unscaled."""
 
+STEPS = {"PCM_S8": 1 / 128, "PCM_U8": 1 / 128, "PCM_16": 1 / 32768}
+"""Subtypes in libsndfile with coarse steps -> the difference of neighbouring values. Finer ones may
+contain a sound whose range is one step of 16 bits."""
+
 BLOCK_SAMPLES = 1 << 18
 UNKNOWN_FRAMES = 1 << 62
 """libsndfile reports a number of frames above this if the header does not contain the length."""
@@ -42,11 +46,28 @@ class Recording:
     waveform : float32 [shape=(samples,)], mono, at the requested sample rate
     sample_rate : of the file, in Hz
     duration_s : of the file
+    range : difference between the largest and the smallest decoded sample; full scale is 1
+    step : smallest difference of two samples in the file, or 0 if it is not fixed
     """
 
     waveform: Array
     sample_rate: int
     duration_s: float
+    range: float
+    step: float
+
+    def check_sound(self) -> None:
+        """Raises InvalidAudioError if the recording never changes by more than one step.
+
+        That is what a dead microphone delivers: silence, a constant, or noise of one bit.
+        """
+        if self.range <= self.step:
+            what = (
+                "is digital silence"
+                if not self.range and not self.waveform.any()
+                else ("never changes" if not self.range else "changes by one bit at most")
+            )
+            raise InvalidAudioError(f"the recording {what}; was the microphone on?")
 
 
 def load(source: bytes | Path, sample_rate: int, limits: AudioLimits) -> Recording:
@@ -65,8 +86,9 @@ def load(source: bytes | Path, sample_rate: int, limits: AudioLimits) -> Recordi
         )
     with _opened(source) as sound:
         _check_header(sound, limits)
-        blocks = _mono_blocks(sound, limits)
-        native = sound.samplerate
+        span = _Span()
+        blocks = span.of(_mono_blocks(sound, limits))
+        native, step = sound.samplerate, STEPS.get(sound.subtype, 0.0)
         if native == sample_rate:
             parts = list(blocks)
             frames = sum(map(len, parts))
@@ -80,7 +102,21 @@ def load(source: bytes | Path, sample_rate: int, limits: AudioLimits) -> Recordi
     if frames == 0:
         raise InvalidAudioError("the file contains no audio (0 frames)")
     waveform = parts[0] if len(parts) == 1 else np.concatenate(parts)
-    return Recording(waveform, native, frames / native)
+    return Recording(waveform, native, frames / native, span.high - span.low, step)
+
+
+@dataclass
+class _Span:
+    """Smallest and largest sample of the blocks that pass through `of`."""
+
+    low: float = np.inf
+    high: float = -np.inf
+
+    def of(self, blocks: Iterator[Array]) -> Iterator[Array]:
+        for block in blocks:
+            self.low = min(self.low, float(block.min()))
+            self.high = max(self.high, float(block.max()))
+            yield block
 
 
 class _Bytes(io.BytesIO):

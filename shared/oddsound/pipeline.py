@@ -42,6 +42,7 @@ def predict(
             f"the recording lasts {recording.duration_s:.3f} s; at least one analysis frame"
             f" ({min_samples / model.sample_rate:.3f} s) is required"
         )
+    recording.check_sound()
     starts, size = split(len(waveform), model.window_s or DEFAULT_WINDOW_S, model.sample_rate)
     rows = model.features([waveform[start : start + size] for start in starts])
     explainer = _explainer(model, rows) if explain else None

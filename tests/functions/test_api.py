@@ -189,9 +189,9 @@ def test_invalid_recordings_are_rejected(
     failed(post(client, data), status, error, words)
 
 
-def test_silence_is_scored(client: TestClient) -> None:
-    body = post(client, wav(np.zeros(32000, np.float32))).json()
-    assert body["is_anomaly"] is True
+def test_a_dead_microphone_is_an_error_and_no_anomaly(client: TestClient) -> None:
+    silence = wav(np.zeros(32000, np.float32))
+    failed(post(client, silence), 422, "InvalidAudioError", "is digital silence", "was the")
 
 
 def test_the_error_for_a_missing_file_shows_how_to_send_one(client: TestClient) -> None:

@@ -179,13 +179,36 @@ class TestPredict:
 
     @pytest.mark.parametrize("name", ["fan", "bearing"])
     @pytest.mark.parametrize("seconds", [0.064, 2, 7])
-    def test_silence_is_scored_without_warnings(
-        self, configured: Path, name: str, seconds: float
+    @pytest.mark.parametrize("rate", [RATE, 44100])
+    @pytest.mark.parametrize(
+        ("values", "words"),
+        [
+            ([0.0], "is digital silence"),
+            ([0.3], "never changes"),
+            ([3 / 32768, 4 / 32768], "changes by one bit at most"),
+        ],
+    )
+    def test_what_a_dead_microphone_delivers_is_refused(
+        self,
+        configured: Path,
+        name: str,
+        seconds: float,
+        rate: int,
+        values: list[float],
+        words: str,
     ) -> None:
-        silence = wav(np.zeros(round(seconds * RATE), np.float32))
-        found = pipeline.predict(silence, runtime.registry().get(name), LIMITS)
-        assert sum(found.all_probabilities.values()) == pytest.approx(1, abs=1e-9)
-        assert found.is_anomaly is not None
+        dead = np.random.default_rng(0).choice(values, round(seconds * rate) + 10)
+        file = io.BytesIO()
+        soundfile.write(file, dead, rate, "PCM_16", format="WAV")
+        with pytest.raises(InvalidAudioError, match=f"the recording {words}; was the microphone"):
+            pipeline.predict(file.getvalue(), runtime.registry().get(name), LIMITS)
+
+    def test_a_sound_with_fine_steps_may_be_very_quiet(self, detector: Model) -> None:
+        """A vibration sensor may deliver small numbers as floats."""
+        quiet = fan(1, faulty=True, duration_s=2) * np.float32(1e-6)
+        file = io.BytesIO()
+        soundfile.write(file, quiet, RATE, "FLOAT", format="WAV")
+        assert pipeline.predict(file.getvalue(), detector, LIMITS).is_anomaly is True
 
     @pytest.mark.parametrize("samples", [1, 500, 1023])
     def test_a_recording_shorter_than_one_frame_is_rejected(

@@ -248,14 +248,15 @@ def _extract(path: Path, settings: ExtractionSettings) -> Array:
     source: bytes | Path = path
     if settings.condition is not None:
         source = altered_file(path, settings.condition, [*seed, 1])
-    waveform = audio.load(source, settings.sample_rate, LIMITS).waveform
+    recording = audio.load(source, settings.sample_rate, LIMITS)
+    waveform = recording.waveform
     if len(waveform) < extract.min_samples:
         raise InvalidAudioError(
             f"the recording has {len(waveform)} samples; one analysis frame has"
             f" {extract.min_samples}"
         )
-    if settings.condition is None and not waveform.any():
-        raise InvalidAudioError("the recording is digital silence; was the microphone on?")
+    if settings.condition is None:
+        recording.check_sound()
     starts, size = pipeline.split(len(waveform), settings.window_s, settings.sample_rate)
     rng = np.random.default_rng(seed)
     alter = augmentation.ALTERATIONS[settings.alteration]
