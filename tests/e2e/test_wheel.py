@@ -63,10 +63,11 @@ def empty(tmp_path: Path) -> Path:
 def test_the_wheel_contains_the_two_packages_and_nothing_else(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     top = {name.partition("/")[0] for name in names}
+    shipped = json.loads((PROJECT / "models" / "models.json").read_text(encoding="utf-8"))
     assert top == {"oddsound", "oddsound_workbench", f"oddsound-{__version__}.dist-info"}
     assert {
         "oddsound/models/models.json",
-        "oddsound/models/fan/model.joblib",
+        f"oddsound/models/{shipped['fan']['model_path']}",
         "oddsound/py.typed",
         "oddsound_workbench/project/template.yaml",
         "oddsound_workbench/project/functions/api/app.py",
