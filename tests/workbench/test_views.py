@@ -30,7 +30,7 @@ def test_about_one_new_normal_score_in_ten_is_above_the_threshold(recordings: in
     rng = np.random.default_rng(0)
     rates = []
     for _ in range(300):
-        scores = views._without_top(rng.normal(size=recordings))
+        scores = views._limited(rng.normal(size=recordings))
         location, scale, df = views._calibrate(scores, recordings, 0.9)
         rates.append(stats.norm.sf(location + scale * stats.t.ppf(0.9, df)))
     assert 0.05 < np.mean(rates) < 0.15

@@ -29,13 +29,15 @@ recordings: with few recordings, some features hardly vary by chance."""
 MIN_DEVIATION = 0.3
 """Smallest standard deviation of a feature, relative to the median in its view."""
 
-MAX_DF = 4
+MAX_DF = 6
 """Most degrees of freedom of the t distribution of the score. Its tails stay heavy even with many
 recordings, because the distances of real recordings have heavier tails than a normal distribution.
 """
 
 LEAVE_ONE_OUT_UP_TO, FOLDS = 20, 10
-TOP_CUT_FROM = 8
+LIMITED_FROM, MAX_DEVIATIONS = 8, 3.0
+NORMAL_MAD = 1.4826
+"""Standard deviation of a normal distribution divided by its median absolute deviation."""
 
 TOLERANCE_SHARE, TOLERANCE_CONFIDENCE = 0.75, 0.9
 """With this confidence, at least this share of normal recordings is below the threshold."""
@@ -90,7 +92,7 @@ def fit_views(
         scaled, left_out = scaler.transform(values[train]), scaler.transform(values[test])
         for row, (view, _) in zip(distances, columns, strict=True):
             row[test] = _view(view, scaled).distance(left_out)
-    distances = np.array([_without_top(row) for row in distances])
+    distances = np.array([_limited(row) for row in distances])
     scaler = fit_scaler(values, families)
     scaled = scaler.transform(values)
     views = tuple(
@@ -123,12 +125,17 @@ def _view(
     return View(columns, whiten, mean, max(deviation, 1 / np.sqrt(2 * len(columns))), handicap)
 
 
-def _without_top(values: Floats) -> Floats:
-    """Lower the highest value to the second highest, unless there are only few.
+def _limited(values: Floats) -> Floats:
+    """Lower values that are far above the others, unless there are only few.
 
-    One odd recording among the normal ones would raise the threshold above most anomalies.
+    One odd recording among the normal ones would raise the threshold above most anomalies. The
+    limit is robust itself: it comes from the median absolute deviation.
     """
-    return np.minimum(values, np.sort(values)[-2]) if len(values) >= TOP_CUT_FROM else values
+    if len(values) < LIMITED_FROM:
+        return values
+    middle = np.median(values)
+    deviation = NORMAL_MAD * np.median(np.abs(values - middle))
+    return np.minimum(values, middle + MAX_DEVIATIONS * deviation)
 
 
 def _folds(groups: Sequence[str]) -> list[tuple[NDArray[np.intp], NDArray[np.intp]]]:
