@@ -61,13 +61,15 @@ class Recording:
 
         That is what a dead microphone delivers: silence, a constant, or noise of one bit.
         """
-        if self.range <= self.step:
-            what = (
-                "is digital silence"
-                if not self.range and not self.waveform.any()
-                else ("never changes" if not self.range else "changes by one bit at most")
-            )
-            raise InvalidAudioError(f"the recording {what}; was the microphone on?")
+        if self.range > self.step:
+            return
+        if self.range > 0:
+            found = "changes by one bit at most"
+        elif self.waveform.any():
+            found = "never changes"
+        else:
+            found = "is digital silence"
+        raise InvalidAudioError(f"the recording {found}; was the microphone on?")
 
 
 def load(source: bytes | Path, sample_rate: int, limits: AudioLimits) -> Recording:

@@ -209,7 +209,10 @@ def _check_widths(scaler: Any, estimator: Any, given: int, entry: ModelEntry) ->
 
 
 def _check_width(artifact: Any, given: int, source: str) -> None:
-    expected = getattr(artifact, "n_features_in_", given)
+    if isinstance(artifact, dict):
+        expected = artifact.get("n_features_in_", given)
+    else:
+        expected = getattr(artifact, "n_features_in_", given)
     if expected != given:
         after = " after dropping" if source == EXTRACTOR else ""
         raise ModelArtifactError(

@@ -150,15 +150,10 @@ class MahalanobisViews:
     is_detector = True
 
     def __init__(self, estimator: Any, _label_encoder: Any, entry: ModelEntry) -> None:
-        if not isinstance(estimator, ViewDetector):
-            raise ModelArtifactError(
-                f"{entry.model_path} contains {type(estimator).__name__}; the predictor"
-                " mahalanobis_views requires the ViewDetector that `oddsound train` writes"
-            )
         threshold = DETECTOR_THRESHOLD if entry.threshold is None else entry.threshold
         self.threshold: float | None = threshold
-        self.estimator = estimator
-        self._threshold_score = float(estimator.scores_of(np.array(1 - threshold)))
+        self.estimator = ViewDetector.of_artifact(estimator, entry.model_path)
+        self._threshold_score = float(self.estimator.scores_of(np.array(1 - threshold)))
 
     def probabilities(self, rows: Floats) -> Floats:
         p_values = self.estimator.p_values(self.estimator.scores(rows))
@@ -169,10 +164,11 @@ class MahalanobisViews:
 
         Simes' test finds single anomalous windows and any share of them; the test of the mean
         score finds a recording that is slightly anomalous throughout. Each has its share of the
-        permitted false alarms (Bonferroni), so that the rate stays the same for any length.
-        Simes' test does not assume that windows are independent, but that large scores do not
-        exclude each other; the mean of identically distributed scores, however they depend on
-        each other, does not vary more than one of them.
+        permitted false alarms (Bonferroni), so that a long recording raises no more of them than
+        a short one; recordings of more than some minutes raise fewer. Simes' test does not assume
+        that windows are independent, but that large scores do not exclude each other; the mean of
+        identically distributed scores, however they depend on each other, does not vary more than
+        one of them.
 
         R. J. Simes, "An improved Bonferroni procedure for multiple tests of significance",
         Biometrika 73 (1986); S. K. Sarkar, "Some probability inequalities for ordered MTP2

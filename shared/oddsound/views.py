@@ -6,11 +6,14 @@ Student's t distribution, whose heavy tails express that few recordings do not d
 probability of rare distances. Nothing saturates: a distance twice as large is a larger score.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtr, stdtrit
+
+from oddsound.errors import ModelArtifactError
 
 type Floats = NDArray[np.float64]
 
@@ -53,7 +56,10 @@ class View:
 
 @dataclass(frozen=True)
 class ViewDetector:
-    """The estimator of the predictor `mahalanobis_views`; plain numbers and arrays.
+    """The estimator of the predictor `mahalanobis_views`.
+
+    Its artifact contains plain numbers and arrays, so that a file does not depend on where this
+    class is defined.
 
     location, scale : turn the largest standardised distance into a score that has a t distribution
     df : its degrees of freedom
@@ -67,6 +73,34 @@ class ViewDetector:
     df: float
     recordings: int
     n_features_in_: int
+
+    @classmethod
+    def of_artifact(cls, artifact: Any, path: str) -> "ViewDetector":
+        """The inverse of `to_artifact`.
+
+        path : of the file, for error texts
+        Raises ModelArtifactError if the artifact is something else, or its shapes do not fit.
+        """
+        try:
+            views = tuple(View(**view) for view in artifact["views"])
+            detector = cls(**{**artifact, "views": views})
+        except (KeyError, IndexError, TypeError) as error:
+            raise ModelArtifactError(
+                f"{path} contains {type(artifact).__name__}, which is not a detector that"
+                f" `oddsound train` writes for mahalanobis_views: {error!r}"
+            ) from None
+        for view in views:
+            count = len(view.columns)
+            if view.whiten.shape != (count, count) or view.columns.max() >= detector.n_features_in_:
+                raise ModelArtifactError(
+                    f"{path} has a view of {count} features up to {view.columns.max()} with a"
+                    f" matrix of {view.whiten.shape}; the model has {detector.n_features_in_}"
+                )
+        return detector
+
+    def to_artifact(self) -> dict[str, Any]:
+        """Nested dictionaries of numbers and arrays."""
+        return asdict(self)
 
     def scores(self, rows: Floats) -> Floats:
         """Unbounded score of each row; 0 is a usual recording.

@@ -1,5 +1,7 @@
 """The detector that compares distances in views, and its predictor."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -22,7 +24,7 @@ def detector() -> ViewDetector:
 
 
 def predictor() -> MahalanobisViews:
-    return MahalanobisViews(detector(), None, ENTRY)
+    return MahalanobisViews(detector().to_artifact(), None, ENTRY)
 
 
 def p_values(*values: float) -> Floats:
@@ -66,7 +68,9 @@ def test_the_level_is_one_at_the_threshold_and_does_not_saturate() -> None:
 
 
 def test_a_detector_whose_threshold_is_below_its_median_has_no_level() -> None:
-    low = MahalanobisViews(detector(), None, ENTRY.model_copy(update={"threshold": 0.4}))
+    low = MahalanobisViews(
+        detector().to_artifact(), None, ENTRY.model_copy(update={"threshold": 0.4})
+    )
     assert low.level(np.array([0.1, 0.9])) is None
 
 
@@ -88,5 +92,23 @@ def test_normal_windows_are_no_alarm_at_any_length() -> None:
 
 
 def test_another_artifact_is_refused_by_its_type() -> None:
-    with pytest.raises(ModelArtifactError, match=r"model\.joblib contains dict; .*ViewDetector"):
-        MahalanobisViews({}, None, ENTRY)
+    wrong: list[Any] = [{}, {"views": [{}]}, [1, 2], None]
+    for artifact in wrong:
+        kind = type(artifact).__name__
+        with pytest.raises(
+            ModelArtifactError, match=rf"model\.joblib contains {kind}, which is not"
+        ):
+            MahalanobisViews(artifact, None, ENTRY)
+
+
+def test_an_artifact_whose_shapes_do_not_fit_is_refused() -> None:
+    artifact = detector().to_artifact() | {"n_features_in_": 3}
+    with pytest.raises(ModelArtifactError, match=r"of 2 features up to 3 .* the model has 3"):
+        MahalanobisViews(artifact, None, ENTRY)
+
+
+def test_an_artifact_has_no_class_of_this_project() -> None:
+    artifact = detector().to_artifact()
+    assert {type(value).__module__ for value in artifact.values()} == {"builtins"}
+    kinds = {type(value).__module__ for view in artifact["views"] for value in view.values()}
+    assert kinds == {"builtins", "numpy"}

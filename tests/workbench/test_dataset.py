@@ -19,6 +19,7 @@ import soundfile
 from oddsound import audio, pipeline
 from oddsound.descriptors import Array
 from oddsound.features import DefaultExtractor
+from oddsound.machine_features import MachineExtractor
 from oddsound_workbench.learn import augmentation, dataset, robustness
 from oddsound_workbench.learn.dataset import ExtractionSettings
 from oddsound_workbench.learn.recordings import unlabelled
@@ -42,13 +43,16 @@ def extracted() -> list[float]:
     return [float(value) for value in DefaultExtractor(RATE)(fan(1, faulty=True, duration_s=3))]
 
 
+def extracted_for_detectors() -> list[float]:
+    return [float(value) for value in MachineExtractor(RATE)(fan(1, faulty=True, duration_s=3))]
+
+
 def augmented() -> list[float]:
     sound = fan(2, faulty=False, duration_s=3)
     return [
         value
-        for alter in augmentation.ALTERATIONS.values()
         for seed in range(4)
-        for value in statistics(alter(sound, RATE, np.random.default_rng(seed)))
+        for value in statistics(augmentation.augment(sound, RATE, np.random.default_rng(seed)))
     ]
 
 
@@ -76,6 +80,11 @@ PARTS: dict[str, tuple[str, str, Callable[[], list[float]]]] = {
         "shared/oddsound/features.py",
         DefaultExtractor.version,
         extracted,
+    ),
+    "MachineExtractor.version": (
+        "shared/oddsound/machine_features.py",
+        MachineExtractor.version,
+        extracted_for_detectors,
     ),
     "AUGMENTATION_VERSION": (
         "workbench/oddsound_workbench/learn/augmentation.py",

@@ -58,7 +58,9 @@ SampleRate = Annotated[
 ]
 WindowS = Annotated[
     float | None,
-    typer.Option(min=0.1, help="Length of a window, in seconds. [default: the median recording]"),
+    typer.Option(
+        min=0.1, help="Length of a window, in seconds. [default: the median recording, at most 10]"
+    ),
 ]
 Threshold = Annotated[
     float,

@@ -21,7 +21,6 @@ MICROPHONE_ORDER, RESAMPLER_ORDER, RESAMPLER_SHARE = 8, 64, 0.2
 """Orders of low-passes: the resampler of a recorder with a low sample rate is very steep."""
 
 NOISE_SHARE, NOISE_SNR_DB = 0.7, (15.0, 50.0)
-KNOCK_DECAY_S, KNOCK_OVER_DB, KNOCK_LOW_PASS_HZ = (0.01, 0.15), (0.0, 20.0), (500.0, 8000.0)
 
 
 def augment(waveform: Array, sample_rate: int, rng: np.random.Generator) -> Array:
@@ -46,29 +45,6 @@ def augment(waveform: Array, sample_rate: int, rng: np.random.Generator) -> Arra
     if rng.random() < NOISE_SHARE:
         copy = add_noise(copy, rng.uniform(*NOISE_SNR_DB), rng, exponent=int(rng.integers(2)))
     return copy
-
-
-def knock(waveform: Array, sample_rate: int, rng: np.random.Generator) -> Array:
-    """The waveform with one knock at a random time: a decaying burst of noise, like a dropped tool.
-
-    waveform : float32 [shape=(samples,)] at sample_rate Hz
-    Returns float32 [shape=(samples,)].
-    """
-    decay = round(rng.uniform(*KNOCK_DECAY_S) * sample_rate)
-    start = int(rng.integers(len(waveform)))
-    envelope = np.exp(-np.arange(4 * decay) / decay)
-    burst = rng.standard_normal(len(envelope)).astype(np.float32)
-    cutoff_hz = rng.uniform(*KNOCK_LOW_PASS_HZ)
-    burst = low_pass(burst, sample_rate, cutoff_hz) * envelope
-    level = rms(waveform) * 10 ** (rng.uniform(*KNOCK_OVER_DB) / 20) / rms(burst[:decay])
-    knocked = waveform.copy()
-    part = knocked[start : start + len(burst)]
-    part += (level * burst[: len(part)]).astype(np.float32)
-    return knocked
-
-
-ALTERATIONS = {"varied": augment, "knocked": knock}
-"""How copies are altered: `varied` is for classifiers; `knocked` adds a knock."""
 
 
 def trim(waveform: Array) -> Array:

@@ -42,7 +42,6 @@ class ExtractionSettings:
 
     sample_rate : Hz; window_s : seconds, None for whole recordings
     copies : altered copies of each window, for training only
-    alteration : how copies are altered, a key of augmentation.ALTERATIONS
     condition : a key of robustness.CONDITIONS that degrades every recording first, or None
     """
 
@@ -50,7 +49,6 @@ class ExtractionSettings:
     window_s: float | None
     feature_extractor: str = "default"
     copies: int = 0
-    alteration: str = "varied"
     seed: int = 0
     condition: str | None = None
 
@@ -259,12 +257,11 @@ def _extract(path: Path, settings: ExtractionSettings) -> Array:
         recording.check_sound()
     starts, size = pipeline.split(len(waveform), settings.window_s, settings.sample_rate)
     rng = np.random.default_rng(seed)
-    alter = augmentation.ALTERATIONS[settings.alteration]
     rows = []
     for start in starts:
         window = waveform[start : start + size]
         rows.append(extract(window))
         for _ in range(settings.copies):
-            copy = alter(window, settings.sample_rate, rng)
+            copy = augmentation.augment(window, settings.sample_rate, rng)
             rows.append(extract(copy if len(copy) >= extract.min_samples else window))
     return np.stack(rows)

@@ -122,4 +122,6 @@ def fit_detector(rows: Rows, choice: FeatureChoice, threshold: float) -> Fitted:
     """
     values = rows.values[:, choice.kept].astype(np.float64)
     scaler, detector = fit_views(values, rows.groups.tolist(), choice.families, threshold)
-    return Fitted("mahalanobis_views", scaler, detector, None, {"threshold": threshold})
+    return Fitted(
+        "mahalanobis_views", scaler, detector.to_artifact(), None, {"threshold": threshold}
+    )

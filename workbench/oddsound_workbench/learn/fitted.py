@@ -1,7 +1,7 @@
 """A fitted model before it is saved, and the features that it uses.
 
-Everything that becomes an artifact is an object of scikit-learn, or the library's ViewDetector,
-so that any process with both can load it.
+Everything that becomes an artifact is an object of scikit-learn, or a dictionary of numbers and
+arrays, so that any process with scikit-learn can load it.
 """
 
 from dataclasses import dataclass, field

@@ -104,13 +104,12 @@ def read(
     progress: Progress,
     *,
     copies: int = 0,
-    alteration: str = "varied",
     anomalies: Sequence[Labelled] = (),
     feature_extractor: str = "default",
 ) -> TrainingData:
     """Extract the features of recordings.
 
-    copies, alteration : altered copies of each training window, see ExtractionSettings
+    copies : altered copies of each training window, see ExtractionSettings
     anomalies : recordings that get no copies
     Raises FolderError if a recording cannot be read.
     """
@@ -120,7 +119,7 @@ def read(
         plan.sample_rate, window_s, feature_extractor=feature_extractor, seed=plan.seed
     )
     advance = progress("Extracting features", len(recordings) + len(anomalies))
-    copied = replace(settings, copies=copies, alteration=alteration)
+    copied = replace(settings, copies=copies)
     return TrainingData(
         rows=dataset.rows_of(recordings, copied, advance),
         anomaly=dataset.rows_of(anomalies, settings, advance) if anomalies else None,

@@ -29,6 +29,9 @@ recordings: with few recordings, some features hardly vary by chance."""
 MIN_DEVIATION = 0.3
 """Smallest standard deviation of a feature, relative to the median in its view."""
 
+MIN_VARIANCE = 1e-9
+"""Keeps deviations positive if most features do not vary."""
+
 MAX_DF = 6
 """Most degrees of freedom of the t distribution of the score. Its tails stay heavy even with many
 recordings, because the distances of real recordings have heavier tails than a normal distribution.
@@ -53,20 +56,20 @@ def fit_scaler(values: Floats, families: Families) -> StandardScaler:
     """
     variance = values.var(axis=0, ddof=1)
     rest = [indices for name, indices in families.items() if name not in PRIOR_RECORDINGS]
-    for names in ([LEVELS], [SHAPE]):
-        _shrink(variance, np.concatenate([families[name] for name in names]), names[0], len(values))
-    _shrink(variance, np.concatenate(rest), "", len(values))
+    parts = [(families[name], prior) for name, prior in PRIOR_RECORDINGS.items()]
+    for features, prior in [*parts, (np.concatenate(rest), 0.0)]:
+        variance[features] = _shrunk(variance[features], prior, len(values))
     scaler = StandardScaler().fit(values)
     # An explanation reads mean_ and var_; transform uses mean_ and scale_.
     scaler.var_, scaler.scale_ = variance, np.sqrt(variance)
     return scaler
 
 
-def _shrink(variance: Floats, features: NDArray[np.intp], family: str, count: int) -> None:
-    prior = PRIOR_RECORDINGS.get(family, 0.0)
-    typical = float(np.median(variance[features])) + 1e-9
-    shrunk = (count * variance[features] + prior * typical) / (count + prior)
-    variance[features] = np.maximum(shrunk, MIN_DEVIATION**2 * typical)
+def _shrunk(variance: Floats, prior: float, count: int) -> Floats:
+    """Variances of `count` rows, averaged with their median, which counts as `prior` rows."""
+    typical = np.median(variance) + MIN_VARIANCE
+    average = (count * variance + prior * typical) / (count + prior)
+    return np.asarray(np.maximum(average, MIN_DEVIATION**2 * typical))
 
 
 def fit_views(
@@ -135,7 +138,7 @@ def _limited(values: Floats) -> Floats:
         return values
     middle = np.median(values)
     deviation = NORMAL_MAD * np.median(np.abs(values - middle))
-    return np.minimum(values, middle + MAX_DEVIATIONS * deviation)
+    return np.asarray(np.minimum(values, middle + MAX_DEVIATIONS * deviation))
 
 
 def _folds(groups: Sequence[str]) -> list[tuple[NDArray[np.intp], NDArray[np.intp]]]:
