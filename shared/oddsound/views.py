@@ -24,6 +24,14 @@ MIN_P_VALUE = 1e-300
 """Keeps the score of a p-value finite."""
 
 
+def log_distance(squared: Floats) -> Floats:
+    """Logarithm of a distance, finite for 0.
+
+    squared : Mahalanobis distance, squared and divided by the number of features
+    """
+    return np.asarray(np.log(np.sqrt(squared) + MIN_DISTANCE))
+
+
 @dataclass(frozen=True)
 class View:
     """A group of features, and the distances of normal recordings in it.
@@ -47,7 +55,7 @@ class View:
         rows : scaled features [shape=(rows, features)]
         """
         whitened = rows[:, self.columns] @ self.whiten
-        return np.log(np.sqrt(np.square(whitened).mean(axis=1)) + MIN_DISTANCE)
+        return log_distance(np.square(whitened).mean(axis=1))
 
     def standardised(self, distances: Floats) -> Floats:
         """Distances in standard deviations above their mean, minus the handicap."""

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
-from sklearn.covariance import ledoit_wolf
 from sklearn.model_selection import GroupKFold, LeaveOneGroupOut
 from sklearn.preprocessing import StandardScaler
 
 from oddsound.predictors import Floats
-from oddsound.views import View, ViewDetector
+from oddsound.views import View, ViewDetector, log_distance
 from oddsound_workbench.errors import FolderError
+from oddsound_workbench.learn.covariance import Covariance
 
 LEVELS, SHAPE = "log_mel", "shape"
 VIEWS: tuple[tuple[tuple[str, ...], float], ...] = (
@@ -54,15 +54,20 @@ def fit_scaler(values: Floats, families: Families) -> StandardScaler:
 
     values : [shape=(rows, features)]
     """
+    scaler = StandardScaler().fit(values)
+    # An explanation reads mean_ and var_; transform uses mean_ and scale_.
+    scaler.var_ = _variances(values, families)
+    scaler.scale_ = np.sqrt(scaler.var_)
+    return scaler
+
+
+def _variances(values: Floats, families: Families) -> Floats:
     variance = values.var(axis=0, ddof=1)
     rest = [indices for name, indices in families.items() if name not in PRIOR_RECORDINGS]
     parts = [(families[name], prior) for name, prior in PRIOR_RECORDINGS.items()]
     for features, prior in [*parts, (np.concatenate(rest), 0.0)]:
         variance[features] = _shrunk(variance[features], prior, len(values))
-    scaler = StandardScaler().fit(values)
-    # An explanation reads mean_ and var_; transform uses mean_ and scale_.
-    scaler.var_, scaler.scale_ = variance, np.sqrt(variance)
-    return scaler
+    return variance
 
 
 def _shrunk(variance: Floats, prior: float, count: int) -> Floats:
@@ -91,15 +96,16 @@ def fit_views(
     ]
     distances = np.empty((len(columns), len(values)))
     for train, test in _folds(groups):
-        scaler = fit_scaler(values[train], families)
-        scaled, left_out = scaler.transform(values[train]), scaler.transform(values[test])
+        centre, width = values[train].mean(axis=0), np.sqrt(_variances(values[train], families))
+        scaled, left_out = (values[train] - centre) / width, (values[test] - centre) / width
         for row, (view, _) in zip(distances, columns, strict=True):
-            row[test] = _view(view, scaled).distance(left_out)
+            covariance = Covariance.of(scaled[:, view])
+            row[test] = log_distance(covariance.squared_distance(left_out[:, view]) / len(view))
     distances = np.array([_limited(row) for row in distances])
     scaler = fit_scaler(values, families)
     scaled = scaler.transform(values)
     views = tuple(
-        _view(view, scaled, float(unseen.mean()), float(unseen.std(ddof=1)), handicap)
+        _view(view, scaled, unseen, handicap)
         for unseen, (view, handicap) in zip(distances, columns, strict=True)
     )
     each = [view.standardised(unseen) for unseen, view in zip(distances, views, strict=True)]
@@ -109,23 +115,18 @@ def fit_views(
     return scaler, detector
 
 
-def _view(
-    columns: NDArray[np.intp],
-    scaled: Floats,
-    mean: float = 0.0,
-    deviation: float = 1.0,
-    handicap: float = 0.0,
-) -> View:
-    """The view of scaled normal recordings. Its covariance is that of Ledoit and Wolf (2004).
+def _view(columns: NDArray[np.intp], scaled: Floats, unseen: Floats, handicap: float) -> View:
+    """The view of scaled normal recordings.
 
     The deviation of the distances is at least that of independent normal variables: by the delta
     method, the logarithm of a root of chi-squared / p has the deviation 1 / sqrt(2 p). Few
     recordings can have a smaller one by chance, and their view would outweigh the others.
+
+    unseen : distances of recordings that were left out
     """
-    covariance, _ = ledoit_wolf(scaled[:, columns], assume_centered=True)
-    values, vectors = np.linalg.eigh(covariance)
-    whiten = (vectors / np.sqrt(np.maximum(values, 1e-6))).astype(np.float32)
-    return View(columns, whiten, mean, max(deviation, 1 / np.sqrt(2 * len(columns))), handicap)
+    deviation = max(float(unseen.std(ddof=1)), 1 / np.sqrt(2 * len(columns)))
+    whiten = Covariance.of(scaled[:, columns]).whitening()
+    return View(columns, whiten, float(unseen.mean()), deviation, handicap)
 
 
 def _limited(values: Floats) -> Floats:
