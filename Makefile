@@ -11,6 +11,9 @@ STACK = $(BIN)/python -m oddsound_workbench.deploy.stack
 PYTEST = OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/pytest
 SAM := SAM_CLI_TELEMETRY=0 .venv-sam/bin/sam
 
+# The tests start many processes: without bytecode, each would compile the same packages again.
+unexport PYTHONDONTWRITEBYTECODE
+
 help:  ## What can be done here
 	@grep -hE '^[a-z0-9.-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 

@@ -19,6 +19,7 @@ from oddsound.descriptors import Array
 from oddsound.settings import Settings
 from oddsound_workbench import training
 from oddsound_workbench.local.isolation import isolation_refused
+from oddsound_workbench.report import plots
 from oddsound_workbench.synthesis import write_fan
 from tests.cloud import cloud, lines  # noqa: F401
 
@@ -100,6 +101,13 @@ def trained(tmp_path_factory: pytest.TempPathFactory, recordings: Path) -> Path:
     training.train(training.Plan(normal, "fan", models, anomalies=faulty, description="A fan."))
     training.train(training.Plan(recordings, "bearing", models, copies=0))
     return models
+
+
+@pytest.fixture
+def no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Draw nothing, for tests of trainings that do not look at the report."""
+    monkeypatch.setattr(plots, "png", lambda *_: b"")
+    monkeypatch.setattr(plots, "svg", lambda *_: "<svg/>")
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from oddsound_workbench.learn.recordings import Labelled
 from oddsound_workbench.synthesis import write_fan
 from oddsound_workbench.training import Plan, Trained
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_plots")]
 
 VERSION = re.compile(r"\d{4}-\d{2}-\d{2}-[0-9a-f]{6}")
 
