@@ -23,6 +23,9 @@ DEFAULT_WINDOW_S = 60.0
 MAX_SINGLE_WINDOW = 1.5
 """A recording longer than this many windows is divided into windows."""
 
+LENGTH_TOLERANCE = 0.95
+"""Recorders cut a second a little short."""
+
 
 def predict(
     source: bytes | Path, model: Model, limits: AudioLimits, *, explain: bool = False
@@ -36,19 +39,15 @@ def predict(
     started = time.perf_counter()
     recording = audio.load(source, model.sample_rate, limits)
     waveform = recording.waveform
-    min_samples = model.extractor.min_samples
-    if len(waveform) < min_samples:
-        raise InvalidAudioError(
-            f"the recording lasts {recording.duration_s:.3f} s; at least one analysis frame"
-            f" ({min_samples / model.sample_rate:.3f} s) is required"
-        )
-    recording.check_sound()
+    _check(recording, model)
     starts, size = split(len(waveform), model.window_s or DEFAULT_WINDOW_S, model.sample_rate)
     rows = model.features([waveform[start : start + size] for start in starts])
     explainer = _explainer(model, rows) if explain else None
     predictor = model.predictor
     # The rows of an explanation are scored in the same call: a call costs more than its rows.
-    scored = predictor.probabilities(model.scaled(rows if explainer is None else explainer.rows))
+    scored = predictor.probabilities(
+        model.scaled(rows if explainer is None else explainer.rows), size / model.sample_rate
+    )
     probabilities = scored[: len(rows)]
     whole = predictor.combine(probabilities) if len(rows) > 1 else probabilities[0]
     label, score, is_anomaly = verdict(whole, predictor)
@@ -72,6 +71,23 @@ def predict(
     explanation = explainer.explain(scored, prediction)
     latency_ms = 1000 * (time.perf_counter() - started)
     return prediction.model_copy(update={"explanation": explanation, "latency_ms": latency_ms})
+
+
+def _check(recording: audio.Recording, model: Model) -> None:
+    """Raises InvalidAudioError if the model cannot judge the recording."""
+    found = f"the recording lasts {recording.duration_s:.3f} s"
+    min_samples, min_length_s = model.extractor.min_samples, model.predictor.min_length_s
+    if len(recording.waveform) < min_samples:
+        raise InvalidAudioError(
+            f"{found}; at least one analysis frame"
+            f" ({min_samples / model.sample_rate:.3f} s) is required"
+        )
+    recording.check_sound()
+    if recording.duration_s < LENGTH_TOLERANCE * min_length_s:
+        raise InvalidAudioError(
+            f"{found}, which is too short to judge; the model {model.name} needs at least"
+            f" {min_length_s:g} s"
+        )
 
 
 def _explainer(model: Model, rows: Array) -> "Explainer":

@@ -33,6 +33,7 @@ class Predictor(Protocol):
     normal_label : the class of normal recordings, or None
     threshold : anomaly score from which a recording is an anomaly, or None
     is_detector : whether it was trained on normal recordings only
+    min_length_s : shortest window that it can judge
     estimator : the artifact that computes the probabilities
     """
 
@@ -40,10 +41,14 @@ class Predictor(Protocol):
     normal_label: str | None
     threshold: float | None
     is_detector: bool
+    min_length_s: float
     estimator: Any
 
-    def probabilities(self, rows: Floats) -> Floats:
-        """Probabilities for each row, float64 [shape=(rows, classes)]; each row sums to 1."""
+    def probabilities(self, rows: Floats, length_s: float | None = None) -> Floats:
+        """Probabilities for each row, float64 [shape=(rows, classes)]; each row sums to 1.
+
+        length_s : of the windows that the rows describe; None for that of the model
+        """
         ...
 
     def combine(self, windows: Floats) -> Floats:
@@ -66,6 +71,7 @@ class SklearnProba:
     """A classifier with `predict_proba`; a long recording gets the mean over its windows."""
 
     is_detector = False
+    min_length_s = 0.0
 
     def __init__(self, estimator: Any, label_encoder: Any, entry: ModelEntry) -> None:
         if not hasattr(estimator, "predict_proba"):
@@ -89,7 +95,7 @@ class SklearnProba:
         self.estimator = estimator
         self._predict_proba = fast_sklearn.fast_method(estimator, "predict_proba", entry.model_path)
 
-    def probabilities(self, rows: Floats) -> Floats:
+    def probabilities(self, rows: Floats, _length_s: float | None = None) -> Floats:
         return self._predict_proba(rows)
 
     def combine(self, windows: Floats) -> Floats:
@@ -110,6 +116,7 @@ class SklearnOutlier:
     classes: tuple[str, ...] = (NORMAL, ANOMALY)
     normal_label: str | None = NORMAL
     is_detector = True
+    min_length_s = 0.0
 
     def __init__(self, estimator: Any, _label_encoder: Any, entry: ModelEntry) -> None:
         if entry.calibration is None:
@@ -123,7 +130,7 @@ class SklearnOutlier:
         self.estimator = estimator
         self._score = raw_score(estimator, log=entry.calibration.log, path=entry.model_path)
 
-    def probabilities(self, rows: Floats) -> Floats:
+    def probabilities(self, rows: Floats, _length_s: float | None = None) -> Floats:
         gamma = self._calibration
         score = gammainc(gamma.shape, np.maximum(self._score(rows) - gamma.loc, 0) / gamma.scale)
         return np.column_stack([1 - score, score])
@@ -153,10 +160,11 @@ class MahalanobisViews:
         threshold = DETECTOR_THRESHOLD if entry.threshold is None else entry.threshold
         self.threshold: float | None = threshold
         self.estimator = ViewDetector.of_artifact(estimator, entry.model_path)
+        self.min_length_s = self.estimator.min_length_s
         self._threshold_score = float(self.estimator.scores_of(np.array(1 - threshold)))
 
-    def probabilities(self, rows: Floats) -> Floats:
-        p_values = self.estimator.p_values(self.estimator.scores(rows))
+    def probabilities(self, rows: Floats, length_s: float | None = None) -> Floats:
+        p_values = self.estimator.p_values(self.estimator.scores(rows, length_s))
         return np.column_stack([p_values, 1 - p_values])
 
     def combine(self, windows: Floats) -> Floats:

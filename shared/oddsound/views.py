@@ -20,6 +20,9 @@ type Floats = NDArray[np.float64]
 MIN_DISTANCE = 1e-9
 """Keeps the logarithm of a distance finite."""
 
+MIN_LENGTH_S = 1e-3
+"""Keeps the logarithm of a length finite."""
+
 MIN_P_VALUE = 1e-300
 """Keeps the score of a p-value finite."""
 
@@ -34,19 +37,16 @@ def log_distance(squared: Floats) -> Floats:
 
 @dataclass(frozen=True)
 class View:
-    """A group of features, and the distances of normal recordings in it.
+    """A group of features, and the covariance of normal recordings in it.
 
     columns : of the scaled features
     whiten : float32 [shape=(columns, columns)], makes the covariance of normal recordings the
         identity
-    mean, deviation : of the logarithmic distances of normal recordings that were left out
     handicap : is subtracted from the standardised distance
     """
 
     columns: NDArray[np.intp]
     whiten: NDArray[np.float32]
-    mean: float
-    deviation: float
     handicap: float
 
     def distance(self, rows: Floats) -> Floats:
@@ -57,9 +57,42 @@ class View:
         whitened = rows[:, self.columns] @ self.whiten
         return log_distance(np.square(whitened).mean(axis=1))
 
-    def standardised(self, distances: Floats) -> Floats:
-        """Distances in standard deviations above their mean, minus the handicap."""
-        return (distances - self.mean) / self.deviation - self.handicap
+
+@dataclass(frozen=True)
+class Calibration:
+    """The distances of normal recordings that were left out of the fit, by the length of a window.
+
+    Statistics of a short window vary more than those of a long one, and its distances are larger.
+
+    lengths_s : of the windows, ascending; the last is that of the model [shape=(lengths,)]
+    means, deviations : of the logarithmic distances [shape=(lengths, views)]
+    locations, scales : turn the largest standardised distance into a score that has a t
+        distribution [shape=(lengths,)]
+    """
+
+    lengths_s: Floats
+    means: Floats
+    deviations: Floats
+    locations: Floats
+    scales: Floats
+
+    def at(self, length_s: float | None) -> tuple[Floats, Floats, float, float]:
+        """Means, deviations, location and scale for a length.
+
+        Between two lengths, they are interpolated over the logarithm of the length.
+
+        length_s : None for the longest
+        """
+        places = np.log(self.lengths_s)
+        place = places[-1] if length_s is None else np.log(max(length_s, MIN_LENGTH_S))
+
+        def interpolated(values: Floats) -> Floats:
+            columns = values.reshape(len(places), -1).T
+            return np.array([np.interp(place, places, column) for column in columns])
+
+        means, deviations = interpolated(self.means), interpolated(self.deviations)
+        (location,), (scale,) = interpolated(self.locations), interpolated(self.scales)
+        return means, deviations, location, scale
 
 
 @dataclass(frozen=True)
@@ -69,15 +102,13 @@ class ViewDetector:
     Its artifact contains plain numbers and arrays, so that a file does not depend on where this
     class is defined.
 
-    location, scale : turn the largest standardised distance into a score that has a t distribution
-    df : its degrees of freedom
+    df : degrees of freedom of the score's t distribution
     recordings : number of normal recordings (groups count once) that calibrated it
     n_features_in_ : number of scaled features, as in scikit-learn
     """
 
     views: tuple[View, ...]
-    location: float
-    scale: float
+    calibration: Calibration
     df: float
     recordings: int
     n_features_in_: int
@@ -91,7 +122,8 @@ class ViewDetector:
         """
         try:
             views = tuple(View(**view) for view in artifact["views"])
-            detector = cls(**{**artifact, "views": views})
+            calibration = Calibration(**artifact["calibration"])
+            detector = cls(**{**artifact, "views": views, "calibration": calibration})
         except (KeyError, IndexError, TypeError) as error:
             raise ModelArtifactError(
                 f"{path} contains {type(artifact).__name__}, which is not a detector that"
@@ -106,17 +138,26 @@ class ViewDetector:
                 )
         return detector
 
+    @property
+    def min_length_s(self) -> float:
+        """Shortest window for which the score is calibrated."""
+        return float(self.calibration.lengths_s[0])
+
     def to_artifact(self) -> dict[str, Any]:
         """Nested dictionaries of numbers and arrays."""
         return asdict(self)
 
-    def scores(self, rows: Floats) -> Floats:
+    def scores(self, rows: Floats, length_s: float | None = None) -> Floats:
         """Unbounded score of each row; 0 is a usual recording.
 
         rows : scaled features [shape=(rows, features)]
+        length_s : of the windows that they describe; None for that of the model
         """
-        distances = [view.standardised(view.distance(rows)) for view in self.views]
-        return (np.max(distances, axis=0) - self.location) / self.scale
+        means, deviations, location, scale = self.calibration.at(length_s)
+        handicaps = np.array([view.handicap for view in self.views])
+        distances = np.stack([view.distance(rows) for view in self.views], axis=1)
+        standardised = (distances - means) / deviations - handicaps
+        return np.asarray((standardised.max(axis=1) - location) / scale)
 
     def p_values(self, scores: Floats) -> Floats:
         """Probability that a normal recording has at least this score."""

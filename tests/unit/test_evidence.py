@@ -285,8 +285,10 @@ def almost_silent(samples: int) -> Array:
     return waveform
 
 
-@pytest.mark.parametrize("name", ["fan", "bearing"])
-@pytest.mark.parametrize("seconds", [0.064, 2, 7])
+@pytest.mark.parametrize(
+    ("name", "seconds"),
+    [("fan", 0.4), ("fan", 2), ("fan", 7), ("bearing", 0.064), ("bearing", 2), ("bearing", 7)],
+)
 @pytest.mark.parametrize("sound", [almost_silent, lambda samples: noise(1, 8)[:samples]])
 def test_explanations_of_a_click_and_noise_contain_only_finite_numbers(
     configured: Path, name: str, seconds: float, sound: Any

@@ -212,13 +212,14 @@ class TestPredict:
 
     @pytest.mark.parametrize("samples", [1, 500, 1023])
     def test_a_recording_shorter_than_one_frame_is_rejected(
-        self, detector: Model, samples: int
+        self, detector: Model, classifier: Model, samples: int
     ) -> None:
-        with pytest.raises(
-            InvalidAudioError, match=rf"lasts {samples / RATE:.3f} s; .*\(0\.064 s\)"
-        ):
-            pipeline.predict(wav(noise(1)[:samples]), detector, LIMITS)
-        found = pipeline.predict(wav(noise(1)[:1024]), detector, LIMITS)
+        for model in (detector, classifier):
+            with pytest.raises(
+                InvalidAudioError, match=rf"lasts {samples / RATE:.3f} s; .*\(0\.064 s\)"
+            ):
+                pipeline.predict(wav(noise(1)[:samples]), model, LIMITS)
+        found = pipeline.predict(wav(noise(1)[:1024]), classifier, LIMITS)
         assert found.duration_s == 0.064
 
     def test_the_limits_are_enforced(self, detector: Model) -> None:

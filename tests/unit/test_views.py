@@ -9,7 +9,7 @@ from scipy import stats
 from oddsound.errors import ModelArtifactError
 from oddsound.predictors import Floats, MahalanobisViews
 from oddsound.schemas import ModelEntry
-from oddsound.views import View, ViewDetector
+from oddsound.views import Calibration, View, ViewDetector
 
 ENTRY = ModelEntry(model_path="model.joblib", threshold=0.9)
 
@@ -17,10 +17,18 @@ ENTRY = ModelEntry(model_path="model.joblib", threshold=0.9)
 def detector() -> ViewDetector:
     """Two views of two features each; distances of usual recordings have the logarithm 0."""
     first, second = (
-        View(np.array(columns), np.eye(2, dtype=np.float32), 0.0, 0.5, handicap)
+        View(np.array(columns), np.eye(2, dtype=np.float32), handicap)
         for columns, handicap in (([0, 1], 0.0), ([2, 3], 0.25))
     )
-    return ViewDetector((first, second), 0.0, 1.0, 4.0, 10, 4)
+    # Distances of windows of one second are larger by 1, and vary by twice as much.
+    calibration = Calibration(
+        lengths_s=np.array([1.0, 10.0]),
+        means=np.array([[1.0, 1.0], [0.0, 0.0]]),
+        deviations=np.array([[1.0, 1.0], [0.5, 0.5]]),
+        locations=np.zeros(2),
+        scales=np.ones(2),
+    )
+    return ViewDetector((first, second), calibration, 4.0, 10, 4)
 
 
 def predictor() -> MahalanobisViews:
@@ -44,6 +52,18 @@ def test_a_distance_is_relative_to_the_number_of_features() -> None:
 def test_the_larger_view_decides_and_the_second_has_a_handicap() -> None:
     rows = np.array([[np.e, np.e, 1, 1], [1, 1, np.e, np.e]])
     np.testing.assert_allclose(detector().scores(rows), [2.0, 1.75], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("length_s", "score"),
+    [(None, 4.0), (60.0, 4.0), (10.0, 4.0), (10**0.5, 2.0), (1.0, 1.0), (0.1, 1.0)],
+)
+def test_a_distance_is_compared_with_those_of_windows_of_its_length(
+    length_s: float | None, score: float
+) -> None:
+    """Between two lengths, means and deviations are interpolated over the logarithm."""
+    rows = np.exp([[2.0, 2.0, 0, 0]])
+    np.testing.assert_allclose(detector().scores(rows, length_s), score, atol=1e-6)
 
 
 def test_the_probability_of_normal_is_that_of_the_t_distribution() -> None:

@@ -15,6 +15,7 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.svm import SVC
 
 from oddsound import pipeline, runtime
+from oddsound.errors import InvalidAudioError
 from oddsound.fast_sklearn import translate
 from oddsound.features import extractor
 from oddsound.schemas import ModelEntry
@@ -26,6 +27,7 @@ from oddsound_workbench.learn.dataset import ExtractionSettings
 from oddsound_workbench.learn.fitted import FeatureChoice
 from oddsound_workbench.learn.plan import Plan, TrainingData, no_progress
 from oddsound_workbench.learn.recordings import Labelled, labelled, unlabelled
+from oddsound_workbench.synthesis import fan
 
 pytestmark = pytest.mark.slow
 
@@ -220,7 +222,7 @@ def test_one_odd_normal_recording_does_not_hide_the_anomalies(recordings: Path) 
     changed = normal.values.copy()
     changed[0] = faulty.values[0]
     rows = dataset.Rows(changed, normal.owner, normal.copy, normal.recordings)
-    fitted = detector.fit_detector(rows, choice, threshold=0.9)
+    fitted = detector.fit_detector(rows, choice, threshold=0.9, window_s=2.0)
     scores = folds.score(fitted, faulty, choice)[1][1:, 1]
     assert (scores >= 0.9).mean() >= 0.8
 
@@ -296,3 +298,28 @@ def test_three_recordings_of_each_class_and_one_copy_are_enough(
     folder = folded(tmp_path / "small", recordings, a="012", b="012")
     trained = training.train(Plan(folder, "x", tmp_path / "models.json", copies=1))
     assert trained.entry.classes == ["a", "b"]
+
+
+@pytest.mark.parametrize("seconds", [0.4, 0.6, 1.0, 2.0, 3.0])
+def test_short_recordings_raise_no_more_false_alarms(configured: Path, seconds: float) -> None:
+    """The model's window is 2 s; 10 % of the normal recordings may reach the threshold."""
+    model = runtime.registry().get("fan")
+    window = round(seconds * model.sample_rate)
+    alarms = []
+    for seed in range(300, 330):
+        waveform = fan(seed, faulty=False, duration_s=3)[:window]
+        scored = model.predictor.probabilities(model.scaled(model.features([waveform])), seconds)
+        alarms.append(scored[0, 1] >= 0.9)
+    assert np.mean(alarms) <= 0.25
+
+
+def test_a_recording_that_is_too_short_to_judge_is_refused(
+    configured: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "short.wav"
+    soundfile.write(path, fan(300, faulty=False, duration_s=0.37), 16000)
+    with pytest.raises(
+        InvalidAudioError,
+        match=r"lasts 0\.370 s, which is too short to judge; the model fan needs at least 0\.4 s",
+    ):
+        pipeline.predict(path, runtime.registry().get("fan"), runtime.limits())

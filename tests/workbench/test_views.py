@@ -9,6 +9,7 @@ from oddsound.predictors import Floats
 from oddsound_workbench.errors import FolderError
 from oddsound_workbench.learn import views
 from oddsound_workbench.learn.fitted import FeatureChoice
+from oddsound_workbench.learn.views import Sample, fit_views
 
 CHOICE = FeatureChoice.of(extractor("machine", 16000), fixed_gain=False)
 
@@ -20,8 +21,8 @@ def normal(count: int, seed: int = 0) -> Floats:
     return np.asarray(causes + rng.normal(size=(count, 306)))[:, : len(CHOICE.kept)]
 
 
-def groups(count: int) -> list[str]:
-    return [str(number) for number in range(count)]
+def sample(values: Floats, names: list[str] | None = None, length_s: float = 10.0) -> Sample:
+    return Sample(values, names or [str(number) for number in range(len(values))], length_s)
 
 
 @pytest.mark.parametrize("recordings", [4, 6, 10, 20, 40])
@@ -31,14 +32,14 @@ def test_about_one_new_normal_score_in_ten_is_above_the_threshold(recordings: in
     rates = []
     for _ in range(300):
         scores = views._limited(rng.normal(size=recordings))
-        location, scale, df = views._calibrate(scores, recordings, 0.9)
-        rates.append(stats.norm.sf(location + scale * stats.t.ppf(0.9, df)))
+        location, scale = views._calibrate(scores, recordings, 0.9, df=3)
+        rates.append(stats.norm.sf(location + scale * stats.t.ppf(0.9, 3)))
     assert 0.05 < np.mean(rates) < 0.15
 
 
 def test_a_shift_of_one_family_is_found_by_its_view() -> None:
     train, new = normal(30), normal(30, seed=2)
-    scaler, detector = views.fit_views(train, groups(30), CHOICE.families, 0.9)
+    scaler, detector = fit_views(sample(train), CHOICE.families, 0.9)
     limit = detector.scores_of(np.array(0.1))
     assert (detector.scores(scaler.transform(new)) > limit).mean() < 0.25
     for name, place in (("log_mel", 0), ("shape", 1), ("rhythm", 2)):
@@ -48,18 +49,19 @@ def test_a_shift_of_one_family_is_found_by_its_view() -> None:
         )
         scaled = scaler.transform(faulty)
         assert (detector.scores(scaled) > limit).all()
-        distances = [view.standardised(view.distance(scaled)).mean() for view in detector.views]
-        assert distances[place] > 3
+        means, deviations, _, _ = detector.calibration.at(None)
+        distances = np.array([view.distance(scaled).mean() for view in detector.views])
+        assert ((distances - means) / deviations)[place] > 3
 
 
 def test_recordings_of_one_group_are_left_out_together() -> None:
     """A copy of a recording in the training part would make its distance too small."""
     train = np.repeat(normal(8), 3, axis=0)
-    names = np.repeat(groups(8), 3).tolist()
-    together = views.fit_views(train, names, CHOICE.families, 0.9)[1]
-    apart = views.fit_views(train, groups(24), CHOICE.families, 0.9)[1]
+    names = np.repeat([str(number) for number in range(8)], 3).tolist()
+    together = fit_views(sample(train, names), CHOICE.families, 0.9)[1]
+    apart = fit_views(sample(train), CHOICE.families, 0.9)[1]
     assert together.recordings == 8
-    assert together.views[0].mean > apart.views[0].mean + 0.5
+    assert together.calibration.means[0, 0] > apart.calibration.means[0, 0] + 0.5
 
 
 def test_a_feature_that_hardly_varies_by_chance_gets_no_weight_from_that() -> None:
@@ -72,4 +74,23 @@ def test_a_feature_that_hardly_varies_by_chance_gets_no_weight_from_that() -> No
 
 def test_identical_recordings_are_refused() -> None:
     with pytest.raises(FolderError, match="the normal recordings are all the same"):
-        views.fit_views(np.ones((6, len(CHOICE.kept))), groups(6), CHOICE.families, 0.9)
+        fit_views(sample(np.ones((6, len(CHOICE.kept)))), CHOICE.families, 0.9)
+
+
+def test_short_windows_are_compared_with_short_windows() -> None:
+    """Statistics of a window that is ten times shorter vary more: here by twice the deviation."""
+    train, new = normal(30), normal(200, seed=2)
+    rng = np.random.default_rng(4)
+
+    def short(values: Floats) -> Floats:
+        return np.asarray(values + 2 * rng.normal(size=values.shape))
+
+    names = [str(number) for number in range(30)]
+    shorter = Sample(np.repeat(short(train), 2, axis=0), np.repeat(names, 2).tolist(), 1.0)
+    scaler, detector = fit_views(sample(train), CHOICE.families, 0.9, [shorter])
+    limit = detector.scores_of(np.array(0.1))
+    scaled = scaler.transform(short(new))
+    assert (detector.scores(scaled, 10.0) > limit).mean() > 0.9
+    assert (detector.scores(scaled, 1.0) > limit).mean() < 0.2
+    assert detector.min_length_s == 1.0
+    np.testing.assert_array_equal(detector.scores(scaled, 30.0), detector.scores(scaled))

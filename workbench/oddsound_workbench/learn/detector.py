@@ -1,7 +1,8 @@
 """The detector: how it is fitted to normal recordings, calibrated and evaluated."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import ClassVar
 
 import numpy as np
@@ -16,9 +17,12 @@ from oddsound_workbench.learn.fitted import FeatureChoice, Fitted
 from oddsound_workbench.learn.folds import Fold, normal_splits, score
 from oddsound_workbench.learn.plan import Facts, Plan, Progress, TrainingData
 from oddsound_workbench.learn.recordings import Labelled, unlabelled
-from oddsound_workbench.learn.views import fit_views
+from oddsound_workbench.learn.views import Sample, fit_views
 
 EXTRACTOR = "machine"
+SHORTER = (0.1, 0.2, 0.5)
+"""Windows of these shares of the model's window calibrate the score of short recordings."""
+
 MIN_NORMAL_RECORDINGS = 4
 """Fewer normal recordings are not enough to calibrate the score."""
 
@@ -49,6 +53,7 @@ class DetectorRecipe:
             progress,
             anomalies=anomalies,
             feature_extractor=EXTRACTOR,
+            shares=SHORTER,
         )
 
     def check(self, recordings: Sequence[Labelled]) -> None:
@@ -78,7 +83,9 @@ class DetectorRecipe:
 
     def fit(self, data: TrainingData) -> Fitted:
         with threadpool_limits(1):
-            return fit_detector(data.rows, data.choice, self.plan.threshold)
+            return fit_detector(
+                data.rows, data.choice, self.plan.threshold, data.window_s, data.shorter
+            )
 
     def folds(self, data: TrainingData, progress: Progress) -> list[Fold]:
         """Models of repeated splits, each of which holds some normal recordings out."""
@@ -90,7 +97,7 @@ class DetectorRecipe:
         with threadpool_limits(1):
             for number, held_out in enumerate(masks, 1):
                 train = data.rows.of(~held_out, copies=False)
-                fitted = fit_detector(train, data.choice, self.plan.threshold)
+                fitted = fit_detector(train, data.choice, self.plan.threshold, data.window_s)
                 found.append(Fold(str(number), held_out, fitted))
                 advance()
         return found
@@ -114,14 +121,33 @@ def anomaly_scores(fitted: Fitted, rows: Rows, choice: FeatureChoice) -> Scores:
     return found[:, 1], [rows.recordings[index].path for index in tested]
 
 
-def fit_detector(rows: Rows, choice: FeatureChoice, threshold: float) -> Fitted:
+def fit_detector(
+    rows: Rows,
+    choice: FeatureChoice,
+    threshold: float,
+    window_s: float,
+    shorter: Mapping[float, Rows] = MappingProxyType({}),
+) -> Fitted:
     """Fit the views of a detector to normal recordings, see oddsound.views.
 
     threshold : anomaly score from which an alarm will be raised, 0..1
+    window_s : length of a window in seconds
+    shorter : rows of the same recordings in shorter windows, by their length in seconds; without
+        them, short recordings are compared with long ones
     Raises FolderError if the recordings do not differ at all.
     """
-    values = rows.values[:, choice.kept].astype(np.float64)
-    scaler, detector = fit_views(values, rows.groups.tolist(), choice.families, threshold)
+
+    def sample(rows: Rows, length_s: float) -> Sample:
+        return Sample(
+            rows.values[:, choice.kept].astype(np.float64), rows.groups.tolist(), length_s
+        )
+
+    scaler, detector = fit_views(
+        sample(rows, window_s),
+        choice.families,
+        threshold,
+        [sample(each, length_s) for length_s, each in shorter.items()],
+    )
     return Fitted(
         "mahalanobis_views", scaler, detector.to_artifact(), None, {"threshold": threshold}
     )

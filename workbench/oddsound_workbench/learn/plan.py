@@ -1,7 +1,7 @@
 """What to train, and the data that it is trained and tested with."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,9 @@ COPIES = 8
 MAX_DEFAULT_WINDOW_S = 10.0
 """Longest window that is chosen without --window-s. With the median of long recordings, a model
 would score minutes at a time and never say when something happened."""
+
+MIN_SHORT_WINDOW_S = 0.25
+"""Shortest windows that calibrate a detector: a few frames say little about a machine."""
 
 type Progress = Callable[[str, int], Callable[[], Any]]
 """Takes a step's name and its number of units; returns a function to call after each unit."""
@@ -72,6 +75,7 @@ class TrainingData:
     rows : of the recordings that train it
     anomaly : of the recordings that only evaluate a detector
     summary : of the headers of the training recordings
+    shorter : of the recordings that train it, in shorter windows, by their length in seconds
     """
 
     rows: Rows
@@ -79,11 +83,17 @@ class TrainingData:
     choice: FeatureChoice
     settings: ExtractionSettings
     summary: HeaderSummary
+    shorter: dict[float, Rows] = field(default_factory=dict)
 
     @property
     def recordings(self) -> list[Labelled]:
         """All recordings, those that only evaluate last."""
         return [*self.rows.recordings, *(self.anomaly.recordings if self.anomaly else ())]
+
+    @property
+    def window_s(self) -> float:
+        """Length of a window in seconds."""
+        return self.settings.window_s or self.summary.median_duration_s
 
     def under(self, condition: str, advance: Callable[[], Any]) -> "TrainingData":
         """The same recordings under a condition of robustness.TITLES, without copies.
@@ -106,11 +116,13 @@ def read(
     copies: int = 0,
     anomalies: Sequence[Labelled] = (),
     feature_extractor: str = "default",
+    shares: Sequence[float] = (),
 ) -> TrainingData:
     """Extract the features of recordings.
 
     copies : altered copies of each training window, see ExtractionSettings
     anomalies : recordings that get no copies
+    shares : of the window's length, for the features of shorter windows
     Raises FolderError if a recording cannot be read.
     """
     summary = dataset.summarize_headers(recordings)
@@ -118,7 +130,9 @@ def read(
     settings = ExtractionSettings(
         plan.sample_rate, window_s, feature_extractor=feature_extractor, seed=plan.seed
     )
-    advance = progress("Extracting features", len(recordings) + len(anomalies))
+    lengths = [share * window_s for share in shares if share * window_s >= MIN_SHORT_WINDOW_S]
+    steps = (1 + len(lengths)) * len(recordings) + len(anomalies)
+    advance = progress("Extracting features", steps)
     copied = replace(settings, copies=copies)
     return TrainingData(
         rows=dataset.rows_of(recordings, copied, advance),
@@ -128,6 +142,10 @@ def read(
         ),
         settings=settings,
         summary=summary,
+        shorter={
+            length: dataset.rows_of(recordings, replace(settings, window_s=length), advance)
+            for length in lengths
+        },
     )
 
 

@@ -1,6 +1,7 @@
 """Fits the views of a detector to normal recordings, and calibrates its score."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,7 +10,7 @@ from sklearn.model_selection import GroupKFold, LeaveOneGroupOut
 from sklearn.preprocessing import StandardScaler
 
 from oddsound.predictors import Floats
-from oddsound.views import View, ViewDetector, log_distance
+from oddsound.views import Calibration, View, ViewDetector, log_distance
 from oddsound_workbench.errors import FolderError
 from oddsound_workbench.learn.covariance import Covariance
 
@@ -77,56 +78,101 @@ def _shrunk(variance: Floats, prior: float, count: int) -> Floats:
     return np.asarray(np.maximum(average, MIN_DEVIATION**2 * typical))
 
 
-def fit_views(
-    values: Floats, groups: Sequence[str], families: Families, threshold: float
-) -> tuple[StandardScaler, ViewDetector]:
-    """Fit the scaler and the detector.
+@dataclass(frozen=True)
+class Sample:
+    """Features of windows of one length.
 
-    values : features of normal recordings [shape=(rows, features)]
+    values : [shape=(rows, features)]
     groups : of each row; rows of one group are left out together
+    length_s : of the windows
+    """
+
+    values: Floats
+    groups: Sequence[str]
+    length_s: float
+
+
+def fit_views(
+    sample: Sample, families: Families, threshold: float, shorter: Sequence[Sample] = ()
+) -> tuple[StandardScaler, ViewDetector]:
+    """Fit the scaler and the detector to windows of normal recordings.
+
     threshold : anomaly score from which an alarm is raised; 1 - threshold of new normal
         recordings should reach it
+    shorter : windows of the same recordings that only calibrate the score of short recordings
     Raises FolderError if the recordings do not differ at all.
     """
-    if not values.std(axis=0).any():
+    if not sample.values.std(axis=0).any():
         raise FolderError("the normal recordings are all the same; was the microphone on?")
     columns = [
-        (np.concatenate([families[name] for name in names if name in families]), handicap)
-        for names, handicap in VIEWS
+        np.concatenate([families[name] for name in names if name in families]) for names, _ in VIEWS
     ]
-    distances = np.empty((len(columns), len(values)))
-    for train, test in _folds(groups):
-        centre, width = values[train].mean(axis=0), np.sqrt(_variances(values[train], families))
-        scaled, left_out = (values[train] - centre) / width, (values[test] - centre) / width
-        for row, (view, _) in zip(distances, columns, strict=True):
-            covariance = Covariance.of(scaled[:, view])
-            row[test] = log_distance(covariance.squared_distance(left_out[:, view]) / len(view))
-    distances = np.array([_limited(row) for row in distances])
-    scaler = fit_scaler(values, families)
-    scaled = scaler.transform(values)
-    views = tuple(
-        _view(view, scaled, unseen, handicap)
-        for unseen, (view, handicap) in zip(distances, columns, strict=True)
+    samples = sorted([sample, *shorter], key=lambda each: each.length_s)
+    distances = [
+        [_limited(row) for row in rows] for rows in _unseen(sample, samples, families, columns)
+    ]
+    recordings = len(set(sample.groups))
+    df = float(min(recordings - 1, MAX_DF))
+    means = np.array([[row.mean() for row in rows] for rows in distances])
+    deviations = np.array(
+        [
+            [_deviation(row, view) for row, view in zip(rows, columns, strict=True)]
+            for rows in distances
+        ]
     )
-    each = [view.standardised(unseen) for unseen, view in zip(distances, views, strict=True)]
-    scores = np.asarray(np.max(np.stack(each), axis=0), np.float64)
-    location, scale, df = _calibrate(scores, len(set(groups)), threshold)
-    detector = ViewDetector(views, location, scale, df, len(set(groups)), values.shape[1])
-    return scaler, detector
+    handicaps = np.array([handicap for _, handicap in VIEWS])
+    limits = []
+    for rows, mean, deviation in zip(distances, means, deviations, strict=True):
+        standardised = (np.stack(rows, axis=1) - mean) / deviation - handicaps
+        limits.append(_calibrate(standardised.max(axis=1), recordings, threshold, df))
+    locations, scales = np.array(limits).T
+    lengths_s = np.array([each.length_s for each in samples])
+    calibration = Calibration(lengths_s, means, deviations, locations, scales)
+    scaler = fit_scaler(sample.values, families)
+    scaled = scaler.transform(sample.values)
+    views = tuple(
+        View(view, Covariance.of(scaled[:, view]).whitening(), handicap)
+        for view, (_, handicap) in zip(columns, VIEWS, strict=True)
+    )
+    features = sample.values.shape[1]
+    return scaler, ViewDetector(views, calibration, df, recordings, features)
 
 
-def _view(columns: NDArray[np.intp], scaled: Floats, unseen: Floats, handicap: float) -> View:
-    """The view of scaled normal recordings.
+def _unseen(
+    sample: Sample,
+    samples: Sequence[Sample],
+    families: Families,
+    columns: Sequence[NDArray[np.intp]],
+) -> list[Floats]:
+    """Distances of all windows in each view, from normal recordings without those of their group.
 
-    The deviation of the distances is at least that of independent normal variables: by the delta
-    method, the logarithm of a root of chi-squared / p has the deviation 1 / sqrt(2 p). Few
-    recordings can have a smaller one by chance, and their view would outweigh the others.
-
-    unseen : distances of recordings that were left out
+    samples : `sample`, which is fitted, and others of the same groups
+    Returns an array for each of `samples` [shape=(views, rows)].
     """
-    deviation = max(float(unseen.std(ddof=1)), 1 / np.sqrt(2 * len(columns)))
-    whiten = Covariance.of(scaled[:, columns]).whitening()
-    return View(columns, whiten, float(unseen.mean()), deviation, handicap)
+    groups = [np.array(each.groups) for each in samples]
+    distances = [np.empty((len(columns), len(each.values))) for each in samples]
+    for train, test in _folds(sample.groups):
+        values = sample.values[train]
+        mean, scale = values.mean(axis=0), np.sqrt(_variances(values, families))
+        scaled = (values - mean) / scale
+        covariances = [Covariance.of(scaled[:, view]) for view in columns]
+        left_out = np.unique(np.array(sample.groups)[test])
+        for each, names, found in zip(samples, groups, distances, strict=True):
+            rows = np.isin(names, left_out)
+            new = (each.values[rows] - mean) / scale
+            for row, view, covariance in zip(found, columns, covariances, strict=True):
+                row[rows] = log_distance(covariance.squared_distance(new[:, view]) / len(view))
+    return distances
+
+
+def _deviation(distances: Floats, columns: NDArray[np.intp]) -> float:
+    """The standard deviation of distances, at least that of independent normal variables.
+
+    By the delta method, the logarithm of a root of chi-squared / p has the deviation
+    1 / sqrt(2 p). Few recordings can have a smaller one by chance, and their view would outweigh
+    the others.
+    """
+    return float(max(distances.std(ddof=1), 1 / np.sqrt(2 * len(columns))))
 
 
 def _limited(values: Floats) -> Floats:
@@ -150,8 +196,8 @@ def _folds(groups: Sequence[str]) -> list[tuple[NDArray[np.intp], NDArray[np.int
     return list(GroupKFold(FOLDS, shuffle=True, random_state=0).split(names, groups=names))
 
 
-def _calibrate(scores: Floats, recordings: int, threshold: float) -> tuple[float, float, float]:
-    """Location, scale and degrees of freedom of the t distribution of the score.
+def _calibrate(scores: Floats, recordings: int, threshold: float, df: float) -> tuple[float, float]:
+    """Location and scale of the t distribution of the score.
 
     At the threshold, it agrees with the strictest of three limits: the quantile of a new
     observation of a normal distribution, whose mean and deviation are estimated; the tolerance
@@ -170,5 +216,4 @@ def _calibrate(scores: Floats, recordings: int, threshold: float) -> tuple[float
     rank = share * (1 + 1 / n)
     if rank <= 1:
         limit = max(limit, float(np.quantile(scores, rank)))
-    df = float(min(n - 1, MAX_DF))
-    return location, float((limit - location) / stats.t.ppf(share, df)), df
+    return location, float((limit - location) / stats.t.ppf(share, df))
