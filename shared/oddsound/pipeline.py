@@ -12,6 +12,7 @@ from oddsound.errors import InvalidAudioError
 from oddsound.formats import AudioLimits
 from oddsound.model import Model
 from oddsound.predictors import Floats, Predictor
+from oddsound.quality import warnings
 from oddsound.schemas import Prediction, Window
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ def predict(
         anomaly_level=predictor.level(whole),
         duration_s=recording.duration_s,
         sample_rate=recording.sample_rate,
+        signal=warnings.signal(recording.quality, _top_hz(model), is_anomaly=is_anomaly),
         windows=_windows(starts, size, probabilities, model) if len(rows) > 1 else None,
     )
     if explainer is None:
@@ -72,6 +74,13 @@ def predict(
     explanation = explainer.explain(scored, prediction)
     latency_ms = 1000 * (time.perf_counter() - started)
     return prediction.model_copy(update={"explanation": explanation, "latency_ms": latency_ms})
+
+
+def _top_hz(model: Model) -> float:
+    """The highest frequency that the model compares: half its sample rate if it does not say."""
+    tops = model.extractor.bands[:, 1]
+    known = tops[~np.isnan(tops)]
+    return float(known.max()) if len(known) else model.sample_rate / 2
 
 
 def _explainer(model: Model, rows: Array) -> "Explainer":
