@@ -203,7 +203,7 @@ def _mono_blocks(
         planes = np.ascontiguousarray(block.T)
         low, high = planes.min(axis=1), planes.max(axis=1)
         _check_samples(max(-float(low.min()), float(high.max())))
-        yield meter.mix(block, planes, low, high)
+        yield meter.mix(planes, low, high)
     # libsndfile can reach the end of a truncated FLAC file without an error.
     if sound.format == "FLAC" and done < sound.frames < UNKNOWN_FRAMES:
         raise InvalidAudioError(

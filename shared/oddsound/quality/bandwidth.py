@@ -1,13 +1,16 @@
 """Finds the highest frequency that a recording can contain."""
 
 import numpy as np
+from scipy.fft import rfft
 
 from oddsound.descriptors import Array
 
 FRAME = 2048
 """Samples of a spectrum."""
 
-FRAMES_PER_BLOCK = 6
+WINDOW = (0.5 - 0.5 * np.cos(np.arange(FRAME) * (2 * np.pi / FRAME))).astype(np.float32)
+
+FRAMES_PER_BLOCK = 4
 SAMPLES_PER_FRAME = 16384
 """A block has one spectrum for so many samples, at least one and at most FRAMES_PER_BLOCK."""
 
@@ -38,9 +41,7 @@ class Bandwidth:
 
     def __init__(self, sample_rate: int, step: float) -> None:
         self._nyquist_hz = sample_rate / 2
-        turn = np.arange(FRAME) * (2 * np.pi / FRAME)
-        self._window = (0.5 - 0.5 * np.cos(turn)).astype(np.float32)
-        noise = max(step, QUANTISATION_STEP) ** 2 / 12 * float(np.square(self._window).sum())
+        noise = max(step, QUANTISATION_STEP) ** 2 / 12 * float(np.square(WINDOW).sum())
         self._floor = FLOOR_DB + 10 * np.log10(noise)
         self._power = np.zeros(FRAME // 2 + 1)
         self._frames = 0
@@ -50,15 +51,16 @@ class Bandwidth:
         if len(samples) < FRAME:
             return
         count = min(max(len(samples) // SAMPLES_PER_FRAME, 1), FRAMES_PER_BLOCK)
-        starts = np.linspace(0, len(samples) - FRAME, count).astype(int)
-        frames = np.stack([samples[start : start + FRAME] for start in starts.tolist()])
-        spectrum = np.fft.rfft(frames * self._window, axis=1)
+        last = len(samples) - FRAME
+        starts = [last * index // max(count - 1, 1) for index in range(count)]
+        frames = np.stack([samples[start : start + FRAME] for start in starts])
+        spectrum = rfft(frames * WINDOW, axis=1)
         self._power += (np.square(spectrum.real) + np.square(spectrum.imag)).sum(axis=0)
         self._frames += count
 
     def hz(self) -> float:
         """The highest frequency of the blocks so far, in Hz."""
-        if not self._frames:
+        if not self._frames or self._has_sound_at_the_top():
             return self._nyquist_hz
         level = 10 * np.log10(self._power[1:] / self._frames + 1e-30)
         # The median leaves out tones, which are narrower than a band.
@@ -76,6 +78,11 @@ class Bandwidth:
                 last = last[last < (top + 2) * level.size // BANDS]
                 return float((last[-1] + 1) / level.size * self._nyquist_hz)
         return self._nyquist_hz
+
+    def _has_sound_at_the_top(self) -> bool:
+        """A cheap test that most recordings pass."""
+        top = self._power[-FRAME // 2 // BANDS :]
+        return bool(sorted(top.tolist())[len(top) // 2] > self._frames * 10 ** (self._floor / 10))
 
     def _is_edge(self, bands: Array, top: int) -> bool:
         """Whether all bands from two above `top` on are below its plateau by MIN_DROP_DB."""

@@ -37,23 +37,21 @@ class ChannelMix:
         self._signs: NDArray[np.float32] = np.ones(channels, np.float32)
         self._is_decided = channels == 1
         self._frames = 0
+        self.used = list(range(channels))
+        """Indices of the channels that are mixed now."""
+
         self.silent_from: dict[int, int] = {}
         """Channels that are left out -> the frame from which on."""
 
     @property
-    def used(self) -> list[int]:
-        """Indices of the channels that are mixed now."""
-        return [int(channel) for channel in np.flatnonzero(self._signs)]
-
-    @property
     def inverted(self) -> list[int]:
         """Indices of the channels that are inverted before they are mixed."""
-        return [int(channel) for channel in np.flatnonzero(self._signs < 0)]
+        return [channel for channel in self.used if self._signs[channel] < 0]
 
-    def mix(self, block: Array, planes: Array, ranges: Array) -> Array:
+    def mix(self, planes: Array, ranges: Array) -> Array:
         """The mix of a block [shape=(frames,)]: the mean of the channels in use.
 
-        block : [shape=(frames, channels)]; planes : the same samples [shape=(channels, frames)]
+        planes : [shape=(channels, frames)], each channel contiguous
         ranges : difference of the largest and the smallest sample of each channel
         """
         if len(planes) == 1:
@@ -65,23 +63,23 @@ class ChannelMix:
                 self._is_decided = True
                 self._leave_out(~has_sound, 0)
                 self._invert(planes)
-        elif len(block) >= self._min_frames and (has_sound & (self._signs != 0)).any():
+        elif planes.shape[1] >= self._min_frames and (has_sound & (self._signs != 0)).any():
             self._leave_out(~has_sound & (self._signs != 0), self._frames)
-        self._frames += len(block)
+        self._frames += planes.shape[1]
         if (self._signs == 1).all():
-            mean: Array = block.mean(axis=1)
+            mean: Array = planes.mean(axis=0)
             return mean
-        used = np.flatnonzero(self._signs)
-        weights = self._signs[used] / np.float32(len(used))
-        mixed: Array = weights @ planes[used]
+        weights = self._signs[self.used] / np.float32(len(self.used))
+        mixed: Array = weights @ planes[self.used]
         return mixed
 
     def _leave_out(self, channels: NDArray[np.bool_], frame: int) -> None:
         self._signs[channels] = 0
+        self.used = [channel for channel, sign in enumerate(self._signs) if sign]
         self.silent_from |= {int(channel): frame for channel in np.flatnonzero(channels)}
 
     def _invert(self, planes: Array) -> None:
-        used = np.flatnonzero(self._signs)
+        used = np.array(self.used)
         centred = planes[used] - planes[used].mean(axis=1, keepdims=True)
         covariance = centred @ centred.T
         deviation = np.sqrt(np.diag(covariance))

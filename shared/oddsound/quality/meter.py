@@ -1,9 +1,9 @@
 """Measures what the recorder did to a recording, while it is decoded."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from oddsound.descriptors import Array
 from oddsound.quality.bandwidth import Bandwidth
@@ -16,6 +16,8 @@ WEAK_DB = 20.0
 
 ALIKE_DB = 10.0
 """...and if the others differ by less than this from each other."""
+
+ONES = np.ones(256, np.float32)
 
 
 @dataclass(frozen=True)
@@ -82,19 +84,18 @@ class SignalMeter:
         self._mix_low, self._mix_high = np.inf, -np.inf
         self._frames = 0
 
-    def mix(self, block: Array, planes: Array, low: Array, high: Array) -> Array:
+    def mix(self, planes: Array, low: Array, high: Array) -> Array:
         """Measure a block, and mix it [shape=(frames,)] as ChannelMix describes.
 
-        block : float32 [shape=(frames, channels)], finite
-        planes : the same samples [shape=(channels, frames)], each channel contiguous
+        planes : float32 [shape=(channels, frames)], finite, each channel contiguous
         low, high : smallest and largest sample of each channel [shape=(channels,)]
         """
-        mixed = self._mix.mix(block, planes, high - low)
+        mixed = self._mix.mix(planes, high - low)
         self._low = np.minimum(self._low, low)
         self._high = np.maximum(self._high, high)
-        self._sum += planes.mean(axis=1) * planes.shape[1]
         for channel in self._mix.used:
             samples, lowest, highest = planes[channel], float(low[channel]), float(high[channel])
+            self._sum[channel] += _sum(samples)
             self._squares[channel] += np.dot(samples, samples)
             self._clipping[channel].add(samples, lowest, highest)
             self._dropouts[channel].add(samples, lowest, highest)
@@ -104,25 +105,25 @@ class SignalMeter:
         else:
             self._mix_low = min(self._mix_low, float(mixed.min()))
             self._mix_high = max(self._mix_high, float(mixed.max()))
-        self._frames += len(block)
+        self._frames += planes.shape[1]
         return mixed
 
     def quality(self) -> SignalQuality:
         """What was measured; at least one block must have been mixed."""
         used = self._mix.used
-        means = self._sum[used] / self._frames
-        levels = _levels_db(self._squares[used] / self._frames - np.square(means))
+        means = {c: float(self._sum[c]) / self._frames for c in used}
+        levels = {c: _level_db(self._squares[c] / self._frames - means[c] ** 2) for c in used}
         dropouts, count = self._all_dropouts()
-        ranges = (self._high - self._low)[used]
+        largest_range = max(float(self._high[c] - self._low[c]) for c in used)
         return SignalQuality(
             sample_rate=self._sample_rate,
             duration_s=self._frames / self._sample_rate,
             range=self._mix_high - self._mix_low,
-            level_db=float(levels.max()),
-            steps=float(ranges.max()) / self._step if self._step else None,
+            level_db=max(levels.values()),
+            steps=largest_range / self._step if self._step else None,
             has_full_scale=self._has_full_scale,
             clipped_share=sum(self._clipping[c].count() for c in used) / (self._frames * len(used)),
-            dc_offset=float(means[np.abs(means).argmax()]),
+            dc_offset=max(means.values(), key=abs),
             dropouts=dropouts,
             dropout_count=count,
             silence_s=self._silence_s(),
@@ -132,7 +133,7 @@ class SignalMeter:
                 channel: frame / self._sample_rate
                 for channel, frame in sorted(self._mix.silent_from.items())
             },
-            weak_channels=_weak(dict(zip(used, levels.tolist(), strict=True))),
+            weak_channels=_weak(levels),
             bandwidth_hz=self._bandwidth.hz(),
         )
 
@@ -154,10 +155,15 @@ class SignalMeter:
         return min(part.silent_frames + part.trailing_frames for part in parts) / self._sample_rate
 
 
-def _levels_db(power: NDArray[np.float64]) -> NDArray[np.float64]:
-    with np.errstate(divide="ignore"):
-        levels: NDArray[np.float64] = 10 * np.log10(np.maximum(power, 0))
-    return levels
+def _sum(samples: Array) -> float:
+    """The sum of samples [shape=(frames,)], three times as fast as by NumPy's `sum`."""
+    whole = len(samples) // len(ONES) * len(ONES)
+    rows = samples[:whole].reshape(-1, len(ONES)) @ ONES
+    return float(rows.sum()) + float(samples[whole:].sum())
+
+
+def _level_db(power: float) -> float:
+    return 10 * math.log10(power) if power > 0 else -math.inf
 
 
 def _weak(levels: dict[int, float]) -> dict[int, float]:

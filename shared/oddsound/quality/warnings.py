@@ -67,18 +67,17 @@ def _level(quality: SignalQuality) -> Iterator[Fault]:
             f"the samples have a DC offset of {quality.dc_offset:+.2f} of full scale: check the"
             " recorder's input",
         )
-    if quality.has_full_scale and is_almost_silent(quality):
+    if quality.has_full_scale and quality.level_db < MIN_LEVEL_DB:
         yield Fault(
             "almost silent",
             f"the recording is almost silent ({quality.level_db:.0f} dB of full scale): check the"
             " microphone, or turn the recorder up",
         )
-
-
-def is_almost_silent(quality: SignalQuality) -> bool:
-    """Whether the level is below -80 dB of full scale, or the samples have only a few steps."""
-    has_few_steps = quality.steps is not None and quality.steps <= MIN_STEPS
-    return quality.level_db < MIN_LEVEL_DB or has_few_steps
+    elif quality.steps is not None and quality.steps <= MIN_STEPS:
+        yield Fault(
+            "almost silent",
+            f"the samples have only {quality.steps + 1:.0f} different values: turn the recorder up",
+        )
 
 
 def _time(quality: SignalQuality) -> Iterator[Fault]:
@@ -131,9 +130,9 @@ def _bandwidth(quality: SignalQuality, top_hz: float) -> str:
         f"the recording contains nothing above {quality.bandwidth_hz / 1000:.1f} kHz; the model"
         f" compares up to {top_hz / 1000:.1f} kHz"
     )
-    if quality.bandwidth_hz < quality.sample_rate / 2:
-        return f"{text}: record without a codec or telephone line that removes high frequencies"
-    return f"{text}: use a sample rate of at least {2 * top_hz / 1000:.1f} kHz"
+    if quality.sample_rate / 2 < MIN_BAND_SHARE * top_hz:
+        return f"{text}: record at {2 * top_hz / 1000:.1f} kHz or more"
+    return f"{text}: record without a codec or telephone line that removes high frequencies"
 
 
 def _names(channels: list[int]) -> str:
