@@ -104,13 +104,37 @@ def test_predict_prints_a_table_and_the_reason_of_each_failure(
     assert "c-broken.wav: the file begins like WAV but cannot be decoded" in result.stderr
 
 
-def test_predict_warns_of_a_low_sample_rate(configured: Path, mixed: Path) -> None:
-    sound, rate = soundfile.read(mixed / "a-normal.wav")
-    soundfile.write(mixed / "slow.wav", sound[::2], rate // 2)
-    warning = run("predict", mixed / "a-normal.wav", mixed / "slow.wav").stderr
-    assert "1 of 2 recordings is below the 16000 Hz of the model fan" in warning
-    assert "nothing above 4000 Hz" in warning
-    assert "sample rate" not in run("predict", mixed / "a-normal.wav").stderr
+def test_predict_warns_of_a_low_sample_rate(
+    configured: Path, mixed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(mixed)
+    sound, rate = soundfile.read("a-normal.wav")
+    soundfile.write("slow.wav", sound[::2], rate // 2)
+    shutil.copy("slow.wav", "slow-2.wav")
+    printed = run("predict", "a-normal.wav", "slow.wav", "slow-2.wav").stderr
+    warning = " ".join(printed.split())
+    expected = "Warning: slow.wav and 1 more: the recording contains nothing above 4.0 kHz"
+    assert expected in warning
+    assert "the model compares up to 7.2 kHz: record at 14.4 kHz or more" in warning
+    assert "Warning" not in run("predict", "a-normal.wav").stderr
+
+
+def test_predict_prints_what_the_recorder_did_in_80_columns(
+    configured: Path, mixed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(mixed)
+    sound, rate = soundfile.read("b/faulty.wav")
+    soundfile.write("clipped.wav", (20 * sound).clip(-1, 1), rate, "PCM_16")
+    warnings = run("predict", "clipped.wav").stderr
+    assert max(map(len, warnings.splitlines())) <= 80
+    share = 100 * (abs(20 * sound) >= 1).mean()
+    assert " ".join(warnings.split()) == (
+        f"Warning: clipped.wav: {share:.0f} % of the samples are clipped: turn the recorder down"
+        " Warning: clipped.wav: the anomaly may come from the recorder, not from the machine:"
+        " clipping"
+    )
+    (found,) = read(run("predict", "clipped.wav", "--json"))
+    assert len(found["signal"]["warnings"]) == 2
 
 
 def test_predict_with_another_model_and_models_file(trained: Path, mixed: Path) -> None:

@@ -8,6 +8,9 @@ from oddsound.schemas import DropOut, Signal
 
 MIN_CLIPPED_SHARE = 1e-4
 MIN_DC_OFFSET = 0.02
+MIN_DC_SHARE = 0.1
+"""Of the level: the mean of a loud and slow sound is not exactly 0 either."""
+
 MIN_SILENCE_SHARE, MIN_SILENCE_S = 0.05, 0.1
 MIN_LEVEL_DB = -80.0
 MIN_STEPS = 8
@@ -61,7 +64,9 @@ def _level(quality: SignalQuality) -> Iterator[Fault]:
     if quality.clipped_share >= MIN_CLIPPED_SHARE:
         share = _percent(quality.clipped_share)
         yield Fault("clipping", f"{share} of the samples are clipped: turn the recorder down")
-    if abs(quality.dc_offset) >= MIN_DC_OFFSET and quality.has_full_scale:
+    level = 10 ** (quality.level_db / 20)
+    limit = max(MIN_DC_OFFSET, MIN_DC_SHARE * level)
+    if abs(quality.dc_offset) >= limit and quality.has_full_scale:
         yield Fault(
             "DC offset",
             f"the samples have a DC offset of {quality.dc_offset:+.2f} of full scale: check the"

@@ -69,7 +69,7 @@ def predict(
         print_json([{"file": str(file), **result.model_dump()} for file, result in results])
     else:
         _print_predictions(results)
-        _warn_of_low_sample_rates(results, loaded.name, loaded.sample_rate)
+        _print_warnings(results)
     if any(isinstance(result, ErrorBody) for _, result in results):
         raise typer.Exit(SOME_FAILED)
     if fail_on_anomaly and any(isinstance(r, Prediction) and r.is_anomaly for _, r in results):
@@ -134,19 +134,16 @@ def _print_predictions(results: Results) -> None:
         out.print(f"{len(scored)} of {len(results)} scored, {anomalies} {noun}", highlight=False)
 
 
-def _warn_of_low_sample_rates(results: Results, model: str, sample_rate: int) -> None:
-    """The missing high frequencies of a lower sample rate can look like a fault."""
-    rates = [r.sample_rate for _, r in results if isinstance(r, Prediction)]
-    low = [rate for rate in rates if rate < sample_rate]
-    if low:
-        err.print(
-            f"Warning: the sample rate of {len(low)} of {len(results)} recordings is below the"
-            f" {sample_rate} Hz of the model {model} (the lowest is {min(low)} Hz). They contain"
-            f" nothing above {min(low) // 2} Hz, and that alone can look like an anomaly.",
-            highlight=False,
-            markup=False,
-            soft_wrap=True,
-        )
+def _print_warnings(results: Results) -> None:
+    """What the recorders did; recordings with the same warning share a line."""
+    files: dict[str, list[Path]] = {}
+    for file, result in results:
+        if isinstance(result, Prediction) and result.signal:
+            for text in result.signal.warnings:
+                files.setdefault(text, []).append(file)
+    for text, named in files.items():
+        more = f" and {len(named) - 1} more" if len(named) > 1 else ""
+        err.print(f"Warning: {named[0]}{more}: {text}", highlight=False, markup=False)
 
 
 def _print_explanation(file: Path, explanation: Explanation) -> None:
