@@ -9,6 +9,7 @@ import numpy as np
 from oddsound import audio
 from oddsound.descriptors import Array
 from oddsound.errors import InvalidAudioError
+from oddsound.features import FeatureExtractor
 from oddsound.formats import AudioLimits
 from oddsound.model import Model
 from oddsound.predictors import Floats, Predictor
@@ -35,15 +36,8 @@ def predict(
     Raises InvalidAudioError, UnsupportedAudioError or AudioTooLargeError.
     """
     started = time.perf_counter()
-    recording = audio.load(source, model.sample_rate, limits)
+    recording = load(source, model.extractor, model.sample_rate, limits)
     waveform = recording.waveform
-    min_samples = model.extractor.min_samples
-    if len(waveform) < min_samples:
-        raise InvalidAudioError(
-            f"the recording lasts {recording.duration_s:.3f} s; at least one analysis frame"
-            f" ({min_samples / model.sample_rate:.3f} s) is required"
-        )
-    recording.check_sound()
     starts, size = split(len(waveform), model.window_s or DEFAULT_WINDOW_S, model.sample_rate)
     rows = model.features([waveform[start : start + size] for start in starts])
     explainer = _explainer(model, rows) if explain else None
@@ -66,7 +60,9 @@ def predict(
         anomaly_level=predictor.level(whole),
         duration_s=recording.duration_s,
         sample_rate=recording.sample_rate,
-        signal=warnings.signal(recording.quality, _top_hz(model), is_anomaly=is_anomaly),
+        signal=warnings.signal(
+            recording.quality, top_hz(model.extractor, model.sample_rate), is_anomaly=is_anomaly
+        ),
         windows=_windows(starts, size, probabilities, model) if len(rows) > 1 else None,
     )
     if explainer is None:
@@ -76,11 +72,35 @@ def predict(
     return prediction.model_copy(update={"explanation": explanation, "latency_ms": latency_ms})
 
 
-def _top_hz(model: Model) -> float:
-    """The highest frequency that the model compares: half its sample rate if it does not say."""
-    tops = model.extractor.bands[:, 1]
+def load(
+    source: bytes | Path, extractor: FeatureExtractor, sample_rate: int, limits: AudioLimits
+) -> audio.Recording:
+    """Decode a recording, and check that features can be computed from it.
+
+    sample_rate : of the extractor, in Hz
+    Raises InvalidAudioError (also if the recording never changes, or is shorter than one analysis
+    frame), UnsupportedAudioError or AudioTooLargeError.
+    """
+    recording = audio.load(source, sample_rate, limits)
+    check_length(recording, extractor, sample_rate)
+    recording.check_sound()
+    return recording
+
+
+def check_length(recording: audio.Recording, extractor: FeatureExtractor, sample_rate: int) -> None:
+    """Raises InvalidAudioError if the recording is shorter than one analysis frame."""
+    if len(recording.waveform) < extractor.min_samples:
+        raise InvalidAudioError(
+            f"the recording lasts {recording.duration_s:.3f} s; at least one analysis frame"
+            f" ({extractor.min_samples / sample_rate:.3f} s) is required"
+        )
+
+
+def top_hz(extractor: FeatureExtractor, sample_rate: int) -> float:
+    """The highest frequency that a model compares, in Hz: half its sample rate if not known."""
+    tops = extractor.bands[:, 1]
     known = tops[~np.isnan(tops)]
-    return float(known.max()) if len(known) else model.sample_rate / 2
+    return float(known.max()) if len(known) else sample_rate / 2
 
 
 def _explainer(model: Model, rows: Array) -> "Explainer":

@@ -70,7 +70,7 @@ class ChannelMix:
             mean: Array = planes.mean(axis=0)
             return mean
         weights = self._signs[self.used] / np.float32(len(self.used))
-        mixed: Array = weights @ planes[self.used]
+        mixed: Array = weights.astype(np.float32) @ planes[self.used]
         return mixed
 
     def _leave_out(self, channels: NDArray[np.bool_], frame: int) -> None:

@@ -100,6 +100,12 @@ def train(
         str | None, typer.Option(help="[default: today and a short checksum]")
     ] = None,
     links: Links = True,
+    skip_bad: Annotated[
+        bool,
+        typer.Option(
+            "--skip-bad", help="Train without the recordings that cannot be used, and list them."
+        ),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Train a model: its artifacts, its entry in models.json and a report."""
@@ -122,6 +128,7 @@ def train(
             description=description,
             version=version,
             links=links,
+            skip_bad=skip_bad,
         )
         trained = training.train(plan, progress)
     if as_json:

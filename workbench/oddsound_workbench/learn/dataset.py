@@ -19,7 +19,7 @@ from threadpoolctl import threadpool_limits
 
 from oddsound import audio, pipeline
 from oddsound.descriptors import Array
-from oddsound.errors import AudioAnomalyError, InvalidAudioError
+from oddsound.errors import AudioAnomalyError
 from oddsound.features import extractor
 from oddsound.formats import AudioLimits
 from oddsound_workbench.errors import FolderError
@@ -243,18 +243,14 @@ def _extract(path: Path, settings: ExtractionSettings) -> Array:
     extract = extractor(settings.feature_extractor, settings.sample_rate)
     # From the content and not from the place in the list: a file gives the same copies anywhere.
     seed = [settings.seed, int(content_sha256(path)[:16], 16)]
-    source: bytes | Path = path
-    if settings.condition is not None:
-        source = altered_file(path, settings.condition, [*seed, 1])
-    recording = audio.load(source, settings.sample_rate, LIMITS)
-    waveform = recording.waveform
-    if len(waveform) < extract.min_samples:
-        raise InvalidAudioError(
-            f"the recording has {len(waveform)} samples; one analysis frame has"
-            f" {extract.min_samples}"
-        )
     if settings.condition is None:
-        recording.check_sound()
+        recording = pipeline.load(path, extract, settings.sample_rate, LIMITS)
+    else:
+        # A degraded recording may be silent: at 20 dB less, a quiet sound has no steps left.
+        altered = altered_file(path, settings.condition, [*seed, 1])
+        recording = audio.load(altered, settings.sample_rate, LIMITS)
+        pipeline.check_length(recording, extract, settings.sample_rate)
+    waveform = recording.waveform
     starts, size = pipeline.split(len(waveform), settings.window_s, settings.sample_rate)
     rng = np.random.default_rng(seed)
     rows = []

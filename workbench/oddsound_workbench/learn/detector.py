@@ -49,6 +49,7 @@ class DetectorRecipe:
             progress,
             anomalies=anomalies,
             feature_extractor=EXTRACTOR,
+            check=self.check,
         )
 
     def check(self, recordings: Sequence[Labelled]) -> None:

@@ -7,7 +7,8 @@ from typing import Any
 
 from oddsound.features import extractor
 from oddsound.predictors import DETECTOR_THRESHOLD
-from oddsound_workbench.learn import dataset
+from oddsound_workbench.files import printable
+from oddsound_workbench.learn import checks, dataset
 from oddsound_workbench.learn.dataset import ExtractionSettings, HeaderSummary, Rows
 from oddsound_workbench.learn.fitted import FeatureChoice
 from oddsound_workbench.learn.recordings import Labelled
@@ -41,6 +42,7 @@ class Plan:
     window_s : seconds that are scored at a time; None for the median duration, at most 10 s
     copies : augmented copies of each window, for a classifier
     links : whether the report links to the recordings
+    skip_bad : whether recordings that cannot be used are left out, instead of an error
     """
 
     folder: Path
@@ -58,11 +60,12 @@ class Plan:
     description: str = ""
     version: str | None = None
     links: bool = True
+    skip_bad: bool = False
 
     @property
     def folder_name(self) -> str:
         """The folder as it was given, or only its name if the report has no links."""
-        return str(self.folder) if self.links else self.folder.resolve().name
+        return printable(self.folder if self.links else Path(self.folder.resolve().name))
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,7 @@ class TrainingData:
     rows : of the recordings that train it
     anomaly : of the recordings that only evaluate a detector
     summary : of the headers of the training recordings
+    check_notes : sentences for the user: recordings that were left out, and recorder warnings
     """
 
     rows: Rows
@@ -79,6 +83,7 @@ class TrainingData:
     choice: FeatureChoice
     settings: ExtractionSettings
     summary: HeaderSummary
+    check_notes: Sequence[str] = ()
 
     @property
     def recordings(self) -> list[Labelled]:
@@ -106,13 +111,23 @@ def read(
     copies: int = 0,
     anomalies: Sequence[Labelled] = (),
     feature_extractor: str = "default",
+    check: Callable[[Sequence[Labelled]], None],
 ) -> TrainingData:
-    """Extract the features of recordings.
+    """Check recordings and extract their features.
 
     copies : altered copies of each training window, see ExtractionSettings
     anomalies : recordings that get no copies
-    Raises FolderError if a recording cannot be read.
+    check : raises FolderError if the usable recordings are not enough
+    Raises FolderError that lists every recording that cannot be used, unless plan.skip_bad.
     """
+    advance = progress("Checking recordings", len(recordings) + len(anomalies))
+    checked = checks.check([*recordings, *anomalies], plan.sample_rate, feature_extractor, advance)
+    if not plan.skip_bad:
+        checked.raise_if_bad()
+    bad = {path for path, _ in checked.bad}
+    recordings = [recording for recording in recordings if recording.path not in bad]
+    anomalies = [recording for recording in anomalies if recording.path not in bad]
+    check(recordings)
     summary = dataset.summarize_headers(recordings)
     window_s = plan.window_s or min(summary.median_duration_s, MAX_DEFAULT_WINDOW_S)
     settings = ExtractionSettings(
@@ -128,6 +143,7 @@ def read(
         ),
         settings=settings,
         summary=summary,
+        check_notes=checked.notes(),
     )
 
 

@@ -105,8 +105,16 @@ def unlabelled(folder: Path, label: str, group_pattern: str | None = None) -> li
 def _labelled(
     path: Path, label: str, group_pattern: str | None, fold_pattern: str | None
 ) -> Labelled:
-    group = _match(group_pattern, path) or content_sha256(path)
+    group = _match(group_pattern, path) or _content_group(path)
     return Labelled(path, label, group, _match(fold_pattern, path))
+
+
+def _content_group(path: Path) -> str:
+    """The group of a file without a pattern: its content, or its path if it cannot be read."""
+    try:
+        return content_sha256(path)
+    except OSError:
+        return str(path)
 
 
 def _match(pattern: str | None, path: Path) -> str | None:
