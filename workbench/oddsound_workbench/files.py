@@ -48,5 +48,5 @@ def content_sha256(path: Path) -> str:
 
 
 def printable(path: Path) -> str:
-    """The path as text for people and JSON: bytes of a name that are not UTF-8 become U+FFFD."""
-    return os.fsencode(path).decode("utf-8", "replace")
+    """The path as text for people and JSON; a byte that is not UTF-8 is written as \\xff."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")

@@ -31,34 +31,34 @@ class Checked:
     bad: list[tuple[Path, str]]
     faults: dict[str, list[Path]]
 
-    def raise_if_bad(self) -> None:
-        """Raises FolderError that lists every recording that cannot be used."""
-        if not self.bad:
-            return
-        count = len(self.bad)
-        head = f"{count} of {count + len(self.usable)} recordings cannot be used"
-        lines = [f"{printable(path)}: {reason}" for path, reason in self.bad]
-        hint = "`oddsound train --skip-bad` leaves them out"
-        raise FolderError("\n  ".join([f"{head}; {hint}:", *lines]))
 
-    def notes(self) -> list[str]:
-        """Sentences for the user: what was left out, and the warnings of the rest."""
-        found = []
-        total = len(self.usable) + len(self.bad)
-        if self.bad:
-            names = [f"{printable(Path(path.name))} ({reason})" for path, reason in self.bad]
-            left_out = f"Left out {len(self.bad)} of {total} recordings"
-            found.append(f"{left_out}: {'; '.join(names)}.")
-        if self.faults:
-            parts = [
-                f"{kind} in {len(paths)} ({_examples(paths)})"
-                for kind, paths in self.faults.items()
-            ]
-            found.append(
-                f"Recorder warnings for {len(self.usable)} recordings: {'; '.join(parts)}."
-                " The model takes these faults for normal."
-            )
-        return found
+def raise_if_bad(parts: Sequence[Checked]) -> None:
+    """Raises FolderError that lists every recording that cannot be used."""
+    if bad := [each for part in parts for each in part.bad]:
+        raise FolderError(
+            f"{len(bad)} of {_total(parts)} recordings cannot be used (`oddsound train --skip-bad`"
+            " leaves them out):\n  "
+            + "\n  ".join(f"{printable(path)}: {reason}" for path, reason in bad)
+        )
+
+
+def notes(training: Checked, tests: Checked) -> list[str]:
+    """Sentences for the user: what was left out, and the recorder warnings for training data."""
+    found = []
+    if bad := [*training.bad, *tests.bad]:
+        names = [f"{printable(Path(path.name))} ({reason})" for path, reason in bad]
+        total = _total((training, tests))
+        found.append(f"Left out {len(bad)} of {total} recordings: {'; '.join(names)}.")
+    if training.faults:
+        parts = [
+            f"{kind} in {len(paths)} ({_examples(paths)})"
+            for kind, paths in training.faults.items()
+        ]
+        found.append(
+            f"Recorder warnings for {len(training.usable)} training recordings:"
+            f" {'; '.join(parts)}. The model learns these faults too."
+        )
+    return found
 
 
 def check(
@@ -90,6 +90,10 @@ def check(
                 faults.setdefault(fault.kind, []).append(recording.path)
         advance()
     return Checked(usable, bad, faults)
+
+
+def _total(parts: Sequence[Checked]) -> int:
+    return sum(len(part.usable) + len(part.bad) for part in parts)
 
 
 def _examples(paths: Sequence[Path]) -> str:

@@ -121,12 +121,13 @@ def read(
     Raises FolderError that lists every recording that cannot be used, unless plan.skip_bad.
     """
     advance = progress("Checking recordings", len(recordings) + len(anomalies))
-    checked = checks.check([*recordings, *anomalies], plan.sample_rate, feature_extractor, advance)
+    training, tests = (
+        checks.check(part, plan.sample_rate, feature_extractor, advance)
+        for part in (recordings, anomalies)
+    )
     if not plan.skip_bad:
-        checked.raise_if_bad()
-    bad = {path for path, _ in checked.bad}
-    recordings = [recording for recording in recordings if recording.path not in bad]
-    anomalies = [recording for recording in anomalies if recording.path not in bad]
+        checks.raise_if_bad((training, tests))
+    recordings, anomalies = training.usable, tests.usable
     check(recordings)
     summary = dataset.summarize_headers(recordings)
     window_s = plan.window_s or min(summary.median_duration_s, MAX_DEFAULT_WINDOW_S)
@@ -143,7 +144,7 @@ def read(
         ),
         settings=settings,
         summary=summary,
-        check_notes=checked.notes(),
+        check_notes=checks.notes(training, tests),
     )
 
 
