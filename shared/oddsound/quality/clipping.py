@@ -1,6 +1,7 @@
 """Finds clipping: flat tops at the largest or smallest value of a channel."""
 
 import numpy as np
+from numpy.typing import NDArray
 
 from oddsound.descriptors import Array
 
@@ -17,6 +18,11 @@ also has equal neighbours after quantisation, but the next sample is at most 2.8
 
 MIN_RANGE_STEPS = 64
 """Below this range, the extreme values of any sound repeat."""
+
+MIN_PILE, MIN_PAIRS, PILE_ZONES, PILE_RATIO = 8, 3, 512, 4
+"""The second sign of clipping, for sounds that are too fast for flat tops: MIN_PILE samples at the
+extreme value, MIN_PAIRS of them beside each other, and less than a PILE_RATIO of that in the
+neighbouring 1 / PILE_ZONES of the range. The range must have as many steps."""
 
 
 class Clipping:
@@ -37,8 +43,9 @@ class Clipping:
 
         samples : [shape=(frames,)], of one channel; low, high : its smallest and largest value
         """
+        zone = (high - low) / PILE_ZONES
         for tops, extreme in zip(self._tops, (high, low), strict=True):
-            tops.add(samples, extreme)
+            tops.add(samples, extreme, zone)
 
     def count(self) -> int:
         """Number of clipped samples so far; 0 without evidence of clipping."""
@@ -59,8 +66,9 @@ class _FlatTops:
         self.count = 0
         self._next_value = next_value
         self._runs, self._longest, self._jumps = 0, 0, 0.0
+        self._pairs, self._near = 0, 0
 
-    def add(self, samples: Array, extreme: float) -> None:
+    def add(self, samples: Array, extreme: float, zone: float) -> None:
         beyond = self._sign * (extreme - self.value)
         if beyond < 0:
             self._note_next(extreme)
@@ -72,20 +80,26 @@ class _FlatTops:
         count = int(np.count_nonzero(is_extreme))
         self.count += count
         if count >= MIN_RUN:
-            self._measure_runs(samples, is_extreme)
+            self._measure_runs(samples, is_extreme, zone)
 
     def _note_next(self, value: float) -> None:
         if self._sign * (value - self._next_value) > 0:
             self._next_value = value
 
-    def _measure_runs(self, samples: Array, is_extreme: Array) -> None:
+    def _measure_runs(self, samples: Array, is_extreme: NDArray[np.bool_], zone: float) -> None:
+        others = samples[~is_extreme]
+        if not len(others):
+            return
+        self._note_next(float(others.max() if self._sign > 0 else others.min()))
+        self._near += int(np.count_nonzero(np.abs(others - self.value) <= zone))
         padded = np.zeros(len(samples) + 2, np.int8)
         padded[1:-1] = is_extreme
         change = np.diff(padded)
         starts, ends = np.flatnonzero(change == 1), np.flatnonzero(change == -1)
+        self._pairs += int(np.count_nonzero(ends - starts >= 2))
         is_run = ends - starts >= MIN_RUN
         starts, ends = starts[is_run], ends[is_run]
-        if not len(starts) or len(samples) == ends[0] - starts[0]:
+        if not len(starts):
             return
         # Outside the block, the sample beside a run is taken to be equal.
         before = np.abs(samples[np.maximum(starts - 1, 0)] - self.value)
@@ -93,15 +107,20 @@ class _FlatTops:
         self._runs += len(starts)
         self._longest = max(self._longest, int((ends - starts).max()))
         self._jumps += float(np.maximum(before, after).sum())
-        others = samples[~is_extreme.astype(bool)]
-        self._note_next(float(others.max() if self._sign > 0 else others.min()))
 
     def is_clipping(self, step: float, total_range: float) -> bool:
-        """Whether the flat tops cannot be explained by quantisation."""
-        if self._runs < MIN_RUNS and self._longest < LONG_RUN:
-            return False
+        """Whether quantisation cannot explain how often the extreme value occurs."""
         # The distance of the two outermost values shows the true step of companded or re-scaled
         # samples, and that a square wave has no values in between.
         step = max(step, abs(self.value - self._next_value))
+        if (
+            self.count >= MIN_PILE
+            and self._pairs >= MIN_PAIRS
+            and self._near * PILE_RATIO < self.count
+            and total_range >= PILE_ZONES * step
+        ):
+            return True
+        if self._runs < MIN_RUNS and self._longest < LONG_RUN:
+            return False
         jump = self._jumps / self._runs
         return jump >= MIN_JUMP_STEPS * step and total_range >= MIN_RANGE_STEPS * step

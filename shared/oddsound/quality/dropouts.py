@@ -11,7 +11,7 @@ CONTEXT_S = 0.002
 """The sound directly before and after a drop-out: a sound that fades out is not one."""
 
 MIN_CONTEXT_STEPS = 8
-MIN_CONTEXT_SHARE = 0.01
+MIN_CONTEXT_SHARE = 0.003
 """Of the range of the recording so far."""
 
 DEFAULT_STEP = 1 / 32768
