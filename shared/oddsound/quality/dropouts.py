@@ -56,7 +56,7 @@ class DropOuts:
         """First frame, and the frame after the last, of the first MAX_LISTED drop-outs."""
         self.count = 0
         self.silent_frames = 0
-        """Frames of digital silence, without that at the end."""
+        """Frames of digital silence at the start, and of zeros; not those at the end."""
 
     @property
     def trailing_frames(self) -> int:
@@ -132,7 +132,8 @@ class DropOuts:
             return
         sound = max(self._min_difference, MIN_CONTEXT_SHARE * (self._high - self._low))
         if min(stretch.before, _largest_difference(after, stretch.value)) < sound:
-            self.silent_frames += frames
+            if stretch.start == 0 or stretch.value == 0:
+                self.silent_frames += frames
             return
         self.count += 1
         if len(self.found) < MAX_LISTED:

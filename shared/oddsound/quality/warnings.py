@@ -12,6 +12,9 @@ MIN_DC_SHARE = 0.1
 """Of the level: the mean of a loud and slow sound is not exactly 0 either."""
 
 MIN_SILENCE_SHARE, MIN_SILENCE_S = 0.05, 0.1
+MIN_SILENCE_STEPS = 64
+"""With a smaller range, slow and quiet sounds are constant for a while."""
+
 MIN_LEVEL_DB = -80.0
 MIN_STEPS = 8
 MIN_BAND_SHARE = 0.9
@@ -95,7 +98,8 @@ def _time(quality: SignalQuality) -> Iterator[Fault]:
             " storage",
         )
     share = quality.silence_s / quality.duration_s
-    if share >= MIN_SILENCE_SHARE and quality.silence_s >= MIN_SILENCE_S:
+    is_fine = quality.steps is None or quality.steps >= MIN_SILENCE_STEPS
+    if is_fine and share >= MIN_SILENCE_SHARE and quality.silence_s >= MIN_SILENCE_S:
         yield Fault(
             "digital silence",
             f"{quality.silence_s:.1f} s of the {quality.duration_s:.1f} s are digital silence:"
