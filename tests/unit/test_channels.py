@@ -54,10 +54,12 @@ def test_healthy_stereo_is_the_mean_bit_for_bit() -> None:
     assert decoded.quality.channels_used == [0, 1]
 
 
-DEAD = {
+DEAD: dict[str, Array] = {
     "zeros": np.zeros_like(SOUND),
     "constant": np.full_like(SOUND, 0.4),
-    "one bit": np.random.default_rng(1).choice([3 / 32768, 4 / 32768], len(SOUND)),
+    "one bit": np.random.default_rng(1)
+    .choice([3 / 32768, 4 / 32768], len(SOUND))
+    .astype(np.float32),
 }
 
 
@@ -130,10 +132,10 @@ def test_microphones_at_different_machines_have_no_warning() -> None:
 
 
 def test_a_weak_channel_is_named_and_used() -> None:
-    found = load(SOUND, SOUND / 20, subtype="FLOAT")
+    found = load(SOUND, SOUND / np.float32(20), subtype="FLOAT")
     assert texts(found) == ["channel 1 is 26 dB weaker than the others: check its cable and gain"]
     assert found.quality.channels_used == [0, 1]
-    assert texts(load(SOUND, SOUND / 5, subtype="FLOAT")) == []
+    assert texts(load(SOUND, SOUND / np.float32(5), subtype="FLOAT")) == []
 
 
 def test_a_channel_that_becomes_silent_is_left_out_from_there(
