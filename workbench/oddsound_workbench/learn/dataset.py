@@ -27,7 +27,7 @@ from oddsound_workbench.files import content_sha256, printable, replace_file
 from oddsound_workbench.learn import augmentation, robustness
 from oddsound_workbench.learn.recordings import Labelled
 
-DECODING_VERSION = "1"
+DECODING_VERSION = "2"
 """Raise this when the same file gives other samples or other windows; see `_cache_path`."""
 
 LIMITS = AudioLimits(max_bytes=2_000_000_000, max_duration_s=24 * 3600)
