@@ -69,7 +69,7 @@ def test_every_bad_recording_is_listed_and_nothing_is_written(folder: Path) -> N
     assert result.exit_code == 3
     head, *lines = result.stderr.splitlines()
     assert "5 of 14 recordings cannot be used" in head
-    assert "--skip-bad" in head
+    assert "(--skip-bad leaves them out)" in head
     assert len(lines) == len(BAD)
     for line, (name, reason) in zip(lines, BAD.items(), strict=True):
         assert line.startswith(f"  {folder / name}: {reason}")
@@ -97,6 +97,20 @@ def test_skip_bad_trains_without_them_and_says_so(folder: Path) -> None:
     (details,) = folder.parent.rglob("training.json")
     assert set(json.loads(details.read_text())["recordings"]).isdisjoint(BAD)
     assert left_out in (details.parent / "report.txt").read_text()
+
+
+@pytest.mark.parametrize("skip", [False, True])
+def test_a_finished_model_is_evaluated_in_the_same_way(
+    folder: Path, trained: Path, skip: bool
+) -> None:
+    options = ("--model", "fan", "--models", trained, *(("--skip-bad",) if skip else ()))
+    result = run("evaluate", folder, *options)
+    if skip:
+        assert result.exit_code == 0, result.output
+        assert "Left out 5 of 14 recordings: dead.wav" in result.stdout
+    else:
+        assert result.exit_code == 3
+        assert "5 of 14 recordings cannot be used" in result.stderr
 
 
 @pytest.mark.slow

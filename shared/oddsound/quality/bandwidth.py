@@ -76,7 +76,7 @@ class Bandwidth:
             if self._is_edge(bands, top):
                 last = np.flatnonzero(level > self._floor + FLOOR_DB / 2)
                 last = last[last < (top + 2) * level.size // BANDS]
-                return float((last[-1] + 1) / level.size * self._nyquist_hz)
+                return round(float((last[-1] + 1) / level.size * self._nyquist_hz))
         return self._nyquist_hz
 
     def _has_sound_at_the_top(self) -> bool:

@@ -36,19 +36,23 @@ def raise_if_bad(parts: Sequence[Checked]) -> None:
     """Raises FolderError that lists every recording that cannot be used."""
     if bad := [each for part in parts for each in part.bad]:
         raise FolderError(
-            f"{len(bad)} of {_total(parts)} recordings cannot be used (`oddsound train --skip-bad`"
-            " leaves them out):\n  "
-            + "\n  ".join(f"{printable(path)}: {reason}" for path, reason in bad)
+            f"{len(bad)} of {_total(parts)} recordings cannot be used (--skip-bad leaves them"
+            " out):\n  " + "\n  ".join(f"{printable(path)}: {reason}" for path, reason in bad)
         )
+
+
+def left_out(parts: Sequence[Checked]) -> list[str]:
+    """A sentence for the user that names the recordings that were left out, if there are any."""
+    bad = [each for part in parts for each in part.bad]
+    if not bad:
+        return []
+    names = [f"{printable(Path(path.name))} ({reason})" for path, reason in bad]
+    return [f"Left out {len(bad)} of {_total(parts)} recordings: {'; '.join(names)}."]
 
 
 def notes(training: Checked, tests: Checked) -> list[str]:
     """Sentences for the user: what was left out, and the recorder warnings for training data."""
-    found = []
-    if bad := [*training.bad, *tests.bad]:
-        names = [f"{printable(Path(path.name))} ({reason})" for path, reason in bad]
-        total = _total((training, tests))
-        found.append(f"Left out {len(bad)} of {total} recordings: {'; '.join(names)}.")
+    found = left_out((training, tests))
     if training.faults:
         parts = [
             f"{kind} in {len(paths)} ({_examples(paths)})"
