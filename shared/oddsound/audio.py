@@ -39,6 +39,11 @@ UNSCALED = {"FLOAT", "DOUBLE"}
 """Subtypes in libsndfile that can contain samples of any scale."""
 
 BLOCK_SAMPLES = 1 << 18
+"""Samples of a block; of more than CHANNELS_PER_BLOCK channels, a block has more."""
+
+CHANNELS_PER_BLOCK = 8
+"""Each block and channel takes some time, however short the block is."""
+
 UNKNOWN_FRAMES = 1 << 62
 """libsndfile reports a number of frames above this if the header does not contain the length."""
 
@@ -185,7 +190,7 @@ def _mono_blocks(
 
     Raises InvalidAudioError or AudioTooLargeError when it reaches a block that is not accepted.
     """
-    size = max(1, BLOCK_SAMPLES // sound.channels)
+    size = max(1, BLOCK_SAMPLES // min(sound.channels, CHANNELS_PER_BLOCK))
     max_frames = int(limits.max_duration_s * sound.samplerate)
     done = 0
     while True:

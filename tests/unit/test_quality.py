@@ -1,6 +1,7 @@
 """What the recorder did to a recording: measured on recordings with known faults."""
 
 import io
+import json
 import re
 
 import numpy as np
@@ -17,6 +18,7 @@ from oddsound.quality.meter import SignalQuality
 from oddsound.schemas import Signal
 from oddsound_workbench.synthesis import fan
 from tests.conftest import noise, sine
+from tests.pages import blocks, page
 
 RATE = 16000
 TOP_HZ = 7200
@@ -289,3 +291,14 @@ def test_one_block_or_many_give_the_same(block: int, monkeypatch: pytest.MonkeyP
     assert parts.inverted_channels == whole.inverted_channels == [1]
     assert parts.silent_from_s == whole.silent_from_s == {2: 0}
     assert parts.bandwidth_hz == whole.bandwidth_hz
+
+
+def test_the_example_of_the_page_has_the_fields_and_the_kinds_of_the_service() -> None:
+    (example,) = (json.loads(block) for block in blocks("json", page("recordings")))
+    signal = Signal.model_validate(example)
+    assert list(example) == list(Signal.model_fields)
+    samples = without_sound(SOUND.clip(-0.05, 0.05), (49_920, 50_720))
+    quality = measured(np.column_stack([samples, 0 * samples]))
+    written, found = signal.warnings, warnings.signal(quality, TOP_HZ, is_anomaly=True).warnings
+    assert found[1:] == written[1:]
+    assert found[0].partition(" of ")[2] == written[0].partition(" of ")[2]
