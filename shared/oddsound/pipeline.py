@@ -9,9 +9,11 @@ import numpy as np
 from oddsound import audio
 from oddsound.descriptors import Array
 from oddsound.errors import InvalidAudioError
+from oddsound.features import FeatureExtractor
 from oddsound.formats import AudioLimits
 from oddsound.model import Model
 from oddsound.predictors import Floats, Predictor
+from oddsound.quality import warnings
 from oddsound.schemas import Prediction, Window
 
 if TYPE_CHECKING:
@@ -37,9 +39,9 @@ def predict(
     Raises InvalidAudioError, UnsupportedAudioError or AudioTooLargeError.
     """
     started = time.perf_counter()
-    recording = audio.load(source, model.sample_rate, limits)
+    recording = load(source, model.extractor, model.sample_rate, limits)
     waveform = recording.waveform
-    _check(recording, model)
+    _check_length(recording, model)
     starts, size = split(len(waveform), model.window_s or DEFAULT_WINDOW_S, model.sample_rate)
     rows = model.features([waveform[start : start + size] for start in starts])
     explainer = _explainer(model, rows) if explain else None
@@ -64,6 +66,9 @@ def predict(
         anomaly_level=predictor.level(whole),
         duration_s=recording.duration_s,
         sample_rate=recording.sample_rate,
+        signal=warnings.signal(
+            recording.quality, top_hz(model.extractor, model.sample_rate), is_anomaly=is_anomaly
+        ),
         windows=_windows(starts, size, probabilities, model) if len(rows) > 1 else None,
     )
     if explainer is None:
@@ -73,21 +78,45 @@ def predict(
     return prediction.model_copy(update={"explanation": explanation, "latency_ms": latency_ms})
 
 
-def _check(recording: audio.Recording, model: Model) -> None:
-    """Raises InvalidAudioError if the model cannot judge the recording."""
-    found = f"the recording lasts {recording.duration_s:.3f} s"
-    min_samples, min_length_s = model.extractor.min_samples, model.predictor.min_length_s
-    if len(recording.waveform) < min_samples:
-        raise InvalidAudioError(
-            f"{found}; at least one analysis frame"
-            f" ({min_samples / model.sample_rate:.3f} s) is required"
-        )
-    recording.check_sound()
+def _check_length(recording: audio.Recording, model: Model) -> None:
+    """Raises InvalidAudioError if the recording is too short for a verdict of the model."""
+    min_length_s = model.predictor.min_length_s
     if recording.duration_s < LENGTH_TOLERANCE * min_length_s:
         raise InvalidAudioError(
-            f"{found}, which is too short to judge; the model {model.name} needs at least"
-            f" {min_length_s:g} s"
+            f"the recording lasts {recording.duration_s:.3f} s, which is too short to judge; the"
+            f" model {model.name} needs at least {min_length_s:g} s"
         )
+
+
+def load(
+    source: bytes | Path, extractor: FeatureExtractor, sample_rate: int, limits: AudioLimits
+) -> audio.Recording:
+    """Decode a recording, and check that features can be computed from it.
+
+    sample_rate : of the extractor, in Hz
+    Raises InvalidAudioError (also if the recording never changes, or is shorter than one analysis
+    frame), UnsupportedAudioError or AudioTooLargeError.
+    """
+    recording = audio.load(source, sample_rate, limits)
+    check_length(recording, extractor, sample_rate)
+    recording.check_sound()
+    return recording
+
+
+def check_length(recording: audio.Recording, extractor: FeatureExtractor, sample_rate: int) -> None:
+    """Raises InvalidAudioError if the recording is shorter than one analysis frame."""
+    if len(recording.waveform) < extractor.min_samples:
+        raise InvalidAudioError(
+            f"the recording lasts {recording.duration_s:.3f} s; at least one analysis frame"
+            f" ({extractor.min_samples / sample_rate:.3f} s) is required"
+        )
+
+
+def top_hz(extractor: FeatureExtractor, sample_rate: int) -> float:
+    """The highest frequency that a model compares, in Hz: half its sample rate if not known."""
+    tops = extractor.bands[:, 1]
+    known = tops[~np.isnan(tops)]
+    return float(known.max()) if len(known) else sample_rate / 2
 
 
 def _explainer(model: Model, rows: Array) -> "Explainer":

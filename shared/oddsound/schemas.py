@@ -158,6 +158,41 @@ class Explanation(Schema):
     )
 
 
+class DropOut(Schema):
+    """A stretch of at least 10 ms in which the recorder lost the sound."""
+
+    start_s: float = Field(description="seconds from the start of the recording")
+    end_s: float
+
+
+class Signal(Schema):
+    """What the recorder did to the recording. Channels are numbered from 0."""
+
+    clipped_share: Probability = Field(
+        description="share of the samples of the channels in use that are clipped, 0 to 1; 0 if"
+        " there is no evidence, for example after a lossy codec"
+    )
+    dc_offset: float = Field(
+        description="mean of the samples, of the channel in which it is largest; full scale is 1"
+    )
+    dropouts: list[DropOut] = Field(
+        description="the first 100 drop-outs: stretches of 10 ms or more without any change, with"
+        " sound before and after. Silence at the start or end is not a drop-out"
+    )
+    silent_channels: list[int] = Field(
+        description="channels that never change, or stop changing; they are left out of the mix"
+    )
+    channels_used: list[int] = Field(description="channels that are averaged to one")
+    bandwidth_hz: float = Field(
+        description="highest frequency in Hz that the recording can contain: half its sample rate,"
+        " or less if a codec, a telephone line or a resampler removed what is above"
+    )
+    warnings: list[str] = Field(
+        description="what is wrong with the recording and what to do, one sentence each; if the"
+        " recording is an anomaly, the last one says that the recorder may be the cause"
+    )
+
+
 class Prediction(Schema):
     """The prediction for one recording."""
 
@@ -184,6 +219,11 @@ class Prediction(Schema):
     )
     duration_s: float
     sample_rate: int = Field(description="sample rate of the recording in Hz, before resampling")
+    signal: Signal | None = Field(
+        default=None,
+        description="what the recorder did to the recording; null only in results that an earlier"
+        " version stored",
+    )
     windows: list[Window] | None = Field(
         default=None, description="predictions for the windows; null if the recording is short"
     )

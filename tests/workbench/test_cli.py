@@ -31,7 +31,7 @@ def read(result: Result, code: int = 0) -> Any:
 
 @pytest.fixture
 def mixed(tmp_path: Path) -> Path:
-    """A folder with a recording in order, one of a fault, and a broken one."""
+    """A folder with a normal recording, one with a fault, and a damaged file."""
     write_fan(tmp_path / "a-normal.wav", 600, faulty=False, duration_s=2)
     write_fan(tmp_path / "b" / "faulty.wav", 601, faulty=True, duration_s=2)
     (tmp_path / "c-broken.wav").write_bytes(b"RIFF")
@@ -50,7 +50,7 @@ def test_predict_prints_one_array_in_the_order_given(configured: Path, mixed: Pa
 
 
 def test_a_missing_file_does_not_stop_the_others(configured: Path, mixed: Path) -> None:
-    files = [mixed / "nowhere.wav", mixed / "a-normal.wav"]
+    files = [mixed / "missing.wav", mixed / "a-normal.wav"]
     found = read(run("predict", *files, "--json"), code=1)
     assert found[0] == {
         "file": str(files[0]),
@@ -60,7 +60,7 @@ def test_a_missing_file_does_not_stop_the_others(configured: Path, mixed: Path) 
     assert found[1]["prediction"] == "normal"
 
 
-def test_a_name_that_looks_like_markup_is_printed_as_it_is(
+def test_a_file_name_with_markup_is_printed_unchanged(
     configured: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "300")
@@ -79,7 +79,7 @@ def test_a_name_that_looks_like_markup_is_printed_as_it_is(
         ["push", "s3://bucket", "--endpoint-url", "nonsense"],
     ],
 )
-def test_trouble_with_aws_is_one_line(
+def test_an_error_of_aws_is_one_line(
     arguments: list[str], configured: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
@@ -104,13 +104,37 @@ def test_predict_prints_a_table_and_the_reason_of_each_failure(
     assert "c-broken.wav: the file begins like WAV but cannot be decoded" in result.stderr
 
 
-def test_predict_warns_of_a_low_sample_rate(configured: Path, mixed: Path) -> None:
-    sound, rate = soundfile.read(mixed / "a-normal.wav")
-    soundfile.write(mixed / "slow.wav", sound[::2], rate // 2)
-    warning = run("predict", mixed / "a-normal.wav", mixed / "slow.wav").stderr
-    assert "1 of 2 recordings is below the 16000 Hz of the model fan" in warning
-    assert "nothing above 4000 Hz" in warning
-    assert "sample rate" not in run("predict", mixed / "a-normal.wav").stderr
+def test_predict_warns_of_a_low_sample_rate(
+    configured: Path, mixed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(mixed)
+    sound, rate = soundfile.read("a-normal.wav")
+    soundfile.write("slow.wav", sound[::2], rate // 2)
+    shutil.copy("slow.wav", "slow-2.wav")
+    printed = run("predict", "a-normal.wav", "slow.wav", "slow-2.wav").stderr
+    warning = " ".join(printed.split())
+    expected = "Warning: slow.wav and 1 more: the recording contains nothing above 4.0 kHz"
+    assert expected in warning
+    assert "the model compares up to 7.2 kHz: record at 14.4 kHz or more" in warning
+    assert "Warning" not in run("predict", "a-normal.wav").stderr
+
+
+def test_predict_prints_what_the_recorder_did_in_80_columns(
+    configured: Path, mixed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(mixed)
+    sound, rate = soundfile.read("b/faulty.wav")
+    soundfile.write("clipped.wav", (20 * sound).clip(-1, 1), rate, "PCM_16")
+    warnings = run("predict", "clipped.wav").stderr
+    assert max(map(len, warnings.splitlines())) <= 80
+    share = 100 * (abs(20 * sound) >= 1).mean()
+    assert " ".join(warnings.split()) == (
+        f"Warning: clipped.wav: {share:.0f} % of the samples are clipped: turn the recorder down"
+        " Warning: clipped.wav: the anomaly may come from the recorder, not from the machine:"
+        " clipping"
+    )
+    (found,) = read(run("predict", "clipped.wav", "--json"))
+    assert len(found["signal"]["warnings"]) == 2
 
 
 def test_predict_with_another_model_and_models_file(trained: Path, mixed: Path) -> None:
@@ -146,14 +170,14 @@ def test_an_anomaly_can_fail_a_script(configured: Path, mixed: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["predict", "--model", "pump", "."], "holds no recordings"),
-        (["models", "--models", "nowhere.json"], "nowhere.json: No such file"),
-        (["train", "nowhere", "--name", "x"], "nowhere is not a folder"),
+        (["predict", "--model", "pump", "."], "contains no recordings"),
+        (["models", "--models", "missing.json"], "missing.json: No such file"),
+        (["train", "missing", "--name", "x"], "missing is not a folder"),
         (["train", ".", "--name", "../x"], "cannot name a model"),
-        (["evaluate", ".", "--model", "pump", "--models", "nowhere.json"], "nowhere.json"),
+        (["evaluate", ".", "--model", "pump", "--models", "missing.json"], "missing.json"),
     ],
 )
-def test_faults_are_one_line(
+def test_errors_are_one_line(
     arguments: list[str], words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -205,7 +229,7 @@ def test_train_then_predict(recordings: Path, tmp_path: Path) -> None:
     assert all(entry["is_anomaly"] for entry in found)
 
 
-def test_evaluate_says_where_a_model_was_trained_on_the_recordings(
+def test_evaluate_warns_about_recordings_that_the_model_was_trained_on(
     trained: Path, recordings: Path
 ) -> None:
     options = ("--model", "bearing", "--models", trained)
@@ -285,11 +309,11 @@ def test_evaluate_under_alterations(
         assert figures <= set(each), name
     main = "auc" if detects else "accuracy"
     assert conditions["as_recorded"][main] == found[main]
-    # The synthesised fault is plain, and no model listens to the level.
+    # The synthesised fault is obvious, and no model uses the level.
     assert conditions["gain_minus_20_db"][main] >= found[main] - 0.05
     assert 64 <= conditions["mp3_64_kbps"]["kbit_per_s"] < 70
-    told = page.read_text(encoding="utf-8")
-    assert all(condition.title in told for condition in CONDITIONS.values())
+    text = page.read_text(encoding="utf-8")
+    assert all(condition.title in text for condition in CONDITIONS.values())
 
 
 @pytest.mark.slow

@@ -65,14 +65,16 @@ def degraded() -> list[float]:
 
 
 def decoded() -> list[float]:
-    """A stereo file at another rate, and the windows of a long recording."""
+    """Stereo files at another rate, one with an inverted channel; windows of a long recording."""
     sound = fan(4, faulty=False, duration_s=2)
+    found = []
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "stereo.wav"
-        soundfile.write(path, np.column_stack([sound, 0.5 * sound]), 22050, "PCM_16")
-        waveform = audio.load(path, RATE, dataset.LIMITS).waveform
+        for gain in (0.5, -0.5):
+            soundfile.write(path, np.column_stack([sound, gain * sound]), 22050, "PCM_16")
+            found += statistics(audio.load(path, RATE, dataset.LIMITS).waveform)
     starts, size = pipeline.split(10 * RATE, 3.0, RATE)
-    return [*statistics(waveform), *map(float, starts), float(size)]
+    return [*found, *map(float, starts), float(size)]
 
 
 PARTS: dict[str, tuple[str, str, Callable[[], list[float]]]] = {

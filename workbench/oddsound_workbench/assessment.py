@@ -8,7 +8,7 @@ from typing import Any
 from oddsound import runtime
 from oddsound.schemas import NORMAL
 from oddsound_workbench.errors import FolderError
-from oddsound_workbench.learn import dataset, finished
+from oddsound_workbench.learn import checks, dataset, finished
 from oddsound_workbench.learn import recipe as recipes
 from oddsound_workbench.learn.dataset import ExtractionSettings
 from oddsound_workbench.learn.detector import DetectorRecipe
@@ -70,6 +70,11 @@ def of_model(plan: Plan, progress: Progress, conditions: Sequence[str] = ()) -> 
     model = registry.get(plan.name)
     recordings = finished.recordings_for(model, plan)
     _, entry = registry.catalogue.entry(plan.name)
+    advance = progress("Checking recordings", len(recordings))
+    checked = checks.check(recordings, model.sample_rate, entry.feature_extractor, advance)
+    if not plan.skip_bad:
+        checks.raise_if_bad([checked])
+    recordings = checked.usable
     settings = ExtractionSettings(
         model.sample_rate, model.window_s, feature_extractor=entry.feature_extractor
     )
@@ -95,6 +100,7 @@ def of_model(plan: Plan, progress: Progress, conditions: Sequence[str] = ()) -> 
             ("Model sample rate", f"{model.sample_rate / 1000:g} kHz"),
         ],
         summary=result.summary(),
+        notes=checks.left_out([checked]),
         warnings=[warning] if known else [],
     )
     return _assessed(report, result, measure, recordings, conditions, progress)
@@ -115,6 +121,7 @@ def _cross_validated(
         method=evaluation.method,
         facts=evaluation.describe(data),
         summary=result.summary(),
+        notes=list(data.check_notes),
     )
     return _assessed(report, result, measure, data.recordings, conditions, progress)
 
@@ -148,6 +155,7 @@ def _of_machines(
             for fact, value in detector.describe(data[name])
         ],
         summary=result.summary(),
+        notes=[f"{name}: {note}" for name, each in data.items() for note in each.check_notes],
     )
     recordings = [recording for each in data.values() for recording in each.recordings]
     return _assessed(report, result, measure, recordings, conditions, progress)

@@ -1,6 +1,7 @@
 """Where the project's files are, and how a file is written or identified."""
 
 import hashlib
+import os
 import tempfile
 from pathlib import Path
 
@@ -44,3 +45,8 @@ def content_sha256(path: Path) -> str:
     """The SHA-256 of a file's content, in lower-case hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def printable(path: Path) -> str:
+    """The path as text for people and JSON; a byte that is not UTF-8 is written as \\xff."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")

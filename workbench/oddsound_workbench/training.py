@@ -42,7 +42,7 @@ def train(plan: Plan, progress: Progress = no_progress) -> Trained:
     model_folder.check_target(plan)
     recipe = recipes.choose(plan)
     data = recipe.read(progress)
-    facts, notes = recipe.describe(data), recipe.notes(data)
+    facts, notes = recipe.describe(data), [*recipe.notes(data), *data.check_notes]
     done = progress("Fitting the model", 1)
     fitted = recipe.fit(data)
     done()

@@ -23,16 +23,21 @@ class Alerts:
         self._topic_arn = topic_arn
 
     def publish(self, result: JobResult) -> None:
-        """Publish one result, without the windows of a long recording. Raises StorageError."""
+        """Publish one result, without the windows of a long recording. Raises StorageError.
+
+        If the recording has warnings, the subject says so: the recorder may be the cause.
+        """
+        signal = result.prediction and result.prediction.signal
+        end = " (check the recorder)" if signal and signal.warnings else ""
         subject = re.sub(r"[^ -~]", "?", f"Anomaly: {result.key}")
-        if len(subject) > MAX_SUBJECT:
-            subject = f"{subject[: MAX_SUBJECT - 3]}..."
+        if len(subject) + len(end) > MAX_SUBJECT:
+            subject = f"{subject[: MAX_SUBJECT - 3 - len(end)]}..."
         attributes = {"model": result.model, "bucket": result.bucket}
         try:
             with translating_errors(self._topic_arn):
                 self._sns_client().publish(
                     TopicArn=self._topic_arn,
-                    Subject=subject,
+                    Subject=subject + end,
                     Message=result.model_dump_json(exclude={"prediction": {"windows"}}),
                     MessageAttributes={
                         name: {"DataType": "String", "StringValue": value}

@@ -70,9 +70,13 @@ Links = Annotated[
     bool,
     typer.Option(
         "--links/--no-links",
-        help="Link the recordings in the report, to listen to them. --no-links shows their names"
-        " only, for a report that is passed on without them.",
+        help="Link the recordings in the report, so that a browser can play them. --no-links only"
+        " shows their names, for a report that is passed on without them.",
     ),
+]
+SkipBad = Annotated[
+    bool,
+    typer.Option("--skip-bad", help="Leave out recordings that cannot be used, and list them."),
 ]
 
 
@@ -100,6 +104,7 @@ def train(
         str | None, typer.Option(help="[default: today and a short checksum]")
     ] = None,
     links: Links = True,
+    skip_bad: SkipBad = False,
     as_json: Json = False,
 ) -> None:
     """Train a model: its artifacts, its entry in models.json and a report."""
@@ -122,6 +127,7 @@ def train(
             description=description,
             version=version,
             links=links,
+            skip_bad=skip_bad,
         )
         trained = training.train(plan, progress)
     if as_json:
@@ -179,6 +185,7 @@ def evaluate(
         typer.Option(dir_okay=False, help="Also write the report, with plots, to this HTML file."),
     ] = None,
     links: Links = True,
+    skip_bad: SkipBad = False,
     as_json: Json = False,
 ) -> None:
     """Measure the training recipe by cross-validation, or a trained model with --model."""
@@ -201,6 +208,7 @@ def evaluate(
             fixed_gain=fixed_gain,
             seed=seed,
             links=links,
+            skip_bad=skip_bad,
         )
         conditions = tuple(CONDITIONS) if robustness else ()
         if model is not None:

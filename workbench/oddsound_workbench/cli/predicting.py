@@ -22,6 +22,7 @@ from oddsound_workbench.cli.console import (
     progress_bars,
     reported_errors,
 )
+from oddsound_workbench.files import printable
 
 type Results = Sequence[tuple[Path, Prediction | ErrorBody]]
 """Recordings in the order given, each with its prediction or the reason that it has none."""
@@ -66,10 +67,10 @@ def predict(
                 results.append((file, body))
             advance()
     if as_json:
-        print_json([{"file": str(file), **result.model_dump()} for file, result in results])
+        print_json([{"file": printable(file), **result.model_dump()} for file, result in results])
     else:
         _print_predictions(results)
-        _warn_of_low_sample_rates(results, loaded.name, loaded.sample_rate)
+        _print_warnings(results)
     if any(isinstance(result, ErrorBody) for _, result in results):
         raise typer.Exit(SOME_FAILED)
     if fail_on_anomaly and any(isinstance(r, Prediction) and r.is_anomaly for _, r in results):
@@ -110,12 +111,12 @@ def _print_predictions(results: Results) -> None:
         table.add_column(heading, justify="right")
     for file, result in results:
         if isinstance(result, ErrorBody):
-            table.add_row(escape(str(file)), f"[red]{result.error}[/red]", "", "", "", "")
+            table.add_row(escape(printable(file)), f"[red]{result.error}[/red]", "", "", "", "")
             continue
         colour = {None: "cyan", True: "red", False: "green"}[result.is_anomaly]
         score = "" if result.anomaly_score is None else f"{result.anomaly_score:.3f}"
         table.add_row(
-            escape(str(file)),
+            escape(printable(file)),
             f"[{colour}]{escape(result.prediction)}[/{colour}]",
             *(f"{result.probability:.3f}", score),
             *(f"{result.duration_s:.1f} s", f"{result.latency_ms:.0f} ms"),
@@ -126,7 +127,9 @@ def _print_predictions(results: Results) -> None:
             _print_explanation(file, result.explanation)
     for file, result in results:
         if isinstance(result, ErrorBody):
-            err.print(f"{file}: {result.detail}", highlight=False, markup=False, soft_wrap=True)
+            err.print(
+                f"{printable(file)}: {result.detail}", highlight=False, markup=False, soft_wrap=True
+            )
     scored = [result for _, result in results if isinstance(result, Prediction)]
     if len(results) > 1:
         anomalies = sum(bool(result.is_anomaly) for result in scored)
@@ -134,26 +137,23 @@ def _print_predictions(results: Results) -> None:
         out.print(f"{len(scored)} of {len(results)} scored, {anomalies} {noun}", highlight=False)
 
 
-def _warn_of_low_sample_rates(results: Results, model: str, sample_rate: int) -> None:
-    """The missing high frequencies of a lower sample rate can look like a fault."""
-    rates = [r.sample_rate for _, r in results if isinstance(r, Prediction)]
-    low = [rate for rate in rates if rate < sample_rate]
-    if low:
-        err.print(
-            f"Warning: the sample rate of {len(low)} of {len(results)} recordings is below the"
-            f" {sample_rate} Hz of the model {model} (the lowest is {min(low)} Hz). They contain"
-            f" nothing above {min(low) // 2} Hz, and that alone can look like an anomaly.",
-            highlight=False,
-            markup=False,
-            soft_wrap=True,
-        )
+def _print_warnings(results: Results) -> None:
+    """What the recorders did; recordings with the same warning share a line."""
+    files: dict[str, list[Path]] = {}
+    for file, result in results:
+        if isinstance(result, Prediction) and result.signal:
+            for text in result.signal.warnings:
+                files.setdefault(text, []).append(file)
+    for text, named in files.items():
+        more = f" and {len(named) - 1} more" if len(named) > 1 else ""
+        err.print(f"Warning: {printable(named[0])}{more}: {text}", highlight=False, markup=False)
 
 
 def _print_explanation(file: Path, explanation: Explanation) -> None:
     """One line for each band and feature, with its deviation in standard deviations (sd)."""
     window = explanation.window
     where = f", {window.start_s:.1f} to {window.end_s:.1f} s" if window else ""
-    out.print(f"\n[bold]{escape(str(file))}[/bold]{where}", highlight=False, soft_wrap=True)
+    out.print(f"\n[bold]{escape(printable(file))}[/bold]{where}", highlight=False, soft_wrap=True)
     evidence: list[BandEvidence | FeatureEvidence] = [*explanation.bands, *explanation.features]
     if not evidence:
         out.print(f"  {explanation.summary}", highlight=False, markup=False, soft_wrap=True)

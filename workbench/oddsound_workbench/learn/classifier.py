@@ -64,7 +64,7 @@ class ClassifierRecipe:
         plan = self.plan
         recordings = labelled(plan.folder, plan.group_pattern, plan.fold_pattern)
         self.check(recordings)
-        return plans.read(plan, recordings, progress, copies=plan.copies)
+        return plans.read(plan, recordings, progress, copies=plan.copies, check=self.check)
 
     def check(self, recordings: Sequence[Labelled]) -> None:
         """Raises FolderError naming a class with too few recordings to leave some out."""

@@ -19,15 +19,15 @@ from threadpoolctl import threadpool_limits
 
 from oddsound import audio, pipeline
 from oddsound.descriptors import Array
-from oddsound.errors import AudioAnomalyError, InvalidAudioError
+from oddsound.errors import AudioAnomalyError
 from oddsound.features import extractor
 from oddsound.formats import AudioLimits
 from oddsound_workbench.errors import FolderError
-from oddsound_workbench.files import content_sha256, replace_file
+from oddsound_workbench.files import content_sha256, printable, replace_file
 from oddsound_workbench.learn import augmentation, robustness
 from oddsound_workbench.learn.recordings import Labelled
 
-DECODING_VERSION = "1"
+DECODING_VERSION = "2"
 """Raise this when the same file gives other samples or other windows; see `_cache_path`."""
 
 LIMITS = AudioLimits(max_bytes=2_000_000_000, max_duration_s=24 * 3600)
@@ -174,15 +174,21 @@ def summarize_headers(recordings: Sequence[Labelled]) -> HeaderSummary:
     headers = []
     for recording in recordings:
         try:
-            headers.append(soundfile.info(recording.path))
-        except soundfile.SoundFileError as error:
-            raise FolderError(f"{recording.path} cannot be read: {error}") from None
+            headers.append(_header(recording.path))
+        except (soundfile.SoundFileError, OSError) as error:
+            raise FolderError(f"{printable(recording.path)} cannot be read: {error}") from None
     return HeaderSummary([h.duration for h in headers], Counter(h.samplerate for h in headers))
+
+
+def _header(path: Path) -> Any:
+    # soundfile cannot open a path that is not UTF-8; a file it can.
+    with path.open("rb") as file:
+        return soundfile.info(file)
 
 
 def altered_file(path: Path, condition: str, seed: list[int]) -> bytes:
     """The content of the file that a recording becomes under one of robustness.CONDITIONS."""
-    rate = soundfile.info(path).samplerate
+    rate = _header(path).samplerate
     waveform = audio.load(path, rate, LIMITS).waveform
     return robustness.altered(waveform, rate, condition, seed)
 
@@ -209,8 +215,8 @@ def _cache_path(path: Path, settings: ExtractionSettings) -> Path:
 def _duration_s(path: Path) -> float:
     """Duration of a recording; 0 if its header cannot be read, which decoding reports."""
     try:
-        return float(soundfile.info(path).duration)
-    except soundfile.SoundFileError:
+        return float(_header(path).duration)
+    except (soundfile.SoundFileError, OSError):
         return 0.0
 
 
@@ -230,7 +236,7 @@ def _make(path: Path, settings: ExtractionSettings, place: Path) -> Array:
     try:
         rows = _extract(path, settings)
     except AudioAnomalyError as error:
-        raise FolderError(f"{path}: {error}") from None
+        raise FolderError(f"{printable(path)}: {error}") from None
     file = io.BytesIO()
     np.save(file, rows)
     # Without a cache (disk full or read-only) the next run only takes longer.
@@ -243,18 +249,14 @@ def _extract(path: Path, settings: ExtractionSettings) -> Array:
     extract = extractor(settings.feature_extractor, settings.sample_rate)
     # From the content and not from the place in the list: a file gives the same copies anywhere.
     seed = [settings.seed, int(content_sha256(path)[:16], 16)]
-    source: bytes | Path = path
-    if settings.condition is not None:
-        source = altered_file(path, settings.condition, [*seed, 1])
-    recording = audio.load(source, settings.sample_rate, LIMITS)
-    waveform = recording.waveform
-    if len(waveform) < extract.min_samples:
-        raise InvalidAudioError(
-            f"the recording has {len(waveform)} samples; one analysis frame has"
-            f" {extract.min_samples}"
-        )
     if settings.condition is None:
-        recording.check_sound()
+        recording = pipeline.load(path, extract, settings.sample_rate, LIMITS)
+    else:
+        # A degraded recording may be silent: at 20 dB less, a quiet sound has no steps left.
+        altered = altered_file(path, settings.condition, [*seed, 1])
+        recording = audio.load(altered, settings.sample_rate, LIMITS)
+        pipeline.check_length(recording, extract, settings.sample_rate)
+    waveform = recording.waveform
     starts, size = pipeline.split(len(waveform), settings.window_s, settings.sample_rate)
     rng = np.random.default_rng(seed)
     rows = []

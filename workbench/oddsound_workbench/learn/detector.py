@@ -54,6 +54,7 @@ class DetectorRecipe:
             anomalies=anomalies,
             feature_extractor=EXTRACTOR,
             shares=SHORTER,
+            check=self.check,
         )
 
     def check(self, recordings: Sequence[Labelled]) -> None:

@@ -36,7 +36,9 @@ class EachClassAsNormal:
             raise FolderError(f"{plan.folder} has no subfolder per class")
         recordings = labelled(plan.folder, plan.group_pattern, plan.fold_pattern)
         check_classes(recordings)
-        return plans.read(plan, recordings, progress, feature_extractor=EXTRACTOR)
+        return plans.read(
+            plan, recordings, progress, feature_extractor=EXTRACTOR, check=check_classes
+        )
 
     def describe(self, data: TrainingData) -> Facts:
         return plans.describe(self.plan, data)

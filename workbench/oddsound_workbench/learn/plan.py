@@ -7,7 +7,8 @@ from typing import Any
 
 from oddsound.features import extractor
 from oddsound.predictors import DETECTOR_THRESHOLD
-from oddsound_workbench.learn import dataset
+from oddsound_workbench.files import printable
+from oddsound_workbench.learn import checks, dataset
 from oddsound_workbench.learn.dataset import ExtractionSettings, HeaderSummary, Rows
 from oddsound_workbench.learn.fitted import FeatureChoice
 from oddsound_workbench.learn.recordings import Labelled
@@ -44,6 +45,7 @@ class Plan:
     window_s : seconds that are scored at a time; None for the median duration, at most 10 s
     copies : augmented copies of each window, for a classifier
     links : whether the report links to the recordings
+    skip_bad : whether recordings that cannot be used are left out, instead of an error
     """
 
     folder: Path
@@ -61,11 +63,12 @@ class Plan:
     description: str = ""
     version: str | None = None
     links: bool = True
+    skip_bad: bool = False
 
     @property
     def folder_name(self) -> str:
         """The folder as it was given, or only its name if the report has no links."""
-        return str(self.folder) if self.links else self.folder.resolve().name
+        return printable(self.folder if self.links else Path(self.folder.resolve().name))
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,7 @@ class TrainingData:
     anomaly : of the recordings that only evaluate a detector
     summary : of the headers of the training recordings
     shorter : of the recordings that train it, in shorter windows, by their length in seconds
+    check_notes : sentences for the user: recordings that were left out, and recorder warnings
     """
 
     rows: Rows
@@ -84,6 +88,7 @@ class TrainingData:
     settings: ExtractionSettings
     summary: HeaderSummary
     shorter: dict[float, Rows] = field(default_factory=dict)
+    check_notes: Sequence[str] = ()
 
     @property
     def recordings(self) -> list[Labelled]:
@@ -117,14 +122,25 @@ def read(
     anomalies: Sequence[Labelled] = (),
     feature_extractor: str = "default",
     shares: Sequence[float] = (),
+    check: Callable[[Sequence[Labelled]], None],
 ) -> TrainingData:
-    """Extract the features of recordings.
+    """Check recordings and extract their features.
 
     copies : altered copies of each training window, see ExtractionSettings
     anomalies : recordings that get no copies
     shares : of the window's length, for the features of shorter windows
-    Raises FolderError if a recording cannot be read.
+    check : raises FolderError if the usable recordings are not enough
+    Raises FolderError that lists every recording that cannot be used, unless plan.skip_bad.
     """
+    advance = progress("Checking recordings", len(recordings) + len(anomalies))
+    training, tests = (
+        checks.check(part, plan.sample_rate, feature_extractor, advance)
+        for part in (recordings, anomalies)
+    )
+    if not plan.skip_bad:
+        checks.raise_if_bad((training, tests))
+    recordings, anomalies = training.usable, tests.usable
+    check(recordings)
     summary = dataset.summarize_headers(recordings)
     window_s = plan.window_s or min(summary.median_duration_s, MAX_DEFAULT_WINDOW_S)
     settings = ExtractionSettings(
@@ -146,6 +162,7 @@ def read(
             length: dataset.rows_of(recordings, replace(settings, window_s=length), advance)
             for length in lengths
         },
+        check_notes=checks.notes(training, tests),
     )
 
 

@@ -47,7 +47,7 @@ def expand(paths: Iterable[Path]) -> list[Path]:
         if path.is_dir():
             inside = audio_files(path)
             if not inside:
-                raise FolderError(f"{path} holds no recordings ({', '.join(SUFFIXES)})")
+                raise FolderError(f"{path} contains no recordings ({', '.join(SUFFIXES)})")
             found += inside
         elif path.exists():
             found.append(path)
@@ -85,9 +85,9 @@ def labelled(
             f"{folder} contains {len(folders)} folder(s) with recordings; a classifier needs two"
             " or more. To train a detector, pass the folder that contains the recordings"
         )
-    if strays := [path.name for path in folder.iterdir() if path.suffix.lower() in SUFFIXES]:
+    if outside := [path.name for path in folder.iterdir() if path.suffix.lower() in SUFFIXES]:
         raise FolderError(
-            f"{folder} contains both class folders and recordings, such as {strays[0]}; move the"
+            f"{folder} contains both class folders and recordings, such as {outside[0]}; move the"
             " recordings into the folder of their class"
         )
     return [
@@ -105,8 +105,16 @@ def unlabelled(folder: Path, label: str, group_pattern: str | None = None) -> li
 def _labelled(
     path: Path, label: str, group_pattern: str | None, fold_pattern: str | None
 ) -> Labelled:
-    group = _match(group_pattern, path) or content_sha256(path)
+    group = _match(group_pattern, path) or _content_group(path)
     return Labelled(path, label, group, _match(fold_pattern, path))
+
+
+def _content_group(path: Path) -> str:
+    """The group of a file without a pattern: its content, or its path if it cannot be read."""
+    try:
+        return content_sha256(path)
+    except OSError:
+        return str(path)
 
 
 def _match(pattern: str | None, path: Path) -> str | None:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oddsound.predictors import Floats
+from oddsound_workbench.files import printable
 from oddsound_workbench.learn.metrics import Bin
 
 PERCENT, THREE = "{:.1%}", "{:.3f}"
@@ -82,7 +83,7 @@ class Mistake:
     @property
     def name(self) -> str:
         """Folder and file name."""
-        return f"{self.path.parent.name}/{self.path.name}"
+        return printable(Path(self.path.parent.name, self.path.name))
 
     def cells(self) -> list[str]:
         """Under the headings of `Summary.mistakes_head`."""

@@ -67,7 +67,7 @@ def render(report: Report, folder: Path, *, links: bool, readme: Path | None = N
 
 def link(path: Path, folder: Path) -> str:
     """The URL of a file, relative to a page in `folder`, so that both can be moved together."""
-    return quote(Path(os.path.relpath(path, folder)).as_posix())
+    return quote(os.fsencode(Path(os.path.relpath(path, folder)).as_posix()))
 
 
 def _section(name: str, summary: Summary, folder: Path | None) -> dict[str, Any]:

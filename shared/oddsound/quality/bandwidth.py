@@ -1,0 +1,92 @@
+"""Finds the highest frequency that a recording can contain."""
+
+import numpy as np
+from scipy.fft import rfft
+
+from oddsound.descriptors import Array
+
+FRAME = 2048
+"""Samples of a spectrum."""
+
+WINDOW = (0.5 - 0.5 * np.cos(np.arange(FRAME) * (2 * np.pi / FRAME))).astype(np.float32)
+
+FRAMES_PER_BLOCK = 4
+SAMPLES_PER_FRAME = 16384
+"""A block has one spectrum for so many samples, at least one and at most FRAMES_PER_BLOCK."""
+
+BANDS = 64
+MIN_BAND = 6
+"""Lowest band in which an edge is searched: below it, a band is wide in comparison."""
+
+PLATEAU_BANDS = 4
+"""Bands below the edge that must all contain sound. A resonance is narrower."""
+
+MIN_DROP_DB = 25.0
+"""Across two bands. A machine that is quiet at high frequencies has no such edge."""
+
+FLOOR_DB = 10.0
+"""What is above the edge must be less than this above the quantisation noise of the samples."""
+
+QUANTISATION_STEP = 1 / 32768
+
+
+class Bandwidth:
+    """Finds the edge that a codec, a telephone line or a resampler leaves in the spectrum.
+
+    Such an edge is steep, and above it is only quantisation noise. Without one, the bandwidth is
+    half the sample rate.
+
+    step : smallest difference of two samples in the file, or 0 if it is not fixed
+    """
+
+    def __init__(self, sample_rate: int, step: float) -> None:
+        self._nyquist_hz = sample_rate / 2
+        noise = max(step, QUANTISATION_STEP) ** 2 / 12 * float(np.square(WINDOW).sum())
+        self._floor = FLOOR_DB + 10 * np.log10(noise)
+        self._power = np.zeros(FRAME // 2 + 1)
+        self._frames = 0
+
+    def add(self, samples: Array) -> None:
+        """Add a block of the mix [shape=(samples,)]."""
+        if len(samples) < FRAME:
+            return
+        count = min(max(len(samples) // SAMPLES_PER_FRAME, 1), FRAMES_PER_BLOCK)
+        last = len(samples) - FRAME
+        starts = [last * index // max(count - 1, 1) for index in range(count)]
+        frames = np.stack([samples[start : start + FRAME] for start in starts])
+        spectrum = rfft(frames * WINDOW, axis=1)
+        self._power += (np.square(spectrum.real) + np.square(spectrum.imag)).sum(axis=0)
+        self._frames += count
+
+    def hz(self) -> float:
+        """The highest frequency of the blocks so far, in Hz."""
+        if not self._frames or self._has_sound_at_the_top():
+            return self._nyquist_hz
+        level = 10 * np.log10(self._power[1:] / self._frames + 1e-30)
+        # The median leaves out tones, which are narrower than a band.
+        bands = np.sort(level.reshape(BANDS, -1), axis=1)[:, level.size // BANDS // 2]
+        bands = np.maximum(bands, self._floor - FLOOR_DB)
+        is_floor = bands < self._floor
+        sound = np.flatnonzero(~is_floor)
+        if not len(sound):
+            return self._nyquist_hz
+        # The last band with sound may contain the edge.
+        edge = int(sound[-1])
+        for top in (edge, edge - 1):
+            if self._is_edge(bands, top):
+                last = np.flatnonzero(level > self._floor + FLOOR_DB / 2)
+                last = last[last < (top + 2) * level.size // BANDS]
+                return round(float((last[-1] + 1) / level.size * self._nyquist_hz))
+        return self._nyquist_hz
+
+    def _has_sound_at_the_top(self) -> bool:
+        """A cheap test that most recordings pass."""
+        top = self._power[-FRAME // 2 // BANDS :]
+        return bool(sorted(top.tolist())[len(top) // 2] > self._frames * 10 ** (self._floor / 10))
+
+    def _is_edge(self, bands: Array, top: int) -> bool:
+        """Whether all bands from two above `top` on are below its plateau by MIN_DROP_DB."""
+        if top < MIN_BAND or top + 2 >= len(bands):
+            return False
+        plateau = bands[top - PLATEAU_BANDS + 1 : top + 1]
+        return bool(plateau.min() - bands[top + 2 :].max() >= MIN_DROP_DB)
