@@ -52,6 +52,7 @@ def predict(
     probabilities = scored[: len(rows)]
     whole = predictor.combine(probabilities) if len(rows) > 1 else probabilities[0]
     label, score, is_anomaly = verdict(whole, predictor)
+    events = model.events(waveform)
     prediction = Prediction(
         prediction=label,
         probability=float(whole[predictor.classes.index(label)]),
@@ -66,6 +67,7 @@ def predict(
         duration_s=recording.duration_s,
         sample_rate=recording.sample_rate,
         windows=_windows(starts, size, probabilities, model) if len(rows) > 1 else None,
+        events=events,
     )
     if explainer is None:
         return prediction

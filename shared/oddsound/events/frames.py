@@ -29,6 +29,9 @@ DIGITAL_SILENCE_DB = 100.0
 QUIETEST_TICK = 1e-14
 """Mean square of the differences of samples below which the samples count as unchanged."""
 
+MAX_SINGLE_CHUNK = 1.5
+"""A recording of up to so many chunks is one chunk, as for the windows of a prediction."""
+
 PART_FRAMES = 128
 """Frames whose Fourier transforms are computed together; a multiple of HALF."""
 
@@ -137,6 +140,15 @@ class FrameAnalyser:
         self.hz = hz[self.bins]
         self.edges_hz = _mel_edges(LOW_HZ, top_hz)
         self.basis = _basis(self.hz, self.edges_hz)
+        self.columns = {
+            IMPACT: BANDS + 1,
+            DROPOUT: 1,
+            TONE: len(self.hz),
+            LEVEL: 2,
+            MODULATION: 1,
+            TIMBRE: 1,
+        }
+        """Number of columns of each kind, after EventReference.distances."""
 
     def __call__(self, waveform: Array) -> Chunk:
         """Measure a chunk.
@@ -161,6 +173,10 @@ class FrameAnalyser:
         }
         # Without the trailing frames that are too few for a time of its own.
         return Chunk({kind: each for kind, each in measures.items() if len(each)}, ticks, mean)
+
+    def chunk_samples(self, chunk_s: float) -> int:
+        """Samples in a chunk: whole hops, so that every chunk begins at a tick."""
+        return self.hop * max(1, round(chunk_s * self.sample_rate / self.hop))
 
     def _ticks(self, waveform: Array) -> Array:
         """Level of each tick in dB, of the differences of samples: without a DC offset."""

@@ -1,0 +1,205 @@
+"""Times at which a measure is above its limit, joined to candidates for events."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from oddsound.descriptors import Array
+from oddsound.events.frames import (
+    BANDS,
+    DROPOUT,
+    GRIDS,
+    HALF,
+    IMPACT,
+    LEVEL,
+    MODULATION,
+    TICKS,
+    TIMBRE,
+    TONE,
+    Chunk,
+    FrameAnalyser,
+)
+from oddsound.events.reference import EventReference, in_order
+
+CONTINUES = 0.5
+"""An event lasts as long as its measure is above this share of the limit."""
+
+MAX_GAP = {IMPACT: 2, DROPOUT: 1, TONE: 2, LEVEL: 1, MODULATION: 1, TIMBRE: 2}
+"""Times below that share which do not end an event."""
+
+BAND_WITHIN_DB = 6.0
+"""Neighbouring bands belong to a knock if their level is within this of the largest."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A possible event.
+
+    first, last : ticks of the recording, `last` is not part of it
+    units : largest value, see Usual.units
+    amount_db : change of level; in the best frame of a knock, else the largest
+    usual_db : amount that normal recordings rarely exceed
+    low_hz, high_hz : frequencies that change; both NaN if all do
+    rate_hz : of a modulation, else 0
+    """
+
+    kind: str
+    first: int
+    last: int
+    units: float
+    amount_db: float
+    usual_db: float = 0.0
+    low_hz: float = float("nan")
+    high_hz: float = float("nan")
+    rate_hz: float = 0.0
+
+
+def candidates(
+    chunk: Chunk, reference: EventReference, analyser: FrameAnalyser, offset: int
+) -> list[Candidate]:
+    """The candidates of a chunk, above the limits of a recording as long as those of the training.
+
+    offset : ticks before the chunk
+    """
+    found = []
+    measures = reference.distances(chunk.measures)
+    for kind in in_order(measures):
+        usual = reference.usual.get(kind)
+        if usual is None:
+            continue
+        units = usual.units(measures[kind])
+        largest = units.max(axis=1)
+        if largest.max() < usual.limit:
+            continue
+        for first, last in _runs(largest, usual.limit, MAX_GAP[kind]):
+            peak = first + int(largest[first:last].argmax())
+            place = _Place(kind, first, last, peak, int(units[peak].argmax()))
+            found.append(_candidate(place, float(largest[peak]), chunk, reference, analyser))
+    return [_moved(each, offset) for each in found]
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Times of a measure from first to before last, the time and column of the largest value."""
+
+    kind: str
+    first: int
+    last: int
+    peak: int
+    column: int
+
+
+def _runs(largest: Array, limit: float, max_gap: int) -> list[tuple[int, int]]:
+    """First time, and time after the last one, of everything that exceeds the limit."""
+    continues = np.flatnonzero(largest >= CONTINUES * limit)
+    breaks = np.flatnonzero(np.diff(continues) > max_gap + 1) + 1
+    runs = []
+    for run in np.split(continues, breaks):
+        if largest[run].max() >= limit:
+            runs.append((int(run[0]), int(run[-1]) + 1))
+    return runs
+
+
+def _candidate(
+    place: _Place,
+    units: float,
+    chunk: Chunk,
+    reference: EventReference,
+    analyser: FrameAnalyser,
+) -> Candidate:
+    kind, peak, column = place.kind, place.peak, place.column
+    first, last = _ticks(place, len(chunk.measures[kind]), len(chunk.ticks))
+    measure = chunk.measures[kind][peak]
+    usual = reference.usual[kind]
+    if kind == IMPACT:
+        first = _start_of_impact(chunk, place, usual.units(chunk.measures[kind]).max(axis=1))
+        last = max(last - TICKS, first + 1)
+        low, high = _band_of_impact(measure, column, analyser.edges_hz)
+        return Candidate(
+            kind, first, last, units, measure[column], usual.quantile[column], low, high
+        )
+    if kind == TONE:
+        hz = _frequency(measure, column, analyser.hz)
+        return Candidate(kind, first, last, units, measure[column], usual.quantile[column], hz, hz)
+    if kind == TIMBRE:
+        change = measure - reference.timbre_mean
+        band = int(np.abs(change / reference.timbre_deviation).argmax())
+        low, high = analyser.edges_hz[band : band + 2]
+        deviation = float(reference.timbre_deviation[band])
+        return Candidate(kind, first, last, units, change[band], deviation, low, high)
+    if kind == LEVEL:
+        amount = measure[0] if column == 0 else -measure[1]
+        return Candidate(kind, first, last, units, amount, usual.quantile[column])
+    if kind == MODULATION:
+        rate = _rate(chunk.levels[first // TICKS : last // TICKS], analyser.tick_s * TICKS)
+        return Candidate(kind, first, last, units, measure[0], usual.quantile[0], rate_hz=rate)
+    return Candidate(kind, first, last, units, measure[0], usual.quantile[0])
+
+
+def _moved(candidate: Candidate, offset: int) -> Candidate:
+    fields = vars(candidate)
+    plain = {
+        name: float(value) if isinstance(value, np.floating) else value
+        for name, value in fields.items()
+    }
+    first, last = candidate.first + offset, candidate.last + offset
+    return Candidate(**{**plain, "first": first, "last": last})
+
+
+def _ticks(place: _Place, times: int, ticks: int) -> tuple[int, int]:
+    """First and last tick of a run. At the edges of the chunk, nothing is trimmed."""
+    grid = GRIDS[place.kind]
+    first = place.first * grid.step + (grid.trim if place.first else 0)
+    last = (place.last - 1) * grid.step + grid.width - (grid.trim if place.last < times else 0)
+    if place.last == times and place.kind != DROPOUT:
+        last = ticks
+    return first, max(min(last, ticks), first + 1)
+
+
+def _start_of_impact(chunk: Chunk, place: _Place, units: Array) -> int:
+    """The tick with the steepest rise in the first frame that is near the peak."""
+    near = np.flatnonzero(units[place.first : place.peak + 1] >= CONTINUES * units[place.peak])
+    frame = place.first + int(near[0])
+    start, stop = frame * TICKS, min((frame + 2) * TICKS, len(chunk.ticks))
+    before = max(start - TICKS, 0)
+    levels = chunk.ticks[before:stop]
+    rises = [
+        levels[i] - levels[max(i - 3, 0) : i].mean() if i else -np.inf
+        for i in range(start - before, len(levels))
+    ]
+    return start + int(np.argmax(rises))
+
+
+def _band_of_impact(
+    measure: Array, column: int, edges_hz: NDArray[np.float64]
+) -> tuple[float, float]:
+    """Lowest and highest frequency of a knock, from the band with the largest change."""
+    bands = measure[:BANDS]
+    low = high = int(bands.argmax()) if column == BANDS else column
+    limit = bands[low] - BAND_WITHIN_DB
+    while low > 0 and bands[low - 1] >= limit:
+        low -= 1
+    while high < BANDS - 1 and bands[high + 1] >= limit:
+        high += 1
+    return float(edges_hz[low]), float(edges_hz[high + 1])
+
+
+def _frequency(measure: Array, column: int, hz: NDArray[np.float64]) -> float:
+    """The maximum of the parabola through a bin and its neighbours."""
+    if not 0 < column < len(hz) - 1:
+        return float(hz[column])
+    left, middle, right = measure[column - 1 : column + 2].astype(float)
+    bend = left - 2 * middle + right
+    shift = 0.0 if bend >= 0 else 0.5 * (left - right) / bend
+    return float(hz[column] + np.clip(shift, -0.5, 0.5) * (hz[1] - hz[0]))
+
+
+def _rate(levels: Array, frame_s: float) -> float:
+    """The frequency in Hz with the largest share in the changes of a level."""
+    centred = (levels - levels.mean()) * np.hanning(len(levels))
+    size = 4 * HALF * HALF
+    spectrum = np.abs(np.fft.rfft(centred, max(size, len(levels))))
+    hz = np.fft.rfftfreq(max(size, len(levels)), frame_s)
+    chosen = (hz >= 1) & (hz <= 20)
+    return float(hz[chosen][spectrum[chosen].argmax()])

@@ -1,0 +1,200 @@
+"""Fits the reference of events to normal recordings, and calibrates its limits."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+from sklearn.model_selection import GroupKFold
+
+from oddsound import audio
+from oddsound.descriptors import Array
+from oddsound.events.frames import (
+    BANDS,
+    DROPOUT,
+    IMPACT,
+    LEVEL,
+    MAX_SINGLE_CHUNK,
+    MODULATION,
+    TIMBRE,
+    TONE,
+    FrameAnalyser,
+    Measures,
+)
+from oddsound.events.reference import EventReference, Usual, in_order
+from oddsound_workbench.learn.dataset import LIMITS
+from oddsound_workbench.learn.recordings import Labelled
+
+CHUNK_S = (1.0, 30.0)
+"""Shortest and longest chunk. In between, it is the median duration of the recordings."""
+
+MAX_CHUNKS = 400
+"""Most chunks that are used, evenly from all recordings: more would only take longer."""
+
+FOLDS = 10
+PERMITTED = 0.02
+"""Share of normal recordings that may have an event of one kind. Six kinds leave 90 % without."""
+
+SHARE = {IMPACT: 0.99, DROPOUT: 0.99, TONE: 0.95, LEVEL: 0.95, MODULATION: 0.9, TIMBRE: 0.95}
+"""Of the values of normal recordings that are below the quantile. Consecutive values of the slow
+measures overlap, therefore more of them are above it."""
+
+MIN_EXCESS = {IMPACT: 0.3, DROPOUT: 0.4, TONE: 0.4, LEVEL: 0.25, MODULATION: 0.25, TIMBRE: 0.08}
+"""Smallest mean excess, in dB or, of the timbre, in deviations. Recordings that are very regular
+would otherwise have limits that the next day exceeds."""
+
+PRIOR_VALUES = 20
+"""The mean excess of a column is averaged with the median of all, which counts as so many values.
+"""
+
+TIMBRE_PRIOR, MIN_TIMBRE_DB = 10, 0.3
+"""The variance of a band is averaged with the median of all, which counts as so many recordings;
+the deviation is at least so many dB."""
+
+GUMBEL_DEVIATION = float(np.pi / np.sqrt(6))
+LIMITED_FROM, MAX_DEVIATIONS, NORMAL_MAD = 8, 5.0, 1.4826
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The measures of one chunk of a normal recording.
+
+    group : of its recording
+    """
+
+    group: str
+    measures: Measures
+
+
+def fit_reference(
+    recordings: Sequence[Labelled], durations_s: Sequence[float], sample_rate: int
+) -> EventReference:
+    """Fit the reference to normal recordings.
+
+    durations_s : of each recording; sample_rate : of the model, in Hz
+    """
+    chunk_s = float(np.clip(np.median(durations_s), *CHUNK_S))
+    analyser = FrameAnalyser(sample_rate)
+    total = sum(max(duration / chunk_s, 1.0) for duration in durations_s)
+    every = max(1, int(np.ceil(total / MAX_CHUNKS)))
+    chunks = [
+        Measured(recording.group, analyser(chunk).measures)
+        for number, (recording, chunk) in enumerate(_chunks(recordings, analyser, chunk_s))
+        if number % every == 0
+    ]
+    return reference_of(chunks, chunk_s)
+
+
+def reference_of(chunks: Sequence[Measured], chunk_s: float) -> EventReference:
+    """The reference of measured chunks, with limits from chunks that were left out of a fit.
+
+    chunks : of at least two groups
+    """
+    groups = [chunk.group for chunk in chunks]
+    maxima: dict[str, list[float]] = {}
+    folds = GroupKFold(min(FOLDS, len(set(groups))), shuffle=True, random_state=0)
+    for train, test in folds.split(groups, groups=groups):
+        fitted = _fitted([chunks[i] for i in train], chunk_s)
+        for index in test:
+            measures = fitted.distances(chunks[index].measures)
+            for kind, measure in measures.items():
+                if kind in fitted.usual:
+                    largest = float(fitted.usual[kind].units(measure).max())
+                    maxima.setdefault(kind, []).append(largest)
+    whole = _fitted(chunks, chunk_s)
+    usual = {
+        kind: Usual(
+            whole.usual[kind].quantile,
+            whole.usual[kind].excess,
+            *_limit(np.array(maxima[kind]), len(set(groups))),
+        )
+        for kind in in_order(whole.usual)
+        if kind in maxima
+    }
+    return EventReference(chunk_s, whole.timbre_mean, whole.timbre_deviation, usual)
+
+
+def _chunks(
+    recordings: Sequence[Labelled], analyser: FrameAnalyser, chunk_s: float
+) -> Iterator[tuple[Labelled, Array]]:
+    """The chunks of every recording, as an EventFinder divides it."""
+    size = analyser.chunk_samples(chunk_s)
+    for recording in recordings:
+        waveform = audio.load(recording.path, analyser.sample_rate, LIMITS).waveform
+        while len(waveform) > MAX_SINGLE_CHUNK * size:
+            yield recording, waveform[: size + analyser.hop]
+            waveform = waveform[size:]
+        if len(waveform) >= analyser.n_fft:
+            yield recording, waveform
+
+
+def _fitted(chunks: Sequence[Measured], chunk_s: float) -> EventReference:
+    """A reference without limits."""
+    mean, deviation = _timbre([c.measures[TIMBRE] for c in chunks if TIMBRE in c.measures])
+    reference = EventReference(chunk_s, mean, deviation, {})
+    parts: dict[str, list[Array]] = {}
+    for chunk in chunks:
+        for kind, measure in reference.distances(chunk.measures).items():
+            parts.setdefault(kind, []).append(measure)
+    usual = {kind: _usual(kind, np.concatenate(parts[kind])) for kind in in_order(parts)}
+    return EventReference(chunk_s, mean, deviation, usual)
+
+
+def _timbre(levels: Sequence[Array]) -> tuple[Array, Array]:
+    """Mean and deviation of the relative level of each band."""
+    if not levels:
+        return np.zeros(BANDS, np.float32), np.ones(BANDS, np.float32)
+    values = np.concatenate(levels).astype(np.float64)
+    variance = values.var(axis=0)
+    count = len(levels)
+    variance = (count * variance + TIMBRE_PRIOR * np.median(variance)) / (count + TIMBRE_PRIOR)
+    deviation = np.maximum(np.sqrt(variance), MIN_TIMBRE_DB)
+    return values.mean(axis=0).astype(np.float32), deviation.astype(np.float32)
+
+
+def _usual(kind: str, values: Array) -> Usual:
+    """Quantile and mean excess of each column; the limit is not known yet."""
+    count = max(1, round(len(values) * (1 - SHARE[kind])))
+    top = np.partition(values, len(values) - count, axis=0)[len(values) - count :]
+    quantile = top.min(axis=0)
+    excess = top.mean(axis=0, dtype=np.float64) - quantile
+    if kind == TONE:
+        # A tone of the machine is sometimes in the next bin.
+        quantile, excess = _largest_of_neighbours(quantile), _largest_of_neighbours(excess)
+    excess = (count * excess + PRIOR_VALUES * np.median(excess)) / (count + PRIOR_VALUES)
+    excess = np.maximum(excess, MIN_EXCESS[kind])
+    return Usual(quantile.astype(np.float32), excess.astype(np.float32), np.inf, 0.0)
+
+
+def _largest_of_neighbours(values: Array) -> Array:
+    padded = np.pad(values, 1, "edge")
+    return np.asarray(np.maximum(values, np.maximum(padded[:-2], padded[2:])))
+
+
+def _limit(maxima: NDArray[np.float64], recordings: int) -> tuple[float, float]:
+    """The limit of one chunk, and its growth with the logarithm of the duration.
+
+    The prediction limit of a Gumbel distribution: its quantile, widened by the ratio of the
+    quantiles of Student's t and the normal distribution because mean and deviation are estimated.
+    The deviation is at least that of maxima of exponentially distributed values.
+
+    maxima : in units, of chunks that were left out
+    recordings : number of groups that they come from
+    """
+    limited = _limited(maxima)
+    deviation = max(float(limited.std(ddof=1)), GUMBEL_DEVIATION)
+    growth = deviation / GUMBEL_DEVIATION
+    quantile = (-np.log(-np.log(1 - PERMITTED)) - np.euler_gamma) * growth
+    widened = stats.t.ppf(1 - PERMITTED, recordings - 1) / stats.norm.ppf(1 - PERMITTED)
+    limit = float(limited.mean()) + quantile * widened * np.sqrt(1 + 1 / recordings)
+    return float(max(limit, np.quantile(maxima, 0.9))), float(growth)
+
+
+def _limited(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Lower values that are far above the others, so that one odd recording hides no events."""
+    if len(values) < LIMITED_FROM:
+        return values
+    middle = np.median(values)
+    spread = max(NORMAL_MAD * float(np.median(np.abs(values - middle))), 1.0)
+    return np.minimum(values, middle + MAX_DEVIATIONS * spread)
