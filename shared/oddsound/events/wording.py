@@ -17,9 +17,8 @@ def sentence(candidate: Candidate, duration_s: float) -> str:
     """What changes, by how much, and at which frequencies."""
     amount = f"{abs(candidate.amount_db):.0f} dB"
     lasting = _duration(duration_s)
-    band = f"between {frequency(candidate.low_hz)} and {frequency(candidate.high_hz)}"
     if candidate.kind == IMPACT:
-        return f"a knock, {amount} over the usual level {band}"
+        return f"a knock, {amount} over the usual level {_band(candidate)}"
     if candidate.kind == DROPOUT:
         if candidate.amount_db >= DIGITAL_SILENCE_DB:
             return f"the sound drops out for {lasting}: the samples do not change"
@@ -41,7 +40,11 @@ def sentence(candidate: Candidate, duration_s: float) -> str:
             f" for {lasting} ({max(candidate.usual_db, 0):.0f} dB is usual)"
         )
     more = "more" if candidate.amount_db > 0 else "less"
-    return f"the sound is different for {lasting}: mainly {amount} {more} {band}"
+    return f"the sound is different for {lasting}: mainly {amount} {more} {_band(candidate)}"
+
+
+def _band(candidate: Candidate) -> str:
+    return f"between {frequency(candidate.low_hz)} and {frequency(candidate.high_hz)}"
 
 
 def frequency(hz: float) -> str:

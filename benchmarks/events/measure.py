@@ -1,0 +1,77 @@
+"""The figures of one split: a model of one half, faults in the other half."""
+
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import oddsound
+from benchmarks.detection.ours import trained
+from benchmarks.detection.protocol import Split
+from benchmarks.events import scoring
+from benchmarks.events.inject import INJECT, LEVELS, inject
+from oddsound import audio
+from oddsound.descriptors import Array
+from oddsound.formats import AudioLimits
+from oddsound.schemas import Event
+
+LIMITS = AudioLimits(max_bytes=2_000_000_000, max_duration_s=24 * 3600)
+PIECE_S, LONG_S = 1.0, 60.0
+"""Lengths of clean sound, beside whole recordings: pieces of recordings, and joined recordings."""
+
+type Find = Callable[[Array], list[Event]]
+type Figures = dict[str, Any]
+
+
+def measure(split: Split, seed: Sequence[int]) -> Figures:
+    """Train with the first half; the events of the second half, clean and with faults.
+
+    Returns {"clean": {length: {"recordings", "without", "seconds", kind: events}},
+    "faults": {kind: {level: counts of scoring.count}}}.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        model = trained(split.train, Path(folder))
+    rate = model.sample_rate
+    sounds = [audio.load(path, rate, LIMITS).waveform for path in split.normal]
+    return figures(lambda sound: model.events(sound) or [], sounds, rate, seed)
+
+
+def figures(find: Find, sounds: Sequence[Array], sample_rate: int, seed: Sequence[int]) -> Figures:
+    """The figures of `measure` for decoded sounds of at least a second."""
+    faults: dict[str, dict[str, scoring.Counts]] = {}
+    for kind_number, kind in enumerate(INJECT):
+        for level_number, level in enumerate(LEVELS):
+            counts = []
+            for number, sound in enumerate(sounds):
+                key = [*seed, number, kind_number, level_number]
+                changed, injected = inject(sound, sample_rate, kind, level, key)
+                counts.append(scoring.count(find(changed), injected))
+            faults.setdefault(kind, {})[level] = scoring.add(counts)
+    return {"clean": _clean(find, sounds, sample_rate), "faults": faults}
+
+
+def _clean(find: Find, sounds: Sequence[Array], sample_rate: int) -> Figures:
+    piece = round(PIECE_S * sample_rate)
+    pieces = [sound[start:][:piece] for sound in sounds for start in [(len(sound) - piece) // 2]]
+    joined: list[Array] = []
+    waiting: list[Array] = []
+    for sound in sounds:
+        waiting.append(sound)
+        if sum(map(len, waiting)) >= LONG_S * sample_rate:
+            joined.append(np.concatenate(waiting))
+            waiting = []
+    lengths = {"piece": pieces, "recording": list(sounds), "minute": joined}
+    return {name: _counted(find, each, sample_rate) for name, each in lengths.items() if each}
+
+
+def _counted(find: Find, sounds: Sequence[Array], sample_rate: int) -> Figures:
+    found = [find(sound) for sound in sounds]
+    kinds = sorted({event.kind for events in found for event in events})
+    return {
+        "recordings": len(sounds),
+        "without": sum(not events for events in found),
+        "seconds": round(sum(map(len, sounds)) / sample_rate, 1),
+        "events": {k: sum(e.kind == k for events in found for e in events) for k in kinds},
+    }
