@@ -25,7 +25,7 @@ from oddsound.events.reference import EventReference, in_order
 CONTINUES = 0.5
 """An event lasts as long as its measure is above this share of the limit."""
 
-MAX_GAP = {IMPACT: 2, DROPOUT: 1, TONE: 2, LEVEL: 1, MODULATION: 1, TIMBRE: 2}
+MAX_GAP = {IMPACT: 2, DROPOUT: 5, TONE: 2, LEVEL: 1, MODULATION: 1, TIMBRE: 2}
 """Times below that share which do not end an event."""
 
 BAND_WITHIN_DB = 6.0
@@ -113,12 +113,13 @@ def _candidate(
     measure = chunk.measures[kind][peak]
     usual = reference.usual[kind]
     if kind == IMPACT:
-        first = _start_of_impact(chunk, place, usual.units(chunk.measures[kind]).max(axis=1))
+        first = _start_of_impact(chunk, place)
         last = max(last - TICKS, first + 1)
+        if column >= BANDS:
+            column = int(measure[:BANDS].argmax())
         low, high = _band_of_impact(measure, column, analyser.edges_hz)
-        return Candidate(
-            kind, first, last, units, measure[column], usual.quantile[column], low, high
-        )
+        amount = measure[column]
+        return Candidate(kind, first, last, units, amount, usual.quantile[column], low, high)
     if kind == TONE:
         hz = _frequency(measure, column, analyser.hz)
         return Candidate(kind, first, last, units, measure[column], usual.quantile[column], hz, hz)
@@ -157,10 +158,9 @@ def _ticks(place: _Place, times: int, ticks: int) -> tuple[int, int]:
     return first, max(min(last, ticks), first + 1)
 
 
-def _start_of_impact(chunk: Chunk, place: _Place, units: Array) -> int:
-    """The tick with the steepest rise in the first frame that is near the peak."""
-    near = np.flatnonzero(units[place.first : place.peak + 1] >= CONTINUES * units[place.peak])
-    frame = place.first + int(near[0])
+def _start_of_impact(chunk: Chunk, place: _Place) -> int:
+    """The tick with the steepest rise in the first frame."""
+    frame = place.first
     start, stop = frame * TICKS, min((frame + 2) * TICKS, len(chunk.ticks))
     before = max(start - TICKS, 0)
     levels = chunk.ticks[before:stop]
@@ -176,7 +176,7 @@ def _band_of_impact(
 ) -> tuple[float, float]:
     """Lowest and highest frequency of a knock, from the band with the largest change."""
     bands = measure[:BANDS]
-    low = high = int(bands.argmax()) if column == BANDS else column
+    low = high = column
     limit = bands[low] - BAND_WITHIN_DB
     while low > 0 and bands[low - 1] >= limit:
         low -= 1

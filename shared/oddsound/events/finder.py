@@ -25,11 +25,12 @@ MAX_CANDIDATES = 400
 JOINED_S = 0.1
 """Events of one kind that are closer are one event, except knocks and drop-outs."""
 
-INCLUDED = {
+EXPLAINED = {
     MODULATION: {DROPOUT, LEVEL, IMPACT, TIMBRE},
     TONE: {LEVEL, IMPACT, TIMBRE},
     DROPOUT: {LEVEL, TIMBRE, IMPACT},
     LEVEL: {IMPACT, TIMBRE},
+    TIMBRE: {IMPACT},
 }
 """Kinds that a kind explains, if it happens at the same time: a tone, for example, raises the level
 and begins suddenly."""
@@ -37,8 +38,14 @@ and begins suddenly."""
 MIN_OVERLAP = 0.5
 """Share of an event that has to be inside another one that explains it."""
 
-BEGINS_WITHIN_S = 0.1
-"""A knock this close to the start of a change of timbre is its beginning."""
+BEGINS_S = 0.1
+"""A knock this close to the start of a change is the start of the change."""
+
+SHORT_S = 0.7
+"""A change of level or timbre that is shorter, and contains a knock, is the knock."""
+
+SINGLE_S = 1.3
+"""A modulation that is shorter, and contains only one drop-out, is the drop-out."""
 
 
 class EventFinder:
@@ -89,8 +96,10 @@ class EventFinder:
 
     def _resolved(self, found: list[Candidate]) -> list[Candidate]:
         """Without what another event explains, with parts of one event joined."""
-        joined = _joined(found, round(JOINED_S / self._analyser.tick_s))
-        begins = round(BEGINS_WITHIN_S / self._analyser.tick_s)
+        per_s = 1 / self._analyser.tick_s
+        joined = _joined(found, round(JOINED_S * per_s))
+        joined = [each for each in joined if not _is_knock_or_dropout(each, joined, per_s)]
+        begins = round(BEGINS_S * per_s)
         return [each for each in joined if not any(_explains(o, each, begins) for o in joined)]
 
     def _event(self, candidate: Candidate, limit: float) -> Event:
@@ -139,12 +148,30 @@ def _alike(one: Candidate, other: Candidate) -> bool:
     return one.kind != TONE or abs(one.low_hz - other.low_hz) < 0.03 * one.low_hz
 
 
+def _is_knock_or_dropout(one: Candidate, found: list[Candidate], per_s: float) -> bool:
+    """Whether a candidate only shows a knock or a single drop-out that was found as well.
+
+    per_s : ticks per second
+    """
+    length = one.last - one.first
+    if one.kind == MODULATION and length < SINGLE_S * per_s:
+        return sum(o.kind == DROPOUT and _inside(o, one) for o in found) == 1
+    if one.kind in (LEVEL, TIMBRE) and length < SHORT_S * per_s:
+        return any(o.kind == IMPACT and one.first <= o.first < one.last for o in found)
+    return False
+
+
 def _explains(one: Candidate, other: Candidate, begins: int) -> bool:
-    if one.kind == TIMBRE and other.kind == IMPACT:
-        return abs(other.first - one.first) <= begins
-    if other.kind not in INCLUDED.get(one.kind, ()):
+    """Whether `other` is part of `one`; begins : ticks in BEGINS_S."""
+    if other.kind not in EXPLAINED.get(one.kind, ()):
         return False
+    if other.kind == IMPACT and one.kind in (LEVEL, TIMBRE):
+        return abs(other.first - one.first) <= begins
     if other.kind == IMPACT:
-        return one.first - begins <= other.first < one.last
+        return one.first - begins <= other.first < one.last + begins
+    return _inside(other, one)
+
+
+def _inside(one: Candidate, other: Candidate) -> bool:
     overlap = min(one.last, other.last) - max(one.first, other.first)
-    return overlap >= MIN_OVERLAP * (other.last - other.first)
+    return overlap >= MIN_OVERLAP * (one.last - one.first)

@@ -120,8 +120,8 @@ class FrameAnalyser:
     - tone: how far each frequency stands out from its neighbours throughout 0.4 s;
     - level: rise over and fall below the typical level, from the median over 0.4 s;
     - modulation: interquartile range of the level in 1 s in which it rises and falls;
-    - timbre: level of each band relative to their mean, from the median over 0.6 s. This is the
-      only one that is not a single-sided measure; the reference turns it into a distance.
+    - timbre: level of each band relative to their mean, from the median over 0.6 s. The reference
+      turns it into a distance.
 
     sample_rate : of the waveforms, in Hz
     """
@@ -141,7 +141,7 @@ class FrameAnalyser:
         self.edges_hz = _mel_edges(LOW_HZ, top_hz)
         self.basis = _basis(self.hz, self.edges_hz)
         self.columns = {
-            IMPACT: BANDS + 1,
+            IMPACT: BANDS + 2,
             DROPOUT: 1,
             TONE: len(self.hz),
             LEVEL: 2,
@@ -167,7 +167,7 @@ class FrameAnalyser:
             IMPACT: _impact(np.column_stack([levels, mean]), active),
             DROPOUT: _dropout(ticks),
             TONE: _tone(halves, floor),
-            LEVEL: _level(half_levels.mean(axis=1, keepdims=True), mean, active),
+            LEVEL: _level(mean, active),
             MODULATION: _modulation(mean),
             TIMBRE: _timbre(half_levels),
         }
@@ -256,10 +256,12 @@ def _tone(halves: Array, floor: np.float32) -> Array:
     return found
 
 
-def _level(halves: Array, mean: Array, active: NDArray[np.bool_]) -> Array:
+def _level(mean: Array, active: NDArray[np.bool_]) -> Array:
     """Columns: rise, fall."""
-    if len(halves) < LEVEL_HALVES:
+    count = len(mean) // HALF
+    if count < LEVEL_HALVES:
         return np.empty((0, 2), np.float32)
+    halves = np.sort(mean[: count * HALF].reshape(count, HALF), axis=1)[:, HALF // 2, None]
     change = _moving_median(halves, LEVEL_HALVES) - _typical(mean, active)
     return np.column_stack([change, -change])
 

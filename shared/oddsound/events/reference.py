@@ -8,10 +8,14 @@ import numpy as np
 
 from oddsound.descriptors import Array
 from oddsound.errors import ModelArtifactError
-from oddsound.events.frames import BANDS, KINDS, TIMBRE, FrameAnalyser, Measures
+from oddsound.events.frames import BANDS, IMPACT, KINDS, TIMBRE, FrameAnalyser, Measures
 
 ARTIFACT_KEY = "events"
 """Key of the reference in the artifact of a detector."""
+
+
+MIN_KNOCK_DB = 2.0
+"""Root mean square rise of the bands below which a time is no knock."""
 
 
 @dataclass(frozen=True)
@@ -51,12 +55,14 @@ class EventReference:
 
     chunk_s : length of the chunks that typical levels are taken from, in training as in use
     timbre_mean, timbre_deviation : relative level of each band in dB [shape=(BANDS,)]
+    knocks : measures of the machine's knocks, and of no knock, 0 [shape=(knocks, BANDS + 1)]
     usual : by kind; a kind that the training recordings are too short for is missing
     """
 
     chunk_s: float
     timbre_mean: Array
     timbre_deviation: Array
+    knocks: Array
     usual: Mapping[str, Usual]
 
     @classmethod
@@ -70,6 +76,7 @@ class EventReference:
             usual = {kind: Usual(**each) for kind, each in artifact["usual"].items()}
             reference = cls(**{**artifact, "usual": usual})
             fits = reference.timbre_mean.shape == reference.timbre_deviation.shape == (BANDS,)
+            fits &= reference.knocks.ndim == 2 and reference.knocks.shape[1] == BANDS + 1
             for kind, each in usual.items():
                 columns = (analyser.columns[kind],)
                 fits &= each.quantile.shape == each.excess.shape == columns
@@ -89,10 +96,30 @@ class EventReference:
         return asdict(self)
 
     def distances(self, measures: Measures) -> Measures:
-        """The measures, with the levels of the timbre replaced by their distance."""
-        if TIMBRE not in measures:
-            return measures
-        return {**measures, TIMBRE: self.timbre_distance(measures[TIMBRE])}
+        """The measures of FrameAnalyser as `usual` has them.
+
+        Levels of the timbre are replaced by their distance from the usual ones. Knocks have one
+        more column: the distance from the most similar knock of the machine.
+        """
+        found = dict(measures)
+        if TIMBRE in found:
+            found[TIMBRE] = self.timbre_distance(found[TIMBRE])
+        if IMPACT in found:
+            found[IMPACT] = np.column_stack([found[IMPACT], self.knock_distance(found[IMPACT])])
+        return found
+
+    def knock_distance(self, rises: Array) -> Array:
+        """Root mean square difference in dB from the nearest of `knocks` [shape=(times,)]."""
+        rises = np.maximum(rises, 0)
+        square = np.square(rises).sum(axis=1)
+        nearest = square.copy()
+        # No knock, which is one of them, is the nearest for all other times.
+        loud = np.flatnonzero(square > len(rises[0]) * MIN_KNOCK_DB**2)
+        if len(loud):
+            similar = rises[loud] @ self.knocks.T
+            norms = np.square(self.knocks).sum(axis=1)
+            nearest[loud] += (norms - 2 * similar).min(axis=1)
+        return np.asarray(np.sqrt(np.maximum(nearest, 0) / rises.shape[1]))
 
     def timbre_distance(self, levels: Array) -> Array:
         """Root mean square of the deviations of the bands [shape=(times, 1)]."""

@@ -1,11 +1,12 @@
 """Fits the reference of events to normal recordings, and calibrates its limits."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
+from sklearn.cluster import KMeans
 from sklearn.model_selection import GroupKFold
 
 from oddsound import audio
@@ -22,7 +23,7 @@ from oddsound.events.frames import (
     FrameAnalyser,
     Measures,
 )
-from oddsound.events.reference import EventReference, Usual, in_order
+from oddsound.events.reference import MIN_KNOCK_DB, EventReference, Usual, in_order
 from oddsound_workbench.learn.dataset import LIMITS
 from oddsound_workbench.learn.recordings import Labelled
 
@@ -51,6 +52,9 @@ PRIOR_VALUES = 20
 TIMBRE_PRIOR, MIN_TIMBRE_DB = 10, 0.3
 """The variance of a band is averaged with the median of all, which counts as so many recordings;
 the deviation is at least so many dB."""
+
+KNOCK_SHARE, MAX_KNOCK_FRAMES, KNOCKS = 0.1, 3000, 32
+"""Share of the times, and most times, that are clustered, and the number of clusters."""
 
 GUMBEL_DEVIATION = float(np.pi / np.sqrt(6))
 LIMITED_FROM, MAX_DEVIATIONS, NORMAL_MAD = 8, 5.0, 1.4826
@@ -112,7 +116,7 @@ def reference_of(chunks: Sequence[Measured], chunk_s: float) -> EventReference:
         for kind in in_order(whole.usual)
         if kind in maxima
     }
-    return EventReference(chunk_s, whole.timbre_mean, whole.timbre_deviation, usual)
+    return replace(whole, usual=usual)
 
 
 def _chunks(
@@ -132,13 +136,14 @@ def _chunks(
 def _fitted(chunks: Sequence[Measured], chunk_s: float) -> EventReference:
     """A reference without limits."""
     mean, deviation = _timbre([c.measures[TIMBRE] for c in chunks if TIMBRE in c.measures])
-    reference = EventReference(chunk_s, mean, deviation, {})
+    knocks = _knocks([c.measures[IMPACT] for c in chunks])
+    reference = EventReference(chunk_s, mean, deviation, knocks, {})
     parts: dict[str, list[Array]] = {}
     for chunk in chunks:
         for kind, measure in reference.distances(chunk.measures).items():
             parts.setdefault(kind, []).append(measure)
     usual = {kind: _usual(kind, np.concatenate(parts[kind])) for kind in in_order(parts)}
-    return EventReference(chunk_s, mean, deviation, usual)
+    return EventReference(chunk_s, mean, deviation, knocks, usual)
 
 
 def _timbre(levels: Sequence[Array]) -> tuple[Array, Array]:
@@ -151,6 +156,21 @@ def _timbre(levels: Sequence[Array]) -> tuple[Array, Array]:
     variance = (count * variance + TIMBRE_PRIOR * np.median(variance)) / (count + TIMBRE_PRIOR)
     deviation = np.maximum(np.sqrt(variance), MIN_TIMBRE_DB)
     return values.mean(axis=0).astype(np.float32), deviation.astype(np.float32)
+
+
+def _knocks(rises: Sequence[Array]) -> Array:
+    """Centres of clusters of the loudest times of a machine, and 0 for no knock."""
+    values = np.maximum(np.concatenate(rises), 0)
+    strength = np.square(values).mean(axis=1)
+    count = min(max(round(KNOCK_SHARE * len(values)), 1), MAX_KNOCK_FRAMES)
+    loudest = np.argpartition(strength, len(values) - count)[len(values) - count :]
+    chosen = values[np.sort(loudest)]
+    chosen = chosen[np.square(chosen).mean(axis=1) > MIN_KNOCK_DB**2]
+    none = np.zeros((1, values.shape[1]), np.float32)
+    if len(chosen) <= KNOCKS:
+        return np.concatenate([none, chosen])
+    clusters = KMeans(KNOCKS, n_init=1, max_iter=30, random_state=0).fit(chosen)
+    return np.concatenate([none, clusters.cluster_centers_]).astype(np.float32)
 
 
 def _usual(kind: str, values: Array) -> Usual:
