@@ -46,7 +46,7 @@ NEIGHBOURS, SKIRTS = 6, 2
 
 MANY_FRAMES = 200
 
-PRECEDING = 6
+PRECEDING = 2
 """Frames before a knock, one frame away from it, that it stands out from."""
 
 MODULATION_FRAMES = 62
@@ -215,7 +215,7 @@ class FrameAnalyser:
 def _impact(levels: Array, active: NDArray[np.bool_]) -> Array:
     over = levels - _typical(levels, active)
     if len(levels) > PRECEDING + 1:
-        # Frames t - 7 to t - 2: frame t - 1 overlaps frame t.
+        # Frame t - 1 is not one of them, because it overlaps frame t.
         before = sum(levels[i : len(levels) - PRECEDING - 1 + i] for i in range(PRECEDING))
         rise = levels[PRECEDING + 1 :] - before / np.float32(PRECEDING)
         np.minimum(over[PRECEDING + 1 :], rise, out=over[PRECEDING + 1 :])
