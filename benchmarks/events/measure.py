@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 import oddsound
+from benchmarks.detection.data import LEVEL_RMS
 from benchmarks.detection.ours import trained
 from benchmarks.detection.protocol import Split
 from benchmarks.events import scoring
@@ -16,10 +17,14 @@ from oddsound import audio
 from oddsound.descriptors import Array
 from oddsound.formats import AudioLimits
 from oddsound.schemas import Event
+from oddsound_workbench.learn.augmentation import rms
 
 LIMITS = AudioLimits(max_bytes=2_000_000_000, max_duration_s=24 * 3600)
 PIECE_S, LONG_S = 1.0, 60.0
 """Lengths of clean sound, beside whole recordings: pieces of recordings, and joined recordings."""
+
+FADE_S = 0.05
+MIN_RMS = 1e-9
 
 type Find = Callable[[Array], list[Event]]
 type Figures = dict[str, Any]
@@ -60,7 +65,7 @@ def _clean(find: Find, sounds: Sequence[Array], sample_rate: int) -> Figures:
     for sound in sounds:
         waiting.append(sound)
         if sum(map(len, waiting)) >= LONG_S * sample_rate:
-            joined.append(np.concatenate(waiting))
+            joined.append(join(waiting, round(FADE_S * sample_rate)))
             waiting = []
     lengths = {"piece": pieces, "recording": list(sounds), "minute": joined}
     return {name: _counted(find, each, sample_rate) for name, each in lengths.items() if each}
@@ -75,3 +80,22 @@ def _counted(find: Find, sounds: Sequence[Array], sample_rate: int) -> Figures:
         "seconds": round(sum(map(len, sounds)) / sample_rate, 1),
         "events": {k: sum(e.kind == k for events in found for e in events) for k in kinds},
     }
+
+
+def join(sounds: Sequence[Array], fade: int) -> Array:
+    """Sounds one after the other, as if it were one recording: of the same level, without clicks.
+
+    fade : samples in which one fades into the next
+    """
+    rise = np.sqrt(np.linspace(0, 1, fade, dtype=np.float32))
+    whole = _levelled(sounds[0])
+    for sound in sounds[1:]:
+        following = _levelled(sound)
+        whole[-fade:] = whole[-fade:] * rise[::-1] + following[:fade] * rise
+        whole = np.concatenate([whole, following[fade:]])
+    return whole
+
+
+def _levelled(sound: Array) -> Array:
+    centred = sound - sound.mean()
+    return centred * np.float32(LEVEL_RMS / max(rms(centred), MIN_RMS))
