@@ -32,6 +32,8 @@ QUIETEST_TICK = 1e-14
 MAX_SINGLE_CHUNK = 1.5
 """A recording of up to so many chunks is one chunk, as for the windows of a prediction."""
 
+QUIETEST_DB = 10 * np.log10(QUIETEST_TICK) + 0.01
+
 PART_FRAMES = 128
 """Frames whose Fourier transforms are computed together; a multiple of HALF."""
 
@@ -58,7 +60,7 @@ MIN_CROSSINGS = 3
 MODULATION_HALVES = 2
 """From one measure of the modulation to the next."""
 
-LEVEL_HALVES, TIMBRE_HALVES = 3, 5
+LEVEL_HALVES, TIMBRE_HALVES, TIMBRE_STEP = 3, 5, 2
 """Half blocks whose median level counts, so that a knock or a short drop-out does not."""
 
 IMPACT, TONE, LEVEL, DROPOUT = "impact", "tone", "level", "dropout"
@@ -91,7 +93,7 @@ GRIDS = {
     TONE: Grid(BLOCK, TONE_HALVES * BLOCK),
     LEVEL: Grid(BLOCK, LEVEL_HALVES * BLOCK, BLOCK),
     MODULATION: Grid(MODULATION_HALVES * BLOCK, MODULATION_FRAMES * TICKS, 24 * TICKS),
-    TIMBRE: Grid(BLOCK, TIMBRE_HALVES * BLOCK, 2 * BLOCK),
+    TIMBRE: Grid(TIMBRE_STEP * BLOCK, TIMBRE_HALVES * BLOCK, 2 * BLOCK),
 }
 
 
@@ -136,10 +138,11 @@ class FrameAnalyser:
         self.window = (0.5 - 0.5 * np.cos(turn)).astype(np.float32)
         hz = np.arange(self.n_fft // 2 + 1) * (sample_rate / self.n_fft)
         top_hz = TOP_SHARE * sample_rate
-        self.bins = slice(*np.searchsorted(hz, (LOW_HZ, top_hz)).tolist())
-        self.hz = hz[self.bins]
+        first, last = np.searchsorted(hz, (LOW_HZ, top_hz)).tolist()
+        self.hz = hz[first:last]
+        self.parts = slice(2 * first, 2 * last)
         self.edges_hz = _mel_edges(LOW_HZ, top_hz)
-        self.basis = _basis(self.hz, self.edges_hz)
+        self.basis = np.repeat(_basis(self.hz, self.edges_hz), 2, axis=0)
         self.columns = {
             IMPACT: BANDS + 2,
             DROPOUT: 1,
@@ -157,10 +160,11 @@ class FrameAnalyser:
         """
         ticks = self._ticks(waveform)
         bands, halves = self._power(waveform)
-        active = bands.sum(axis=1) > SILENCE
-        typical = float(np.median(bands[active].mean(axis=1))) if active.any() else SILENCE
+        total = bands.sum(axis=1)
+        active = total > SILENCE
+        typical = float(_typical(total, active)) / BANDS
         floor = np.float32(max(typical * 10 ** (-FLOOR_DB / 10), SILENCE))
-        levels = 10 * np.log10(bands + floor)
+        levels = _decibels(bands + floor)
         mean = levels.mean(axis=1)
         half_levels = _halves(levels)
         measures = {
@@ -184,8 +188,7 @@ class FrameAnalyser:
         count = len(change) // self.tick
         ticks = change[: count * self.tick].reshape(count, self.tick)
         square = np.einsum("ij,ij->i", ticks, ticks) / np.float32(self.tick)
-        level: Array = 10 * np.log10(np.maximum(square, np.float32(QUIETEST_TICK)))
-        return level
+        return _decibels(np.maximum(square, np.float32(QUIETEST_TICK)))
 
     def _power(self, waveform: Array) -> tuple[Array, Array]:
         """Power of the bands in each frame, and of the bins in each half block.
@@ -201,15 +204,21 @@ class FrameAnalyser:
         # the operating system has to provide their memory again each time.
         for first in range(0, count, PART_FRAMES):
             part = slice(first, min(first + PART_FRAMES, count))
-            spectrum = rfft(frames[part] * self.window, axis=1)[:, self.bins]
-            power = np.square(spectrum.real)
-            power += np.square(spectrum.imag)
-            np.matmul(power, self.basis, out=bands[part])
-            whole = len(power) // HALF
-            power[: whole * HALF].reshape(whole, HALF, -1).mean(
-                axis=1, out=halves[first // HALF :][:whole]
-            )
+            spectrum = rfft(frames[part] * self.window, axis=1)
+            # Real and imaginary parts side by side; they are added after the sums over bins and
+            # frames, which makes their number smaller.
+            squares = np.square(spectrum.view(np.float32)[:, self.parts])
+            np.matmul(squares, self.basis, out=bands[part])
+            whole = len(squares) // HALF
+            sums = squares[: whole * HALF].reshape(whole, HALF, -1).sum(axis=1)
+            np.add(sums[:, ::2], sums[:, 1::2], out=halves[first // HALF :][:whole])
+        halves *= np.float32(1 / HALF)
         return bands, halves
+
+
+def _decibels(power: Array) -> Array:
+    # NumPy computes np.log of float32 several times as fast as np.log10.
+    return np.log(power) * np.float32(10 / np.log(10))
 
 
 def _impact(levels: Array, active: NDArray[np.bool_]) -> Array:
@@ -225,7 +234,7 @@ def _impact(levels: Array, active: NDArray[np.bool_]) -> Array:
 def _dropout(ticks: Array) -> Array:
     if len(ticks) < TICKS:
         return np.empty((0, 1), np.float32)
-    silent = ticks <= 10 * np.log10(QUIETEST_TICK)
+    silent = ticks <= QUIETEST_DB
     typical = np.median(ticks[~silent]) if not silent.all() else 0.0
     below = np.where(silent, DIGITAL_SILENCE_DB, typical - ticks)
     found = below[: len(below) - TICKS + 1].astype(np.float32)
@@ -237,23 +246,25 @@ def _dropout(ticks: Array) -> Array:
 def _tone(halves: Array, floor: np.float32) -> Array:
     if len(halves) < TONE_HALVES:
         return np.empty((0, halves.shape[1]), np.float32)
-    level = 10 * np.log10(halves + floor)
-    size = level.shape[1]
-    total = np.cumsum(np.pad(level, ((0, 0), (NEIGHBOURS + 1, NEIGHBOURS)), "reflect"), axis=1)
-
-    def around(bins: int) -> Array:
-        """Sum over a bin and so many bins on each side."""
-        first = NEIGHBOURS - bins
-        return np.asarray(
-            total[:, first + 2 * bins + 1 :][:, :size] - total[:, first:][:, :size], np.float32
-        )
-
-    neighbours = (around(NEIGHBOURS) - around(SKIRTS)) / (2 * (NEIGHBOURS - SKIRTS))
-    stands_out = level - neighbours
+    level = _decibels(halves + floor)
+    neighbours = _around(level, NEIGHBOURS) - _around(level, SKIRTS)
+    stands_out = level - neighbours / np.float32(2 * (NEIGHBOURS - SKIRTS))
     found = stands_out[: len(stands_out) - TONE_HALVES + 1].copy()
     for later in range(1, TONE_HALVES):
         np.minimum(found, stands_out[later:][: len(found)], out=found)
     return found
+
+
+def _around(level: Array, bins: int) -> Array:
+    """Sum over each bin and so many on each side; the first and last are repeated."""
+    count, size = level.shape
+    total = np.empty((count, size + 2 * bins + 1), np.float32)
+    total[:, 0] = 0
+    total[:, 1 : bins + 1] = level[:, :1]
+    total[:, bins + 1 : bins + 1 + size] = level
+    total[:, bins + 1 + size :] = level[:, -1:]
+    np.cumsum(total, axis=1, out=total)
+    return total[:, 2 * bins + 1 :] - total[:, :size]
 
 
 def _level(mean: Array, active: NDArray[np.bool_]) -> Array:
@@ -262,7 +273,7 @@ def _level(mean: Array, active: NDArray[np.bool_]) -> Array:
     if count < LEVEL_HALVES:
         return np.empty((0, 2), np.float32)
     halves = np.sort(mean[: count * HALF].reshape(count, HALF), axis=1)[:, HALF // 2, None]
-    change = _moving_median(halves, LEVEL_HALVES) - _typical(mean, active)
+    change = _moving_median(halves, LEVEL_HALVES, 1) - _typical(mean, active)
     return np.column_stack([change, -change])
 
 
@@ -284,7 +295,8 @@ def _timbre(halves: Array) -> Array:
     """Level of each band relative to their mean."""
     if len(halves) < TIMBRE_HALVES:
         return np.empty((0, BANDS), np.float32)
-    return _moving_median(halves - halves.mean(axis=1, keepdims=True), TIMBRE_HALVES)
+    relative = halves - halves.mean(axis=1, keepdims=True)
+    return _moving_median(relative, TIMBRE_HALVES, TIMBRE_STEP)
 
 
 def _halves(levels: Array) -> Array:
@@ -294,16 +306,19 @@ def _halves(levels: Array) -> Array:
     return found
 
 
-def _moving_median(values: Array, size: int) -> Array:
-    """Median of `size` consecutive rows, which is odd [shape=(rows - size + 1, columns)]."""
-    found: Array = np.sort(sliding_window_view(values, size, axis=0), axis=2)[:, :, size // 2]
+def _moving_median(values: Array, size: int, step: int) -> Array:
+    """Median of `size` consecutive rows, which is odd, at every `step` rows."""
+    windows = sliding_window_view(values, size, axis=0)[::step]
+    found: Array = np.sort(windows, axis=2)[:, :, size // 2]
     return found
 
 
 def _typical(levels: Array, active: NDArray[np.bool_]) -> Array:
     """Median of each column over the frames with sound; every second frame of many."""
-    chosen = levels[active] if active.any() else levels
-    return np.asarray(np.median(chosen[:: 2 if len(chosen) > MANY_FRAMES else 1], axis=0))
+    chosen = levels if active.all() or not active.any() else levels[active]
+    chosen = chosen[:: 2 if len(chosen) > MANY_FRAMES else 1]
+    middle = len(chosen) // 2
+    return np.asarray(np.partition(chosen, middle, axis=0)[middle])
 
 
 def _mel_edges(low_hz: float, top_hz: float) -> NDArray[np.float64]:
