@@ -91,9 +91,12 @@ def dropouts(
     return found
 
 
-INJECT: dict[
-    str, Callable[[Samples, int, str, np.random.Generator], list[tuple[float, float]]]
-] = {IMPACT: impacts, TONE: tone, MODULATION: modulation, DROPOUT: dropouts}
+INJECT: dict[str, Callable[[Samples, int, str, np.random.Generator], list[tuple[float, float]]]] = {
+    IMPACT: impacts,
+    TONE: tone,
+    MODULATION: modulation,
+    DROPOUT: dropouts,
+}
 
 
 def inject(

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-import oddsound
 from benchmarks.detection.data import LEVEL_RMS
 from benchmarks.detection.ours import trained
 from benchmarks.detection.protocol import Split

@@ -43,7 +43,9 @@ def clean(sets: dict[str, list[dict[str, Any]]]) -> str:
     head = [f"{length} without event" for length in LENGTHS.values()]
     rows = []
     for name, splits in sets.items():
-        cells = [_without([s["clean"][key] for s in splits if key in s["clean"]]) for key in LENGTHS]
+        cells = [
+            _without([s["clean"][key] for s in splits if key in s["clean"]]) for key in LENGTHS
+        ]
         whole = [each["clean"]["recording"] for each in splits]
         events = sum(sum(each["events"].values()) for each in whole)
         minutes = sum(each["seconds"] for each in whole) / 60

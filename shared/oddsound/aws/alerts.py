@@ -23,8 +23,11 @@ class Alerts:
         self._topic_arn = topic_arn
 
     def publish(self, result: JobResult) -> None:
-        """Publish one result, without the windows of a long recording. Raises StorageError."""
-        subject = re.sub(r"[^ -~]", "?", f"Anomaly: {result.key}")
+        """Publish one result, without the windows of a long recording. Raises StorageError.
+
+        The subject names the most unusual event, if there is one and it fits.
+        """
+        subject = re.sub(r"[^ -~]", "?", f"Anomaly: {result.key}{_strongest_event(result)}")
         if len(subject) > MAX_SUBJECT:
             subject = f"{subject[: MAX_SUBJECT - 3]}..."
         attributes = {"model": result.model, "bucket": result.bucket}
@@ -41,3 +44,11 @@ class Alerts:
                 )
         except MissingError:
             raise StorageError(f"{self._topic_arn}: no such topic") from None
+
+
+def _strongest_event(result: JobResult) -> str:
+    events = result.prediction.events if result.prediction else None
+    if not events:
+        return ""
+    strongest = max(events, key=lambda event: event.score)
+    return f", at {strongest.start_s:.1f} s: {strongest.says}"

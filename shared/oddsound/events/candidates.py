@@ -94,11 +94,11 @@ def _runs(largest: Array, limit: float, max_gap: int) -> list[tuple[int, int]]:
     """First time, and time after the last one, of everything that exceeds the limit."""
     continues = np.flatnonzero(largest >= CONTINUES * limit)
     breaks = np.flatnonzero(np.diff(continues) > max_gap + 1) + 1
-    runs = []
-    for run in np.split(continues, breaks):
-        if largest[run].max() >= limit:
-            runs.append((int(run[0]), int(run[-1]) + 1))
-    return runs
+    return [
+        (int(run[0]), int(run[-1]) + 1)
+        for run in np.split(continues, breaks)
+        if largest[run].max() >= limit
+    ]
 
 
 def _candidate(
@@ -139,6 +139,7 @@ def _candidate(
 
 
 def _moved(candidate: Candidate, offset: int) -> Candidate:
+    """The candidate with times in ticks of the recording, and Python's own floats."""
     fields = vars(candidate)
     plain = {
         name: float(value) if isinstance(value, np.floating) else value

@@ -79,7 +79,7 @@ class EventFinder:
         chunks = self._samples / self._size
         limits = {kind: each.limit_of(chunks) for kind, each in self._reference.usual.items()}
         strong = [each for each in self._candidates if each.units >= limits[each.kind]]
-        kept = [self._event(each, limits[each.kind]) for each in self._resolved(strong)]
+        kept = [self._event(each, limits[each.kind]) for each in self._resolved(strong, limits)]
         kept = sorted(kept, key=lambda event: -event.score)[:MAX_EVENTS]
         return sorted(kept, key=lambda event: (event.start_s, event.end_s, event.kind))
 
@@ -94,13 +94,28 @@ class EventFinder:
             ranked = sorted(self._candidates, key=lambda each: -each.units / usual[each.kind].limit)
             self._candidates = sorted(ranked[: MAX_CANDIDATES // 2], key=lambda each: each.first)
 
-    def _resolved(self, found: list[Candidate]) -> list[Candidate]:
-        """Without what another event explains, with parts of one event joined."""
+    def _resolved(self, found: list[Candidate], limits: dict[str, float]) -> list[Candidate]:
+        """Without what another event explains, with parts of one event joined.
+
+        limits : by kind, in units
+        """
         per_s = 1 / self._analyser.tick_s
         joined = _joined(found, round(JOINED_S * per_s))
         joined = [each for each in joined if not _is_knock_or_dropout(each, joined, per_s)]
         begins = round(BEGINS_S * per_s)
-        return [each for each in joined if not any(_explains(o, each, begins) for o in joined)]
+
+        def weaker(one: Candidate, other: Candidate) -> bool:
+            return one.units / limits[one.kind] < other.units / limits[other.kind]
+
+        return [
+            each
+            for each in joined
+            if not any(
+                # A large change of the timbre is more than what a weak event explains.
+                _explains(other, each, begins) and not (each.kind == TIMBRE and weaker(other, each))
+                for other in joined
+            )
+        ]
 
     def _event(self, candidate: Candidate, limit: float) -> Event:
         tick_s, duration_s = self._analyser.tick_s, self._samples / self._analyser.sample_rate
@@ -114,9 +129,7 @@ class EventFinder:
         )
 
 
-def find_events(
-    waveform: Array, analyser: FrameAnalyser, reference: EventReference
-) -> list[Event]:
+def find_events(waveform: Array, analyser: FrameAnalyser, reference: EventReference) -> list[Event]:
     """The events of a waveform, float32 [shape=(samples,)] at the model's sample rate."""
     finder = EventFinder(analyser, reference)
     finder.feed(waveform)
@@ -132,7 +145,11 @@ def _joined(found: list[Candidate], max_gap: int) -> list[Candidate]:
         key = (each.kind, each.kind == LEVEL and each.amount_db < 0)
         gap = 0 if each.kind in (IMPACT, DROPOUT) else max_gap
         index = open_ones.get(key)
-        if index is not None and each.first <= joined[index].last + gap and _alike(joined[index], each):
+        if (
+            index is not None
+            and each.first <= joined[index].last + gap
+            and _alike(joined[index], each)
+        ):
             last = max(joined[index].last, each.last)
             first = joined[index].first
             stronger = max(joined[index], each, key=lambda candidate: candidate.units)

@@ -51,7 +51,7 @@ MANY_FRAMES = 200
 PRECEDING = 2
 """Frames before a knock, one frame away from it, that it stands out from."""
 
-MODULATION_FRAMES = 62
+MODULATION_FRAMES = 60
 """Frames in which the level rises and falls several times: about 1 s."""
 
 MIN_CROSSINGS = 3
@@ -92,7 +92,7 @@ GRIDS = {
     DROPOUT: Grid(1, TICKS),
     TONE: Grid(BLOCK, TONE_HALVES * BLOCK),
     LEVEL: Grid(BLOCK, LEVEL_HALVES * BLOCK, BLOCK),
-    MODULATION: Grid(MODULATION_HALVES * BLOCK, MODULATION_FRAMES * TICKS, 24 * TICKS),
+    MODULATION: Grid(MODULATION_HALVES * BLOCK, (MODULATION_FRAMES + 2) * TICKS, 24 * TICKS),
     TIMBRE: Grid(TIMBRE_STEP * BLOCK, TIMBRE_HALVES * BLOCK, 2 * BLOCK),
 }
 
@@ -121,7 +121,7 @@ class FrameAnalyser:
     - dropout: how far the level stays below the typical one for four ticks;
     - tone: how far each frequency stands out from its neighbours throughout 0.4 s;
     - level: rise over and fall below the typical level, from the median over 0.4 s;
-    - modulation: interquartile range of the level in 1 s in which it rises and falls;
+    - modulation: interquartile range of the smoothed level in 1 s in which it rises and falls;
     - timbre: level of each band relative to their mean, from the median over 0.6 s. The reference
       turns it into a distance.
 
@@ -278,15 +278,14 @@ def _level(mean: Array, active: NDArray[np.bool_]) -> Array:
 
 
 def _modulation(mean: Array) -> Array:
-    if len(mean) < MODULATION_FRAMES:
+    smooth = (mean[:-2] + mean[1:-1] + mean[2:]) / np.float32(3)
+    if len(smooth) < MODULATION_FRAMES:
         return np.empty((0, 1), np.float32)
-    step = MODULATION_HALVES * HALF
-    windows = sliding_window_view(mean, MODULATION_FRAMES)[::step]
+    windows = sliding_window_view(smooth, MODULATION_FRAMES)[:: MODULATION_HALVES * HALF]
     quarter = MODULATION_FRAMES // 4
     ordered = np.partition(windows, (quarter, MODULATION_FRAMES - 1 - quarter), axis=1)
     low, high = ordered[:, quarter], ordered[:, -1 - quarter]
-    smooth = sliding_window_view(mean[:-2] + mean[1:-1] + mean[2:], MODULATION_FRAMES - 2)[::step]
-    above = smooth[: len(windows)] > (1.5 * (low + high))[:, None]
+    above = windows > ((low + high) / 2)[:, None]
     crossings = np.count_nonzero(above[:, 1:] != above[:, :-1], axis=1)
     return np.where(crossings >= MIN_CROSSINGS, high - low, np.float32(0))[:, None]
 

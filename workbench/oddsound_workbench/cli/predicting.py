@@ -9,7 +9,14 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from oddsound.errors import AudioAnomalyError
-from oddsound.schemas import BandEvidence, ErrorBody, Explanation, FeatureEvidence, Prediction
+from oddsound.schemas import (
+    BandEvidence,
+    ErrorBody,
+    Event,
+    Explanation,
+    FeatureEvidence,
+    Prediction,
+)
 from oddsound_workbench.cli.console import (
     ANOMALY_FOUND,
     SOME_FAILED,
@@ -22,6 +29,9 @@ from oddsound_workbench.cli.console import (
     progress_bars,
     reported_errors,
 )
+
+MAX_SHOWN_EVENTS = 5
+"""Events of one recording that are shown."""
 
 type Results = Sequence[tuple[Path, Prediction | ErrorBody]]
 """Recordings in the order given, each with its prediction or the reason that it has none."""
@@ -122,6 +132,9 @@ def _print_predictions(results: Results) -> None:
         )
     out.print(table)
     for file, result in results:
+        if isinstance(result, Prediction) and result.events:
+            _print_events(file, result.events)
+    for file, result in results:
         if isinstance(result, Prediction) and result.explanation:
             _print_explanation(file, result.explanation)
     for file, result in results:
@@ -147,6 +160,19 @@ def _warn_of_low_sample_rates(results: Results, model: str, sample_rate: int) ->
             markup=False,
             soft_wrap=True,
         )
+
+
+def _print_events(file: Path, events: Sequence[Event]) -> None:
+    """One line for each of the strongest events, by time."""
+    out.print(f"\n[bold]{escape(str(file))}[/bold]", highlight=False, soft_wrap=True)
+    strongest = sorted(events, key=lambda event: -event.score)[:MAX_SHOWN_EVENTS]
+    table = Table.grid(Column(justify="right"), "", padding=(0, 2))
+    for event in sorted(strongest, key=lambda event: event.start_s):
+        table.add_row(f"  {event.start_s:.2f} to {event.end_s:.2f} s", escape(event.says))
+    out.print(table, highlight=False)
+    if len(events) > len(strongest):
+        more = len(events) - len(strongest)
+        out.print(f"  and {more} less unusual events; --json shows them", highlight=False)
 
 
 def _print_explanation(file: Path, explanation: Explanation) -> None:
