@@ -16,7 +16,7 @@ LAYERS = [
     {"machine_features", "events.frames"},
     {"events.reference"},
     {"events.candidates"},
-    {"events.wording"},
+    {"events.wording", "events.resolving"},
     {"audio", "features", "artifacts", "predictors", "events.finder"},
     {"catalogue", "model"},
     {"explain.comparison"},

@@ -117,9 +117,9 @@ class Event(Schema):
     end_s: float
     kind: EventKind = Field(
         description="impact: a knock or click; dropout: the sound is missing or much quieter, for"
-        " 20 ms or longer; tone: one frequency stands out; level: louder or quieter than the rest of the"
-        " recording; modulation: the level rises and falls several times per second; timbre: the"
-        " frequencies have unusual levels, and no other kind fits"
+        " 20 ms or longer; tone: one frequency stands out; level: louder or quieter than the rest"
+        " of the recording; modulation: the level rises and falls several times per second;"
+        " timbre: the frequencies have unusual levels, and no other kind fits"
     )
     score: float = Field(
         ge=0,

@@ -1,6 +1,6 @@
 """Times at which a measure is above its limit, joined to candidates for events."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,6 +73,9 @@ def candidates(
         if largest.max() < usual.limit:
             continue
         for first, last in _runs(largest, usual.limit, MAX_GAP[kind]):
+            if kind == IMPACT:
+                # A knock is sudden: what is before it is not part of it.
+                first += int((largest[first:last] >= usual.limit).argmax())
             peak = first + int(largest[first:last].argmax())
             place = _Place(kind, first, last, peak, int(units[peak].argmax()))
             found.append(_candidate(place, float(largest[peak]), chunk, reference, analyser))
@@ -112,41 +115,37 @@ def _candidate(
     first, last = _ticks(place, len(chunk.measures[kind]), len(chunk.ticks))
     measure = chunk.measures[kind][peak]
     usual = reference.usual[kind]
+    if kind == TIMBRE:
+        change = measure - reference.timbre_mean
+        band = int(np.abs(change / reference.timbre_deviation).argmax())
+        low, high = analyser.edges_hz[band : band + 2].tolist()
+        deviation = float(reference.timbre_deviation[band])
+        return Candidate(kind, first, last, units, float(change[band]), deviation, low, high)
+    column = min(column, len(measure) - 1)
+    amount, usual_db = float(measure[column]), float(usual.quantile[column])
     if kind == IMPACT:
         first = _start_of_impact(chunk, place)
         last = max(last - TICKS, first + 1)
         if column >= BANDS:
+            # The mean of the bands, or the distance from the machine's knocks.
             column = int(measure[:BANDS].argmax())
+            amount, usual_db = float(measure[column]), float(usual.quantile[column])
         low, high = _band_of_impact(measure, column, analyser.edges_hz)
-        amount = measure[column]
-        return Candidate(kind, first, last, units, amount, usual.quantile[column], low, high)
+        return Candidate(kind, first, last, units, amount, usual_db, low, high)
     if kind == TONE:
         hz = _frequency(measure, column, analyser.hz)
-        return Candidate(kind, first, last, units, measure[column], usual.quantile[column], hz, hz)
-    if kind == TIMBRE:
-        change = measure - reference.timbre_mean
-        band = int(np.abs(change / reference.timbre_deviation).argmax())
-        low, high = analyser.edges_hz[band : band + 2]
-        deviation = float(reference.timbre_deviation[band])
-        return Candidate(kind, first, last, units, change[band], deviation, low, high)
+        return Candidate(kind, first, last, units, amount, usual_db, hz, hz)
     if kind == LEVEL:
-        amount = measure[0] if column == 0 else -measure[1]
-        return Candidate(kind, first, last, units, amount, usual.quantile[column])
+        return Candidate(kind, first, last, units, amount if column == 0 else -amount, usual_db)
     if kind == MODULATION:
         rate = _rate(chunk.levels[first // TICKS : last // TICKS], analyser.tick_s * TICKS)
-        return Candidate(kind, first, last, units, measure[0], usual.quantile[0], rate_hz=rate)
-    return Candidate(kind, first, last, units, measure[0], usual.quantile[0])
+        return Candidate(kind, first, last, units, amount, usual_db, rate_hz=rate)
+    return Candidate(kind, first, last, units, amount, usual_db)
 
 
 def _moved(candidate: Candidate, offset: int) -> Candidate:
-    """The candidate with times in ticks of the recording, and Python's own floats."""
-    fields = vars(candidate)
-    plain = {
-        name: float(value) if isinstance(value, np.floating) else value
-        for name, value in fields.items()
-    }
-    first, last = candidate.first + offset, candidate.last + offset
-    return Candidate(**{**plain, "first": first, "last": last})
+    """The candidate with times in ticks of the recording."""
+    return replace(candidate, first=candidate.first + offset, last=candidate.last + offset)
 
 
 def _ticks(place: _Place, times: int, ticks: int) -> tuple[int, int]:

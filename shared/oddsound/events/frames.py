@@ -130,16 +130,16 @@ class FrameAnalyser:
 
     def __init__(self, sample_rate: int) -> None:
         self.sample_rate = sample_rate
-        self.hop = 2 ** round(np.log2(HOP_S * sample_rate))
+        self.hop = int(2 ** round(np.log2(HOP_S * sample_rate)))
         self.n_fft = 2 * self.hop
         self.tick = self.hop // TICKS
         self.tick_s = self.tick / sample_rate
         turn = np.arange(self.n_fft) * (2 * np.pi / self.n_fft)
         self.window = (0.5 - 0.5 * np.cos(turn)).astype(np.float32)
-        hz = np.arange(self.n_fft // 2 + 1) * (sample_rate / self.n_fft)
+        hz = np.arange(self.n_fft // 2 + 1, dtype=np.float64) * (sample_rate / self.n_fft)
         top_hz = TOP_SHARE * sample_rate
         first, last = np.searchsorted(hz, (LOW_HZ, top_hz)).tolist()
-        self.hz = hz[first:last]
+        self.hz: NDArray[np.float64] = hz[first:last]
         self.parts = slice(2 * first, 2 * last)
         self.edges_hz = _mel_edges(LOW_HZ, top_hz)
         self.basis = np.repeat(_basis(self.hz, self.edges_hz), 2, axis=0)
@@ -210,7 +210,7 @@ class FrameAnalyser:
             squares = np.square(spectrum.view(np.float32)[:, self.parts])
             np.matmul(squares, self.basis, out=bands[part])
             whole = len(squares) // HALF
-            sums = squares[: whole * HALF].reshape(whole, HALF, -1).sum(axis=1)
+            sums = squares[: whole * HALF].reshape(whole, HALF, squares.shape[1]).sum(axis=1)
             np.add(sums[:, ::2], sums[:, 1::2], out=halves[first // HALF :][:whole])
         halves *= np.float32(1 / HALF)
         return bands, halves
@@ -301,7 +301,7 @@ def _timbre(halves: Array) -> Array:
 def _halves(levels: Array) -> Array:
     """Mean level in each half block [shape=(half blocks, columns)]."""
     count = len(levels) // HALF
-    found: Array = levels[: count * HALF].reshape(count, HALF, -1).mean(axis=1)
+    found: Array = levels[: count * HALF].reshape(count, HALF, BANDS).mean(axis=1)
     return found
 
 

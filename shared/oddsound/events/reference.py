@@ -53,12 +53,14 @@ class Usual:
 class EventReference:
     """Usual measures of each kind.
 
+    sample_rate : of the waveforms, in Hz
     chunk_s : length of the chunks that typical levels are taken from, in training as in use
     timbre_mean, timbre_deviation : relative level of each band in dB [shape=(BANDS,)]
     knocks : measures of the machine's knocks, and of no knock, 0 [shape=(knocks, BANDS + 1)]
     usual : by kind; a kind that the training recordings are too short for is missing
     """
 
+    sample_rate: int
     chunk_s: float
     timbre_mean: Array
     timbre_deviation: Array
@@ -76,6 +78,7 @@ class EventReference:
             usual = {kind: Usual(**each) for kind, each in artifact["usual"].items()}
             reference = cls(**{**artifact, "usual": usual})
             fits = reference.timbre_mean.shape == reference.timbre_deviation.shape == (BANDS,)
+            fits &= reference.sample_rate == analyser.sample_rate
             fits &= reference.knocks.ndim == 2 and reference.knocks.shape[1] == BANDS + 1
             for kind, each in usual.items():
                 columns = (analyser.columns[kind],)

@@ -87,10 +87,10 @@ def fit_reference(
         for number, (recording, chunk) in enumerate(_chunks(recordings, analyser, chunk_s))
         if number % every == 0
     ]
-    return reference_of(chunks, chunk_s)
+    return reference_of(chunks, sample_rate, chunk_s)
 
 
-def reference_of(chunks: Sequence[Measured], chunk_s: float) -> EventReference:
+def reference_of(chunks: Sequence[Measured], sample_rate: int, chunk_s: float) -> EventReference:
     """The reference of measured chunks, with limits from chunks that were left out of a fit.
 
     chunks : of at least two groups
@@ -99,14 +99,14 @@ def reference_of(chunks: Sequence[Measured], chunk_s: float) -> EventReference:
     maxima: dict[str, list[float]] = {}
     folds = GroupKFold(min(FOLDS, len(set(groups))), shuffle=True, random_state=0)
     for train, test in folds.split(groups, groups=groups):
-        fitted = _fitted([chunks[i] for i in train], chunk_s)
+        fitted = _fitted([chunks[i] for i in train], sample_rate, chunk_s)
         for index in test:
             measures = fitted.distances(chunks[index].measures)
             for kind, measure in measures.items():
                 if kind in fitted.usual:
                     largest = float(fitted.usual[kind].units(measure).max())
                     maxima.setdefault(kind, []).append(largest)
-    whole = _fitted(chunks, chunk_s)
+    whole = _fitted(chunks, sample_rate, chunk_s)
     usual = {
         kind: Usual(
             whole.usual[kind].quantile,
@@ -133,17 +133,17 @@ def _chunks(
             yield recording, waveform
 
 
-def _fitted(chunks: Sequence[Measured], chunk_s: float) -> EventReference:
+def _fitted(chunks: Sequence[Measured], sample_rate: int, chunk_s: float) -> EventReference:
     """A reference without limits."""
     mean, deviation = _timbre([c.measures[TIMBRE] for c in chunks if TIMBRE in c.measures])
     knocks = _knocks([c.measures[IMPACT] for c in chunks])
-    reference = EventReference(chunk_s, mean, deviation, knocks, {})
+    reference = EventReference(sample_rate, chunk_s, mean, deviation, knocks, {})
     parts: dict[str, list[Array]] = {}
     for chunk in chunks:
         for kind, measure in reference.distances(chunk.measures).items():
             parts.setdefault(kind, []).append(measure)
     usual = {kind: _usual(kind, np.concatenate(parts[kind])) for kind in in_order(parts)}
-    return EventReference(chunk_s, mean, deviation, knocks, usual)
+    return replace(reference, usual=usual)
 
 
 def _timbre(levels: Sequence[Array]) -> tuple[Array, Array]:
@@ -177,7 +177,7 @@ def _usual(kind: str, values: Array) -> Usual:
     """Quantile and mean excess of each column; the limit is not known yet."""
     count = max(1, round(len(values) * (1 - SHARE[kind])))
     top = np.partition(values, len(values) - count, axis=0)[len(values) - count :]
-    quantile = top.min(axis=0)
+    quantile = top.min(axis=0).astype(np.float64)
     excess = top.mean(axis=0, dtype=np.float64) - quantile
     if kind == TONE:
         # A tone of the machine is sometimes in the next bin.
@@ -187,7 +187,7 @@ def _usual(kind: str, values: Array) -> Usual:
     return Usual(quantile.astype(np.float32), excess.astype(np.float32), np.inf, 0.0)
 
 
-def _largest_of_neighbours(values: Array) -> Array:
+def _largest_of_neighbours(values: NDArray[np.float64]) -> NDArray[np.float64]:
     padded = np.pad(values, 1, "edge")
     return np.asarray(np.maximum(values, np.maximum(padded[:-2], padded[2:])))
 
