@@ -80,7 +80,7 @@ def test_the_example_event_is_one_and_every_kind_is_documented() -> None:
     for each in json.loads(block):
         assert list(each) == list(Event.model_fields)
         Event.model_validate(each)
-    kinds = re.findall(r"^\| `(\w+)` \|", table("`kind`", page("events")), re.MULTILINE)
+    kinds = re.findall(r"^\| `(\w+)` \|", table("Kind", page("events")), re.MULTILINE)
     assert set(kinds) == set(get_args(EventKind)) == set(KINDS)
     for kind in kinds:
         assert f"{kind}: " in (Event.model_fields["kind"].description or "")

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from oddsound.events.frames import FrameAnalyser
 from oddsound.events.reference import ARTIFACT_KEY
 from oddsound.formats import AudioLimits
 from oddsound.model import Model
+from oddsound.predictors import Predictor
 from oddsound.schemas import Prediction
 from oddsound.views import ViewDetector
 from oddsound_workbench.learn.events import Measured, _limit, _limited, fit_reference, reference_of
@@ -52,7 +54,7 @@ def test_a_detector_without_a_reference_has_no_events(model: Model, tmp_path: Pa
 
 def test_a_classifier_without_a_normal_class_has_null(trained: Path, tmp_path: Path) -> None:
     model = oddsound.load_model("bearing", trained)
-    plain = dataclasses.replace(model, predictor=Unnamed(model.predictor))
+    plain = dataclasses.replace(model, predictor=cast(Predictor, Unnamed(model.predictor)))
     path = recording(tmp_path / "fan.wav", mute=False)
     prediction = pipeline.predict(path, plain, LIMITS)
     assert prediction.events is None
@@ -83,9 +85,15 @@ def test_predictions_that_were_stored_before_events_can_be_read(
 def test_the_detector_reads_its_artifact_with_and_without_the_reference(
     recordings: Path,
 ) -> None:
-    view = {"columns": np.array([0]), "whiten": np.eye(1, dtype=np.float32)}
+    view: dict[str, Any] = {"columns": np.array([0]), "whiten": np.eye(1, dtype=np.float32)}
     view |= {"mean": 0.0, "deviation": 1.0, "handicap": 0.0}
-    artifact = {"views": (view,), "location": 0.0, "scale": 1.0, "df": 3.0, "recordings": 4}
+    artifact: dict[str, Any] = {
+        "views": (view,),
+        "location": 0.0,
+        "scale": 1.0,
+        "df": 3.0,
+        "recordings": 4,
+    }
     artifact["n_features_in_"] = 1
     plain = ViewDetector.of_artifact(artifact, "model.joblib")
     both = ViewDetector.of_artifact({**artifact, ARTIFACT_KEY: {"usual": {}}}, "model.joblib")
