@@ -23,6 +23,12 @@ IMPACT_LENGTH_S = 0.25
 APART_S = 0.3
 """Shortest time between the starts of two knocks or from one drop-out to the next."""
 
+MAX_STRETCH = 0.9
+"""Share of the sound that a tone or modulation may last."""
+
+MIN_SOUND_S = {IMPACT: 0.1, DROPOUT: 0.1, TONE: 0.9, MODULATION: 2.0}
+"""Shorter sounds get no faults of that kind: they could hardly contain one."""
+
 FADE_S = 0.02
 MIN_ENERGY = 1e-12
 
@@ -40,7 +46,7 @@ def impacts(
     sound: Samples, sample_rate: int, level: str, rng: np.random.Generator
 ) -> list[tuple[float, float]]:
     """Adds 1 to 5 knocks: decaying noise, or a resonance of three decaying sines."""
-    length = round(IMPACT_LENGTH_S * sample_rate)
+    length = min(round(IMPACT_LENGTH_S * sample_rate), len(sound) // 2)
     starts = _apart(len(sound) - length, int(rng.integers(1, 6)), APART_S * sample_rate, rng)
     found = []
     for start in starts:
@@ -55,7 +61,7 @@ def impacts(
 def tone(
     sound: Samples, sample_rate: int, level: str, rng: np.random.Generator
 ) -> list[tuple[float, float]]:
-    """Adds a tone of 1 to 3 s at 300 Hz to 7 kHz."""
+    """Adds a tone of 1 to 3 s, or less in a short sound, at 300 Hz to 7 kHz."""
     start, length = _stretch(sound, sample_rate, rng)
     hz = np.exp(rng.uniform(np.log(300), np.log(min(7000, 0.44 * sample_rate))))
     wave = np.sin(2 * np.pi * hz / sample_rate * np.arange(length) + rng.uniform(0, 2 * np.pi))
@@ -80,12 +86,13 @@ def dropouts(
     sound: Samples, sample_rate: int, level: str, rng: np.random.Generator
 ) -> list[tuple[float, float]]:
     """Lowers the sound 1 to 3 times, for 20 to 500 ms each."""
-    longest = round(0.5 * sample_rate)
+    longest = min(round(0.5 * sample_rate), len(sound) // 2)
     count = int(rng.integers(1, 4))
     apart = longest + APART_S * sample_rate
     found = []
     for start in _apart(len(sound) - longest, count, apart, rng):
-        stop = start + round(np.exp(rng.uniform(np.log(0.02), np.log(0.5))) * sample_rate)
+        longest_s = longest / sample_rate
+        stop = start + round(np.exp(rng.uniform(np.log(0.02), np.log(longest_s))) * sample_rate)
         sound[start:stop] *= DROPOUT_GAIN[level]
         found.append((start / sample_rate, stop / sample_rate))
     return found
@@ -104,7 +111,7 @@ def inject(
 ) -> tuple[Array, list[Fault]]:
     """A copy of a sound with faults of one kind; the original is not changed.
 
-    sound : [shape=(samples,)], at least a second
+    sound : [shape=(samples,)], at least as long as MIN_SOUND_S
     kind, level : of INJECT and LEVELS
     """
     changed = sound.astype(np.float64)
@@ -129,7 +136,7 @@ def _gain(background: Samples, added: Samples, level_db: float) -> float:
 
 
 def _stretch(sound: Samples, sample_rate: int, rng: np.random.Generator) -> tuple[int, int]:
-    length = min(round(rng.uniform(1, 3) * sample_rate), len(sound) // 2)
+    length = min(round(rng.uniform(1, 3) * sample_rate), round(MAX_STRETCH * len(sound)))
     return int(rng.integers(0, len(sound) - length)), length
 
 

@@ -11,7 +11,7 @@ from benchmarks.detection.data import LEVEL_RMS
 from benchmarks.detection.ours import trained
 from benchmarks.detection.protocol import Split
 from benchmarks.events import scoring
-from benchmarks.events.inject import INJECT, LEVELS, inject
+from benchmarks.events.inject import INJECT, LEVELS, MIN_SOUND_S, inject
 from oddsound import audio
 from oddsound.descriptors import Array
 from oddsound.formats import AudioLimits
@@ -43,12 +43,14 @@ def measure(split: Split, seed: Sequence[int]) -> Figures:
 
 
 def figures(find: Find, sounds: Sequence[Array], sample_rate: int, seed: Sequence[int]) -> Figures:
-    """The figures of `measure` for decoded sounds of at least a second."""
+    """The figures of `measure` for decoded sounds; counts are empty if all are too short."""
     faults: dict[str, dict[str, scoring.Counts]] = {}
     for kind_number, kind in enumerate(INJECT):
         for level_number, level in enumerate(LEVELS):
             counts = []
             for number, sound in enumerate(sounds):
+                if len(sound) < MIN_SOUND_S[kind] * sample_rate:
+                    continue
                 key = [*seed, number, kind_number, level_number]
                 changed, injected = inject(sound, sample_rate, kind, level, key)
                 counts.append(scoring.count(find(changed), injected))
@@ -58,7 +60,8 @@ def figures(find: Find, sounds: Sequence[Array], sample_rate: int, seed: Sequenc
 
 def _clean(find: Find, sounds: Sequence[Array], sample_rate: int) -> Figures:
     piece = round(PIECE_S * sample_rate)
-    pieces = [sound[start:][:piece] for sound in sounds for start in [(len(sound) - piece) // 2]]
+    long = [sound for sound in sounds if len(sound) > piece]
+    pieces = [sound[start:][:piece] for sound in long for start in [(len(sound) - piece) // 2]]
     joined: list[Array] = []
     waiting: list[Array] = []
     for sound in sounds:

@@ -25,7 +25,10 @@ def tables(content: dict[str, Any]) -> str:
 
 
 def faults(sets: dict[str, list[dict[str, Any]]]) -> str:
-    """F1 of events; hits, misses and false events are summed over recordings and splits."""
+    """F1 of events; hits, misses and false events are summed over recordings and splits.
+
+    A cell is empty if the recordings are too short for the fault.
+    """
     head = [f"{kind}, {level}" for kind in INJECT for level in LEVELS]
     rows = []
     for name, splits in sets.items():
@@ -33,7 +36,7 @@ def faults(sets: dict[str, list[dict[str, Any]]]) -> str:
         for kind in INJECT:
             for level in LEVELS:
                 counts = scoring.add([each["faults"][kind][level] for each in splits])
-                cells.append(f"{scoring.f1(counts):.2f}")
+                cells.append(f"{scoring.f1(counts):.2f}" if counts else "")
         rows.append([name, *cells])
     return _markdown(["F1 of events", *head], rows)
 

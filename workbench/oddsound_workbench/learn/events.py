@@ -57,7 +57,11 @@ KNOCK_SHARE, MAX_KNOCK_FRAMES, KNOCKS = 0.1, 3000, 32
 """Share of the times, and most times, that are clustered, and the number of clusters."""
 
 GUMBEL_DEVIATION = float(np.pi / np.sqrt(6))
-LIMITED_FROM, MAX_DEVIATIONS, NORMAL_MAD = 8, 5.0, 1.4826
+PRIOR_RECORDINGS = 5
+"""The variance of the maxima is averaged with that of exponentially distributed values, which
+counts as so many recordings."""
+
+MAX_DEVIATIONS, NORMAL_MAD = 5.0, 1.4826
 
 
 @dataclass(frozen=True)
@@ -197,24 +201,26 @@ def _limit(maxima: NDArray[np.float64], recordings: int) -> tuple[float, float]:
 
     The prediction limit of a Gumbel distribution: its quantile, widened by the ratio of the
     quantiles of Student's t and the normal distribution because mean and deviation are estimated.
-    The deviation is at least that of maxima of exponentially distributed values.
 
     maxima : in units, of chunks that were left out
     recordings : number of groups that they come from
     """
     limited = _limited(maxima)
-    deviation = max(float(limited.std(ddof=1)), GUMBEL_DEVIATION)
-    growth = deviation / GUMBEL_DEVIATION
+    variance = float(limited.var(ddof=1))
+    weight = recordings - 1
+    # The prior is the deviation of maxima of exponentially distributed values.
+    prior = GUMBEL_DEVIATION**2
+    variance = (weight * variance + PRIOR_RECORDINGS * prior) / (weight + PRIOR_RECORDINGS)
+    growth = max(np.sqrt(variance / prior), 1.0)
     quantile = (-np.log(-np.log(1 - PERMITTED)) - np.euler_gamma) * growth
-    widened = stats.t.ppf(1 - PERMITTED, recordings - 1) / stats.norm.ppf(1 - PERMITTED)
+    degrees = recordings - 1 + PRIOR_RECORDINGS
+    widened = stats.t.ppf(1 - PERMITTED, degrees) / stats.norm.ppf(1 - PERMITTED)
     limit = float(limited.mean()) + quantile * widened * np.sqrt(1 + 1 / recordings)
-    return float(max(limit, np.quantile(maxima, 0.9))), float(growth)
+    return float(limit), float(growth)
 
 
 def _limited(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Lower values that are far above the others, so that one odd recording hides no events."""
-    if len(values) < LIMITED_FROM:
-        return values
     middle = np.median(values)
     spread = max(NORMAL_MAD * float(np.median(np.abs(values - middle))), 1.0)
     return np.minimum(values, middle + MAX_DEVIATIONS * spread)
