@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
+from scipy.ndimage import maximum_filter1d
 from sklearn.cluster import KMeans
 from sklearn.model_selection import GroupKFold
 
@@ -55,6 +56,9 @@ the deviation is at least so many dB."""
 
 KNOCK_SHARE, MAX_KNOCK_FRAMES, KNOCKS = 0.1, 3000, 32
 """Share of the times, and most times, that are clustered, and the number of clusters."""
+
+TONE_DRIFT_BINS = 2
+"""Bins on each side in which a tone of the machine may also be."""
 
 GUMBEL_DEVIATION = float(np.pi / np.sqrt(6))
 PRIOR_RECORDINGS = 5
@@ -182,9 +186,9 @@ def _usual(kind: str, values: Array) -> Usual:
     count = max(1, round(len(values) * (1 - SHARE[kind])))
     top = np.partition(values, len(values) - count, axis=0)[len(values) - count :]
     quantile = top.min(axis=0).astype(np.float64)
-    excess = top.mean(axis=0, dtype=np.float64) - quantile
+    excess = (np.median(top, axis=0).astype(np.float64) - quantile) / np.log(2)
     if kind == TONE:
-        # A tone of the machine is sometimes in the next bin.
+        # The frequency of the machine's own tones varies.
         quantile, excess = _largest_of_neighbours(quantile), _largest_of_neighbours(excess)
     excess = (count * excess + PRIOR_VALUES * np.median(excess)) / (count + PRIOR_VALUES)
     excess = np.maximum(excess, MIN_EXCESS[kind])
@@ -192,8 +196,7 @@ def _usual(kind: str, values: Array) -> Usual:
 
 
 def _largest_of_neighbours(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    padded = np.pad(values, 1, "edge")
-    return np.asarray(np.maximum(values, np.maximum(padded[:-2], padded[2:])))
+    return np.asarray(maximum_filter1d(values, 2 * TONE_DRIFT_BINS + 1, mode="nearest"))
 
 
 def _limit(maxima: NDArray[np.float64], recordings: int) -> tuple[float, float]:
