@@ -42,6 +42,7 @@ class Candidate:
     usual_db : amount that normal recordings rarely exceed
     low_hz, high_hz : frequencies that change; both NaN if all do
     rate_hz : of a modulation, else 0
+    score : in multiples of the limit, which is known when the recording ends
     """
 
     kind: str
@@ -53,6 +54,7 @@ class Candidate:
     low_hz: float = float("nan")
     high_hz: float = float("nan")
     rate_hz: float = 0.0
+    score: float = 0.0
 
 
 def candidates(

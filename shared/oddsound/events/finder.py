@@ -1,5 +1,7 @@
 """Finds the events of a recording, which may be delivered in blocks of any size."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from oddsound.descriptors import Array
@@ -46,11 +48,9 @@ class EventFinder:
             self._analyse(self._waiting, len(self._waiting))
         chunks = self._samples / self._size
         limits = {kind: each.limit_of(chunks) for kind, each in self._reference.usual.items()}
-        strong = [each for each in self._candidates if each.units >= limits[each.kind]]
-        events = resolved(
-            strong, 1 / self._analyser.tick_s, lambda each: each.units / limits[each.kind]
-        )
-        kept = [self._event(each, limits[each.kind]) for each in events]
+        scored = [replace(e, score=e.units / limits[e.kind]) for e in self._candidates]
+        strong = [each for each in scored if each.score >= 1]
+        kept = [self._event(each) for each in resolved(strong, 1 / self._analyser.tick_s)]
         kept = sorted(kept, key=lambda event: -event.score)[:MAX_EVENTS]
         return sorted(kept, key=lambda event: (event.start_s, event.end_s, event.kind))
 
@@ -65,14 +65,14 @@ class EventFinder:
             ranked = sorted(self._candidates, key=lambda each: -each.units / usual[each.kind].limit)
             self._candidates = sorted(ranked[: MAX_CANDIDATES // 2], key=lambda each: each.first)
 
-    def _event(self, candidate: Candidate, limit: float) -> Event:
+    def _event(self, candidate: Candidate) -> Event:
         tick_s, duration_s = self._analyser.tick_s, self._samples / self._analyser.sample_rate
         start_s, end_s = candidate.first * tick_s, min(candidate.last * tick_s, duration_s)
         return Event(
             start_s=round(start_s, 3),
             end_s=round(max(end_s, start_s), 3),
             kind=candidate.kind,
-            score=round(candidate.units / limit, 2),
+            score=round(candidate.score, 2),
             says=sentence(candidate, end_s - start_s),
         )
 
