@@ -35,7 +35,7 @@ MAX_CHUNKS = 400
 """Most chunks that are used, evenly from all recordings: more would only take longer."""
 
 FOLDS = 10
-PERMITTED = 0.02
+PERMITTED = 0.015
 """Share of normal recordings that may have an event of one kind. Six kinds leave 90 % without."""
 
 SHARE = {IMPACT: 0.99, DROPOUT: 0.99, TONE: 0.95, LEVEL: 0.95, MODULATION: 0.9, TIMBRE: 0.95}
@@ -61,7 +61,7 @@ TONE_DRIFT_BINS = 2
 """Bins on each side in which a tone of the machine may also be."""
 
 GUMBEL_DEVIATION = float(np.pi / np.sqrt(6))
-PRIOR_RECORDINGS = 5
+PRIOR_RECORDINGS = 3
 """The variance of the maxima is averaged with that of exponentially distributed values, which
 counts as so many recordings."""
 
