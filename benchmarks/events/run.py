@@ -25,7 +25,7 @@ from benchmarks.events.tables import METHOD, tables
 from oddsound_workbench.errors import FolderError
 
 RESULTS = Path(__file__).parent / "results.json"
-SPLITS = 3
+SPLITS = 5
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
