@@ -63,7 +63,7 @@ def test_predict_prints_the_strongest_events_within_80_columns(
     assert max(map(len, lines)) <= 80
     start = next(i for i, line in enumerate(lines) if line.endswith("mute.wav") and "│" not in line)
     assert sum("the sound drops out for" in line for line in lines[start:]) == 5
-    assert "  and 1 less unusual events; --json shows them" in lines
+    assert "  1 more with smaller scores; --json shows them" in lines
 
 
 def test_a_missing_file_does_not_stop_the_others(configured: Path, mixed: Path) -> None:

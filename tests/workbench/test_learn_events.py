@@ -11,6 +11,7 @@ import soundfile
 
 import oddsound
 from oddsound import pipeline
+from oddsound.events.finder import find_events
 from oddsound.events.frames import FrameAnalyser
 from oddsound.events.reference import ARTIFACT_KEY
 from oddsound.formats import AudioLimits
@@ -18,7 +19,14 @@ from oddsound.model import Model
 from oddsound.predictors import Predictor
 from oddsound.schemas import Prediction
 from oddsound.views import ViewDetector
-from oddsound_workbench.learn.events import Measured, _limit, _limited, fit_reference, reference_of
+from oddsound_workbench.learn.events import (
+    PERMITTED,
+    Measured,
+    _limit,
+    _limited,
+    fit_reference,
+    reference_of,
+)
 from oddsound_workbench.learn.recordings import unlabelled
 from oddsound_workbench.synthesis import SAMPLE_RATE, fan
 
@@ -40,7 +48,7 @@ def recording(path: Path, *, mute: bool) -> Path:
 
 def test_a_trained_detector_returns_events(model: Model, tmp_path: Path) -> None:
     found = oddsound.predict(recording(tmp_path / "mute.wav", mute=True), model)
-    (event,) = found.events or ()
+    (event,) = found.events or []
     assert event.kind == "dropout"
     assert (event.start_s, event.end_s) == pytest.approx((1.0, 1.1), abs=0.012)
     assert oddsound.predict(recording(tmp_path / "fan.wav", mute=False), model).events == []
@@ -82,9 +90,7 @@ def test_predictions_that_were_stored_before_events_can_be_read(
     assert Prediction.model_validate(stored).events is None
 
 
-def test_the_detector_reads_its_artifact_with_and_without_the_reference(
-    recordings: Path,
-) -> None:
+def test_the_detector_reads_its_artifact_with_and_without_the_reference() -> None:
     view: dict[str, Any] = {"columns": np.array([0]), "whiten": np.eye(1, dtype=np.float32)}
     view |= {"mean": 0.0, "deviation": 1.0, "handicap": 0.0}
     artifact: dict[str, Any] = {
@@ -138,14 +144,14 @@ def test_four_recordings_are_enough(recordings: Path) -> None:
     assert np.mean([few[kind].limit for kind in few]) > np.mean([many[k].limit for k in many])
 
 
-def test_two_percent_of_maxima_exceed_the_limit() -> None:
+def test_the_permitted_share_of_maxima_exceeds_the_limit() -> None:
     rng = np.random.default_rng(0)
     rates = []
     for _ in range(300):
         limit, growth = _limit(rng.gumbel(5, 1, 20), 20)
         rates.append(np.mean(rng.gumbel(5, 1, 500) >= limit))
         assert growth >= 1
-    assert 0.003 < np.mean(rates) < 0.025
+    assert 0.002 < np.mean(rates) < 1.3 * PERMITTED
 
 
 def test_the_limit_of_ten_times_the_duration_has_the_same_rate() -> None:
@@ -153,10 +159,21 @@ def test_the_limit_of_ten_times_the_duration_has_the_same_rate() -> None:
     maxima = rng.gumbel(5, 1, 400)
     limit, growth = _limit(maxima, 400)
     long = rng.gumbel(5, 1, (4000, 10)).max(axis=1)
-    assert np.mean(long >= limit + growth * np.log(10)) == pytest.approx(0.02, abs=0.012)
+    assert np.mean(long >= limit + growth * np.log(10)) == pytest.approx(PERMITTED, abs=0.01)
 
 
 def test_one_odd_recording_does_not_hide_events() -> None:
     values = np.array([5.0, 5.2, 4.8, 5.5, 6.0, 4.9, 5.1, 5.3, 5.0, 500.0])
     assert _limited(values).max() < 12
     assert _limited(values[:7]).tolist() == values[:7].tolist()
+
+
+def test_a_mute_in_real_sound_is_found(real_data: Path) -> None:
+    normal = unlabelled(real_data / "mimii_fan" / "normal", "normal", None)
+    reference = fit_reference(normal[:8], [10.0] * 8, SAMPLE_RATE)
+    for each in normal[8:]:
+        sound, _ = soundfile.read(each.path, dtype="float32")
+        sound[80000:81600] = 0
+        events = find_events(sound, FrameAnalyser(SAMPLE_RATE), reference)
+        (event,) = (event for event in events if event.kind == "dropout")
+        assert [event.start_s, event.end_s] == pytest.approx([5.0, 5.1], abs=0.012)

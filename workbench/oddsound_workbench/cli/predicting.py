@@ -172,7 +172,7 @@ def _print_events(file: Path, events: Sequence[Event]) -> None:
     out.print(table, highlight=False)
     if len(events) > len(strongest):
         more = len(events) - len(strongest)
-        out.print(f"  and {more} less unusual events; --json shows them", highlight=False)
+        out.print(f"  {more} more with smaller scores; --json shows them", highlight=False)
 
 
 def _print_explanation(file: Path, explanation: Explanation) -> None:
