@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from benchmarks.detection.data import MACHINE
 from benchmarks.events import scoring
 from benchmarks.events.inject import INJECT, LEVELS
 from benchmarks.events.measure import LONG_S, PIECE_S
@@ -18,10 +19,15 @@ def tables(content: dict[str, Any]) -> str:
     """
     sets = {
         name: each["methods"][METHOD]
-        for name, each in content["sets"].items()
+        for name, each in sorted(content["sets"].items(), key=_order)
         if each["methods"].get(METHOD)
     }
     return f"{faults(sets)}\n\n{clean(sets)}" if sets else ""
+
+
+def _order(item: tuple[str, dict[str, Any]]) -> tuple[bool, str]:
+    """Machines first, whatever the order in the file."""
+    return item[1]["kind"] != MACHINE, item[0]
 
 
 def faults(sets: dict[str, list[dict[str, Any]]]) -> str:

@@ -140,7 +140,7 @@ def test_the_tables_show_sums_over_splits() -> None:
         "faults": {kind: dict.fromkeys(LEVELS, counts) for kind in INJECT},
         "clean": {"piece": clean, "recording": clean},
     }
-    content = {"sets": {"pump": {"methods": {"oddsound": [split, split]}}}}
+    content = {"sets": {"pump": {"kind": "machine", "methods": {"oddsound": [split, split]}}}}
     faults, clean_rows = tables.tables(content).split("\n\n")
     assert faults.splitlines()[2].startswith("| pump | 0.86 | 0.86 |")
     assert clean_rows.splitlines()[2] == "| pump | 90 % | 90 % |  | 2.00 |"
