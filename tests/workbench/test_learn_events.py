@@ -168,6 +168,12 @@ def test_one_odd_recording_does_not_hide_events() -> None:
     assert _limited(values[:7]).tolist() == values[:7].tolist()
 
 
+def test_what_several_normal_recordings_do_is_usual() -> None:
+    values = np.array([5.0] * 14 + [400.0] * 6)
+    assert _limit(values, 20)[0] > 400
+    assert _limit(np.array([5.0] * 19 + [400.0]), 20)[0] < 50
+
+
 def test_a_mute_in_real_sound_is_found(real_data: Path) -> None:
     normal = unlabelled(real_data / "mimii_fan" / "normal", "normal", None)
     reference = fit_reference(normal[:8], [10.0] * 8, SAMPLE_RATE)
