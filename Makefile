@@ -110,6 +110,10 @@ bench-detection: .venv  ## Detection beside other methods: make bench-detection 
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.detection.run $(DATA) \
 	  $(if $(FAN),--fan $(FAN)) $(if $(ESC10),--esc10 $(ESC10)) $(OPTIONS)
 
+bench-events: .venv  ## Events beside injected faults: make bench-events DATA=recordings/machines
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.events.run $(DATA) \
+	  $(if $(FAN),--fan $(FAN)) $(OPTIONS)
+
 validate: .venv-sam  ## Check template.yaml: sam, cfn-lint, checkov
 	$(SAM) validate --lint
 	.venv-sam/bin/cfn-lint template.yaml

@@ -6,7 +6,7 @@ import re
 import subprocess
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import typer.main
@@ -14,8 +14,10 @@ from typer.testing import CliRunner
 
 import oddsound
 from benchmarks.detection.tables import mean_over_splits, tables
+from benchmarks.events.tables import tables as event_tables
+from oddsound.events.frames import KINDS
 from oddsound.explain import wording
-from oddsound.schemas import Explanation, ModelEntry
+from oddsound.schemas import Event, EventKind, Explanation, ModelEntry
 from oddsound.settings import Settings
 from oddsound_workbench.cli import app
 from oddsound_workbench.synthesis import write_fan
@@ -71,6 +73,27 @@ def test_every_make_target_exists() -> None:
         named |= set(re.findall(r"`make ([a-z0-9-]+)", prose(text)))
     assert {"demo", "test", "check", "docs"} <= named
     assert named <= set(make_targets())
+
+
+def test_the_example_event_is_one_and_every_kind_is_documented() -> None:
+    (block,) = blocks("json", page("events"))
+    for each in json.loads(block):
+        assert list(each) == list(Event.model_fields)
+        Event.model_validate(each)
+    kinds = re.findall(r"^\| `(\w+)` \|", table("Kind", page("events")), re.MULTILINE)
+    assert set(kinds) == set(get_args(EventKind)) == set(KINDS)
+    for kind in kinds:
+        assert f"{kind}: " in (Event.model_fields["kind"].description or "")
+
+
+def test_the_tables_of_events_are_those_of_the_results() -> None:
+    results = ROOT / "benchmarks" / "events" / "results.json"
+    if not results.exists():
+        assert "F1 of events |" not in page("performance")
+        pytest.skip("the benchmark of events has no results yet")
+    expected = event_tables(json.loads(results.read_text(encoding="utf-8")))
+    for part in expected.split("\n\n"):
+        assert part in page("performance")
 
 
 def test_the_example_explanation_has_the_words_of_the_service() -> None:

@@ -23,7 +23,7 @@ def fit(train: Sequence[Path]) -> Detector:
     score is the anomaly score of a prediction, with its threshold.
     """
     with tempfile.TemporaryDirectory() as folder:
-        model = _trained(train, Path(folder))
+        model = trained(train, Path(folder))
 
     def score(paths: Sequence[Path]) -> Floats:
         return np.array([oddsound.predict(path, model).anomaly_score for path in paths], float)
@@ -31,7 +31,7 @@ def fit(train: Sequence[Path]) -> Detector:
     return Detector(score, model.predictor.threshold or DETECTOR_THRESHOLD)
 
 
-def _trained(train: Sequence[Path], folder: Path) -> oddsound.Model:
+def trained(train: Sequence[Path], folder: Path) -> oddsound.Model:
     recordings = folder / "normal"
     recordings.mkdir()
     for number, path in enumerate(train):

@@ -73,7 +73,7 @@ def run(
     ]
     results.save()
     # One thread: the last bits of sums by several threads differ from run to run.
-    with _progress() as progress, threadpool_limits(1):
+    with progress_bar() as progress, threadpool_limits(1):
         task = progress.add_task("", total=len(jobs))
         for method, machine, number in jobs:
             progress.update(task, description=f"{METHODS[method].title}, {machine.name}")
@@ -120,7 +120,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _progress() -> Progress:
+def progress_bar() -> Progress:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     console = Console(stderr=True)
     return Progress(*columns, TimeElapsedColumn(), console=console, disable=not console.is_terminal)

@@ -16,9 +16,12 @@ from sklearn.exceptions import InconsistentVersionWarning
 from oddsound import fast_sklearn
 from oddsound.descriptors import Array
 from oddsound.errors import ModelArtifactError, ModelsConfigError
+from oddsound.events.finder import find_events
+from oddsound.events.frames import FrameAnalyser
+from oddsound.events.reference import ARTIFACT_KEY, EventReference
 from oddsound.features import FeatureExtractor, extractor
 from oddsound.predictors import PREDICTORS, Floats, Predictor
-from oddsound.schemas import ModelEntry
+from oddsound.schemas import Event, ModelEntry
 
 type Fetch = Callable[[str], bytes]
 """From a key of a models.json entry, such as "scaler_path", to the verified bytes of the file."""
@@ -39,6 +42,7 @@ class Model:
     scaler : the artifact, or None
     scale : the function that scales rows of features, or None without a scaler
     size_bytes : of the artifacts in memory
+    events_reference : None for a model without one: a classifier, or an older detector
     """
 
     name: str
@@ -51,6 +55,7 @@ class Model:
     scaler: Any
     scale: Callable[[Floats], Floats] | None
     size_bytes: int
+    events_reference: tuple[FrameAnalyser, EventReference] | None = None
 
     @classmethod
     def load(cls, name: str, entry: ModelEntry, sample_rate: int, fetch: Fetch) -> "Model":
@@ -96,6 +101,7 @@ class Model:
             scale=_scale(scaler, entry),
             # Nearly the size in memory, which Python does not report for nested objects.
             size_bytes=len(pickle.dumps((estimator, scaler))),
+            events_reference=_events_reference(estimator, rate, entry.model_path),
         )
 
     def features(self, windows: list[Array]) -> Array:
@@ -104,6 +110,18 @@ class Model:
         windows : waveforms at the model's sample rate, each at least one analysis frame long
         """
         return np.stack([self.extractor(window)[self.kept] for window in windows])
+
+    def events(self, waveform: Array) -> list[Event] | None:
+        """What is unusual in a recording and when, by start.
+
+        waveform : of the whole recording at the model's sample rate
+        Returns an empty list without a reference, and None if the model has no normal class.
+        """
+        if self.predictor.normal_label is None:
+            return None
+        if self.events_reference is None:
+            return []
+        return find_events(waveform, *self.events_reference)
 
     def scaled(self, rows: Array) -> Floats:
         """Scales rows of `features` for the predictor; float64 [shape=(rows, scaled features)]."""
@@ -181,6 +199,15 @@ def _scale(scaler: Any, entry: ModelEntry) -> Callable[[Floats], Floats] | None:
     if scaler is None or entry.scaler_path is None:
         return None
     return fast_sklearn.fast_method(scaler, "transform", entry.scaler_path)
+
+
+def _events_reference(
+    estimator: Any, sample_rate: int, path: str
+) -> tuple[FrameAnalyser, EventReference] | None:
+    if not isinstance(estimator, dict) or ARTIFACT_KEY not in estimator:
+        return None
+    analyser = FrameAnalyser(sample_rate)
+    return analyser, EventReference.of_artifact(estimator[ARTIFACT_KEY], analyser, path)
 
 
 def _check_window(window_s: float | None, frame_s: float) -> None:

@@ -53,6 +53,7 @@ def predict(
     probabilities = scored[: len(rows)]
     whole = predictor.combine(probabilities) if len(rows) > 1 else probabilities[0]
     label, score, is_anomaly = verdict(whole, predictor)
+    events = model.events(waveform)
     prediction = Prediction(
         prediction=label,
         probability=float(whole[predictor.classes.index(label)]),
@@ -70,6 +71,7 @@ def predict(
             recording.quality, top_hz(model.extractor, model.sample_rate), is_anomaly=is_anomaly
         ),
         windows=_windows(starts, size, probabilities, model) if len(rows) > 1 else None,
+        events=events,
     )
     if explainer is None:
         return prediction

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from oddsound.formats import SAMPLE_RATES_HZ
 
 Probability = Annotated[float, Field(ge=0, le=1)]
+EventKind = Literal["impact", "dropout", "tone", "level", "modulation", "timbre"]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 NORMAL, ANOMALY = "normal", "anomaly"
@@ -107,6 +108,25 @@ class Window(Schema):
     end_s: float
     prediction: str
     anomaly_score: Probability | None = Field(description="null if the model has no normal class")
+
+
+class Event(Schema):
+    """A time at which the recording differs from what is usual for the machine."""
+
+    start_s: float = Field(description="seconds from the start of the recording")
+    end_s: float
+    kind: EventKind = Field(
+        description="impact: a knock or click; dropout: the sound is missing or much quieter, for"
+        " 20 ms or longer; tone: one frequency stands out; level: louder or quieter than the rest"
+        " of the recording; modulation: the level rises and falls several times per second;"
+        " timbre: the frequencies have unusual levels, and no other kind fits"
+    )
+    score: float = Field(
+        ge=0,
+        description="how unusual it is, in multiples of the limit from which an event is reported;"
+        " comparable between kinds",
+    )
+    says: str = Field(description="what changes, in plain words with numbers and units")
 
 
 class FeatureEvidence(Schema):
@@ -226,6 +246,12 @@ class Prediction(Schema):
     )
     windows: list[Window] | None = Field(
         default=None, description="predictions for the windows; null if the recording is short"
+    )
+    events: list[Event] | None = Field(
+        default=None,
+        description="what is unusual and when, by start, at most the 100 most unusual; empty if"
+        " nothing is, or if the model was trained before events existed; null if the model has no"
+        " normal class",
     )
     explanation: Explanation | None = Field(
         default=None,

@@ -123,8 +123,10 @@ class ViewDetector:
         try:
             views = tuple(View(**view) for view in artifact["views"])
             calibration = Calibration(**artifact["calibration"])
-            detector = cls(**{**artifact, "views": views, "calibration": calibration})
-        except (KeyError, IndexError, TypeError) as error:
+            # The reference of events in the same file is read by oddsound.model.
+            fields = {name: each for name, each in artifact.items() if name != "events"}
+            detector = cls(**{**fields, "views": views, "calibration": calibration})
+        except (AttributeError, KeyError, IndexError, TypeError) as error:
             raise ModelArtifactError(
                 f"{path} contains {type(artifact).__name__}, which is not a detector that"
                 f" `oddsound train` writes for mahalanobis_views: {error!r}"

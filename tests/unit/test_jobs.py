@@ -44,8 +44,11 @@ def test_the_result_of_a_recording_is_stored(cloud: Cloud) -> None:
 def test_an_anomaly_publishes_an_alert(cloud: Cloud) -> None:
     key = "hall/Lüfter 7.wav"
     result = process(cloud.put(key, FAULTY))
+    assert result.prediction is not None
     (alert,) = cloud.alerts()
-    assert alert["Subject"] == "Anomaly: hall/L?fter 7.wav"
+    strongest = max(result.prediction.events or [], key=lambda event: event.score)
+    expected = f"Anomaly: hall/L?fter 7.wav, at {strongest.start_s:.1f} s: {strongest.says}"
+    assert alert["Subject"] == f"{expected[:97]}..." if len(expected) > 100 else expected
     assert alert["MessageAttributes"]["model"]["Value"] == "fan"
     published = json.loads(alert["Message"])
     assert "windows" not in published["prediction"]

@@ -17,7 +17,7 @@ from typer.testing import CliRunner, Result
 
 from oddsound_workbench.cli import app
 from oddsound_workbench.learn.robustness import CONDITIONS
-from oddsound_workbench.synthesis import write_fan
+from oddsound_workbench.synthesis import fan, write_fan
 
 
 def run(*arguments: object) -> Result:
@@ -47,6 +47,23 @@ def test_predict_prints_one_array_in_the_order_given(configured: Path, mixed: Pa
     assert found[0]["error"] == "InvalidAudioError"
     assert [entry["prediction"] for entry in found[1:]] == ["normal", "anomaly"]
     assert {"probability", "all_probabilities", "latency_ms", "is_anomaly"} <= set(found[1])
+
+
+def test_predict_prints_the_strongest_events_within_80_columns(
+    configured: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    sound = fan(600, faulty=False, duration_s=4)
+    for start in range(8000, 56000, 8000):
+        sound[start : start + 800] = 0
+    soundfile.write(tmp_path / "mute.wav", sound, 16000)
+    events = read(run("predict", tmp_path / "mute.wav", "--json"))[0]["events"]
+    assert [event["kind"] for event in events] == ["dropout"] * 6
+    lines = run("predict", tmp_path / "mute.wav").stdout.splitlines()
+    assert max(map(len, lines)) <= 80
+    start = next(i for i, line in enumerate(lines) if line.endswith("mute.wav") and "│" not in line)
+    assert sum("the sound drops out for" in line for line in lines[start:]) == 5
+    assert "  1 more with smaller scores; --json shows them" in lines
 
 
 def test_a_missing_file_does_not_stop_the_others(configured: Path, mixed: Path) -> None:
@@ -146,8 +163,8 @@ def test_predict_with_another_model_and_models_file(trained: Path, mixed: Path) 
 def test_predict_explains_below_the_table(configured: Path, mixed: Path) -> None:
     result = run("predict", mixed / "a-normal.wav", mixed / "b" / "faulty.wav", "--explain")
     assert result.exit_code == 0
-    table, normal, faulty = result.stdout.split("\n\n")
-    assert "than normal" not in table
+    *before, normal, faulty = result.stdout.split("\n\n")
+    assert "than normal" not in "".join(before)
     assert "a-normal.wav" in normal
     assert "faulty.wav" in faulty
     assert re.search(r"^ +\+\d+\.\d sd  Louder than normal between ", faulty, re.MULTILINE)

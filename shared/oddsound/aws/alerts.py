@@ -25,11 +25,12 @@ class Alerts:
     def publish(self, result: JobResult) -> None:
         """Publish one result, without the windows of a long recording. Raises StorageError.
 
-        If the recording has warnings, the subject says so: the recorder may be the cause.
+        The subject names the most unusual event, if there is one and it fits. If the recording has
+        warnings, it says so: the recorder may be the cause.
         """
         signal = result.prediction and result.prediction.signal
         end = " (check the recorder)" if signal and signal.warnings else ""
-        subject = re.sub(r"[^ -~]", "?", f"Anomaly: {result.key}")
+        subject = re.sub(r"[^ -~]", "?", f"Anomaly: {result.key}{_strongest_event(result)}")
         if len(subject) + len(end) > MAX_SUBJECT:
             subject = f"{subject[: MAX_SUBJECT - 3 - len(end)]}..."
         attributes = {"model": result.model, "bucket": result.bucket}
@@ -46,3 +47,11 @@ class Alerts:
                 )
         except MissingError:
             raise StorageError(f"{self._topic_arn}: no such topic") from None
+
+
+def _strongest_event(result: JobResult) -> str:
+    events = result.prediction.events if result.prediction else None
+    if not events:
+        return ""
+    strongest = max(events, key=lambda event: event.score)
+    return f", at {strongest.start_s:.1f} s: {strongest.says}"

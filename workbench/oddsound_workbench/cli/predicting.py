@@ -9,7 +9,14 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from oddsound.errors import AudioAnomalyError
-from oddsound.schemas import BandEvidence, ErrorBody, Explanation, FeatureEvidence, Prediction
+from oddsound.schemas import (
+    BandEvidence,
+    ErrorBody,
+    Event,
+    Explanation,
+    FeatureEvidence,
+    Prediction,
+)
 from oddsound_workbench.cli.console import (
     ANOMALY_FOUND,
     SOME_FAILED,
@@ -23,6 +30,9 @@ from oddsound_workbench.cli.console import (
     reported_errors,
 )
 from oddsound_workbench.files import printable
+
+MAX_SHOWN_EVENTS = 5
+"""Events of one recording that are shown."""
 
 type Results = Sequence[tuple[Path, Prediction | ErrorBody]]
 """Recordings in the order given, each with its prediction or the reason that it has none."""
@@ -123,6 +133,9 @@ def _print_predictions(results: Results) -> None:
         )
     out.print(table)
     for file, result in results:
+        if isinstance(result, Prediction) and result.events:
+            _print_events(file, result.events)
+    for file, result in results:
         if isinstance(result, Prediction) and result.explanation:
             _print_explanation(file, result.explanation)
     for file, result in results:
@@ -147,6 +160,19 @@ def _print_warnings(results: Results) -> None:
     for text, named in files.items():
         more = f" and {len(named) - 1} more" if len(named) > 1 else ""
         err.print(f"Warning: {printable(named[0])}{more}: {text}", highlight=False, markup=False)
+
+
+def _print_events(file: Path, events: Sequence[Event]) -> None:
+    """One line for each of the strongest events, by time."""
+    out.print(f"\n[bold]{escape(str(file))}[/bold]", highlight=False, soft_wrap=True)
+    strongest = sorted(events, key=lambda event: -event.score)[:MAX_SHOWN_EVENTS]
+    table = Table.grid(Column(justify="right"), "", padding=(0, 2))
+    for event in sorted(strongest, key=lambda event: event.start_s):
+        table.add_row(f"  {event.start_s:.2f} to {event.end_s:.2f} s", escape(event.says))
+    out.print(table, highlight=False)
+    if len(events) > len(strongest):
+        more = len(events) - len(strongest)
+        out.print(f"  {more} more with smaller scores; --json shows them", highlight=False)
 
 
 def _print_explanation(file: Path, explanation: Explanation) -> None:

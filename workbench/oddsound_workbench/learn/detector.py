@@ -1,18 +1,20 @@
 """The detector: how it is fitted to normal recordings, calibrated and evaluated."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import ClassVar
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from oddsound.events.reference import ARTIFACT_KEY
 from oddsound.schemas import ANOMALY, NORMAL
 from oddsound_workbench.errors import FolderError
 from oddsound_workbench.learn import plan as plans
 from oddsound_workbench.learn.dataset import Rows
 from oddsound_workbench.learn.detector_result import DetectorResult, Scores
+from oddsound_workbench.learn.events import fit_reference
 from oddsound_workbench.learn.fitted import FeatureChoice, Fitted
 from oddsound_workbench.learn.folds import Fold, normal_splits, score
 from oddsound_workbench.learn.plan import Facts, Plan, Progress, TrainingData
@@ -84,9 +86,14 @@ class DetectorRecipe:
 
     def fit(self, data: TrainingData) -> Fitted:
         with threadpool_limits(1):
-            return fit_detector(
+            fitted = fit_detector(
                 data.rows, data.choice, self.plan.threshold, data.window_s, data.shorter
             )
+            reference = fit_reference(
+                data.rows.recordings, data.summary.durations_s, data.settings.sample_rate
+            )
+        estimator = {**fitted.estimator, ARTIFACT_KEY: reference.to_artifact()}
+        return replace(fitted, estimator=estimator)
 
     def folds(self, data: TrainingData, progress: Progress) -> list[Fold]:
         """Models of repeated splits, each of which holds some normal recordings out."""
