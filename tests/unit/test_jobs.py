@@ -54,6 +54,7 @@ def test_an_anomaly_publishes_an_alert(cloud: Cloud) -> None:
     assert "windows" not in published["prediction"]
     assert JobResult.model_validate(published) == result
     assert published["prediction"]["is_anomaly"] is True
+    assert len(published["prediction"]["events"]) >= 1
 
 
 def test_the_subject_of_an_alert_fits_the_limits_of_sns(cloud: Cloud) -> None:
