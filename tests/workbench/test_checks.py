@@ -170,6 +170,13 @@ def test_a_name_that_is_not_utf8_is_printable(tmp_path: Path) -> None:
     assert printable(Path("a/Lüfter.wav")) == "a/Lüfter.wav"
 
 
+def test_an_error_about_a_folder_that_is_not_utf8_is_valid_json(tmp_path: Path) -> None:
+    missing = tmp_path / os.fsdecode(b"L\xfcfter")
+    result = run("train", missing, "--name", "x", "--json")
+    assert result.exit_code == 3
+    assert json.loads(result.stdout)["detail"] == f"{missing} is not a folder"
+
+
 @pytest.mark.slow
 def test_a_name_that_is_not_utf8_does_not_stop_training_or_prediction(folder: Path) -> None:
     path = not_utf8(folder)

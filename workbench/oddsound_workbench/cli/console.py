@@ -118,7 +118,12 @@ def progress_bars(*, show: bool) -> Iterator[Callable[[str, int], Callable[[], A
 
 def print_json(value: Any, indent: int | None = 2) -> None:
     """Write a JSON value to the standard output."""
-    sys.stdout.write(json.dumps(value, indent=indent, ensure_ascii=False) + "\n")
+    text = json.dumps(value, indent=indent, ensure_ascii=False)
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # the name of a file or folder is not UTF-8
+        text = json.dumps(value, indent=indent)
+    sys.stdout.write(text + "\n")
     sys.stdout.flush()
 
 
