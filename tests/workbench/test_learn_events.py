@@ -91,12 +91,12 @@ def test_predictions_that_were_stored_before_events_can_be_read(
 
 
 def test_the_detector_reads_its_artifact_with_and_without_the_reference() -> None:
-    view: dict[str, Any] = {"columns": np.array([0]), "whiten": np.eye(1, dtype=np.float32)}
-    view |= {"mean": 0.0, "deviation": 1.0, "handicap": 0.0}
+    view = {"columns": np.array([0]), "whiten": np.eye(1, dtype=np.float32), "handicap": 0.0}
+    calibration = {name: np.ones(1) for name in ("lengths_s", "locations", "scales")}
+    calibration |= {name: np.ones((1, 1)) for name in ("means", "deviations")}
     artifact: dict[str, Any] = {
         "views": (view,),
-        "location": 0.0,
-        "scale": 1.0,
+        "calibration": calibration,
         "df": 3.0,
         "recordings": 4,
     }
