@@ -24,8 +24,8 @@ LAYERS = [
     {"aws.metrics"},
     {"runtime"},
     {"snapshot", "api"},
-    {"http.errors", "http.gateway"},
-    {"http.upload_limit"},
+    {"http.errors", "http.gateway", "http.assets"},
+    {"http.upload_limit", "http.docs"},
     {"http.routes"},
     {"http.app"},
 ]

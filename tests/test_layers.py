@@ -69,6 +69,7 @@ def test_unused_files_are_removed_and_all_others_are_kept(slim: ModuleType, tmp_
         "numpy/f2py/__init__.py",
         "numpy.libs/libscipy_openblas64.so",
         "librosa/__init__.pyi",
+        "fastapi_offline/static/swagger-ui-bundle.js",
         "scipy-1.0.dist-info/METADATA",
         "scipy-1.0.dist-info/LICENSE.txt",
     )
@@ -82,6 +83,7 @@ def test_unused_files_are_removed_and_all_others_are_kept(slim: ModuleType, tmp_
         "numpy/__init__.pyi",
         "scipy/io/tests/data/large.mat",
         "scipy/odr/__init__.py",
+        "fastapi_offline/static/redoc.standalone.js",
         "cffi/api.py",
         "scipy-1.0.dist-info/RECORD",
         "scipy-1.0.dist-info/sboms/scipy.cdx.json",

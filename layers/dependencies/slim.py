@@ -65,6 +65,8 @@ UNUSED_FOLDERS = (
     "cffi",
 )
 
+UNUSED_FILES = {Path("fastapi_offline/static/redoc.standalone.js")}
+
 
 def slim(folder: Path) -> None:
     """Remove files that are never read at run time, compile the rest, reset all file times."""
@@ -86,7 +88,8 @@ def _is_surplus(path: Path) -> bool:
     if path.suffix == ".pyi":
         return path.parts[0] not in STUBS_READ_BY
     return (
-        not SURPLUS_FOLDERS.isdisjoint(path.parts[:-1])
+        path in UNUSED_FILES
+        or not SURPLUS_FOLDERS.isdisjoint(path.parts[:-1])
         or path.suffix in BUILD_ONLY
         or path.name.partition(".")[0] in TESTS_ONLY.get(path.parent.as_posix(), ())
         or path.name in NEVER_READ

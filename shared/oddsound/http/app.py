@@ -8,6 +8,7 @@ from fastapi.params import Security
 from fastapi.security import APIKeyHeader
 
 from oddsound import runtime
+from oddsound.http import docs
 from oddsound.http.errors import add_error_handlers
 from oddsound.http.routes import router
 from oddsound.http.upload_limit import UploadLimit
@@ -21,8 +22,12 @@ def create_app() -> FastAPI:
         description="Does this machine sound normal, and if not, what is it?",
         # API Gateway checks the key, the service does not; this gives /docs a field for it.
         dependencies=[Security(APIKeyHeader(name="x-api-key", auto_error=False))],
+        # FastAPI's own pages load their scripts from a third party.
+        docs_url=None,
+        redoc_url=None,
     )
     app.include_router(router)
+    app.include_router(docs.router)
     app.add_middleware(UploadLimit)
     add_error_handlers(app)
     # At most one prediction per core at a time, so that other requests are answered meanwhile.
