@@ -24,7 +24,7 @@ LAYERS = [
     {"aws.metrics"},
     {"runtime"},
     {"snapshot", "api"},
-    {"http.errors", "http.gateway", "http.assets"},
+    {"http.errors", "http.gateway", "http.assets", "http.recording"},
     {"http.upload_limit", "http.docs"},
     {"http.routes"},
     {"http.app"},

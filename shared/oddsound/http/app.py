@@ -6,12 +6,16 @@ import anyio
 from fastapi import FastAPI
 from fastapi.params import Security
 from fastapi.security import APIKeyHeader
+from starlette.middleware.cors import CORSMiddleware
 
 from oddsound import runtime
 from oddsound.http import docs
 from oddsound.http.errors import add_error_handlers
 from oddsound.http.routes import router
 from oddsound.http.upload_limit import UploadLimit
+
+PREFLIGHT_MAX_AGE_S = 3600
+"""How long a browser may keep the answer to a preflight request."""
 
 
 def create_app() -> FastAPI:
@@ -29,6 +33,15 @@ def create_app() -> FastAPI:
     app.include_router(router)
     app.include_router(docs.router)
     app.add_middleware(UploadLimit)
+    if origins := runtime.settings().allowed_origins:
+        # The outermost middleware, so that a page on another host can read every error.
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=origins,
+            allow_methods=["GET", "POST"],
+            allow_headers=["content-type", "x-api-key"],
+            max_age=PREFLIGHT_MAX_AGE_S,
+        )
     add_error_handlers(app)
     # At most one prediction per core at a time, so that other requests are answered meanwhile.
     app.state.predictions = anyio.CapacityLimiter(os.cpu_count() or 1)
