@@ -25,7 +25,7 @@ LAYERS = [
     {"runtime"},
     {"snapshot", "api"},
     {"http.errors", "http.gateway", "http.assets", "http.recording"},
-    {"http.upload_limit", "http.docs"},
+    {"http.upload_limit", "http.docs", "http.ui"},
     {"http.routes"},
     {"http.app"},
 ]

@@ -212,7 +212,7 @@ def test_only_the_documentation_needs_no_key() -> None:
     assert preflight["Auth"] == {"ApiKeyRequired": False}
     routes.remove(preflight)
     keyless = {route["Path"] for route in routes if "Auth" in route}
-    assert keyless == {"/", "/docs", "/docs/{proxy+}", "/openapi.json"}
+    assert keyless == {"/", "/docs", "/docs/{proxy+}", "/openapi.json", "/ui", "/ui/{proxy+}"}
     assert {route["Path"] for route in routes} - keyless == {"/{proxy+}"}
 
 

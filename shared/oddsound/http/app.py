@@ -9,7 +9,7 @@ from fastapi.security import APIKeyHeader
 from starlette.middleware.cors import CORSMiddleware
 
 from oddsound import runtime
-from oddsound.http import docs
+from oddsound.http import docs, ui
 from oddsound.http.errors import add_error_handlers
 from oddsound.http.routes import router
 from oddsound.http.upload_limit import UploadLimit
@@ -32,6 +32,7 @@ def create_app() -> FastAPI:
     )
     app.include_router(router)
     app.include_router(docs.router)
+    app.include_router(ui.router)
     app.add_middleware(UploadLimit)
     if origins := runtime.settings().allowed_origins:
         # The outermost middleware, so that a page on another host can read every error.

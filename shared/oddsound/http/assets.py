@@ -5,11 +5,14 @@ loads nothing from another host, and works without internet access.
 """
 
 import html
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
 from importlib.util import find_spec
 from pathlib import Path
 from string import Template
 
-from fastapi.responses import FileResponse, HTMLResponse
+from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse
+from starlette.exceptions import HTTPException
 
 from oddsound.errors import NotConfiguredError
 
@@ -37,8 +40,19 @@ def file_of(package: str, path: str, extra: str) -> Path:
     )
 
 
-def asset(path: Path) -> FileResponse:
-    """The response with a script or style sheet."""
+def file_response(
+    files: Mapping[str, Callable[[], Path]], name: str, page: str
+) -> FileResponse | RedirectResponse:
+    """The response with one of a page's scripts or style sheets.
+
+    files : name in the URL -> function that returns the path of the file
+    Raises HTTPException 404 if `files` has no such name.
+    """
+    if not name:  # links of the page are relative to /ui, not to /ui/
+        return RedirectResponse(f"../{page}")
+    if name not in files:
+        raise HTTPException(HTTPStatus.NOT_FOUND)
+    path = files[name]()
     headers = COMMON_HEADERS | {"Cache-Control": f"public, max-age={MAX_AGE_S}"}
     return FileResponse(path, media_type=MEDIA_TYPES[path.suffix], headers=headers)
 
