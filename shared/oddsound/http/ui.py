@@ -46,7 +46,7 @@ def ui() -> HTMLResponse:
         "style-src": f"'self' 'nonce-{nonce}'",
         "img-src": "'self' data: blob:",
         "media-src": "'self' blob:",
-        "connect-src": " ".join(filter(None, ("'self'", "blob:", bucket))),
+        "connect-src": f"'self' {bucket or ''}".strip(),
     }
     settings = runtime.settings()
     answer = page(

@@ -3,7 +3,7 @@
 import * as api from "./api.js";
 import { Player } from "./player.js";
 import { Recorder, prepare } from "./sound.js";
-import { clock, showResult } from "./view.js";
+import { clock, hideResult, showResult } from "./view.js";
 
 const element = (id) => document.getElementById(id);
 const limits = document.documentElement.dataset;
@@ -87,7 +87,7 @@ async function check(file) {
   const controller = new AbortController();
   running = controller;
   clearError();
-  element("result").hidden = true;
+  hideResult();
   player.clear();
   progress("Reading the file…");
   try {
@@ -99,7 +99,10 @@ async function check(file) {
     announce(`Result: ${element("verdict").textContent}`);
     element("verdict").focus();
   } catch (error) {
-    if (running === controller) showError(error, () => check(file));
+    if (running === controller) {
+      if (!player.playable) player.clear();
+      showError(error, () => check(file));
+    }
   } finally {
     if (running === controller) {
       running = null;

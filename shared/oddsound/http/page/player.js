@@ -22,7 +22,6 @@ export class Player {
   show(sound, sampleRate) {
     this.clear();
     this.url = URL.createObjectURL(sound.blob);
-    this.audio.src = this.url;
     element("listen").hidden = false;
     element("file-name").textContent = sound.converted
       ? `${sound.name}, converted to WAV by this browser`
@@ -30,6 +29,7 @@ export class Player {
     const drawn = sound.blob.size <= MAX_PICTURE_BYTES;
     this.pictures(drawn ? "" : "The file is too large for pictures of its waveform and spectrogram.");
     if (drawn) this.draw(sound, sampleRate);
+    else this.audio.src = this.url;
   }
 
   draw(sound, sampleRate) {
@@ -61,10 +61,14 @@ export class Player {
       ...colours(),
     });
     this.surfer.on("error", () =>
-      this.pictures("This browser cannot play this format or show its waveform. The service can score it."),
+      this.pictures("This browser cannot play this file or show its waveform."),
     );
     this.surfer.on("scroll", (start, end) => this.onRange(start, end));
     this.surfer.loadBlob(sound.blob).catch(() => {}); // reported by the event "error"
+  }
+
+  get playable() {
+    return !this.audio.error;
   }
 
   // Shows the pictures, or the reason why there are none.

@@ -21,8 +21,15 @@ function node(tag, text, properties = {}) {
   return Object.assign(document.createElement(tag), { textContent: text }, properties);
 }
 
+export function hideResult() {
+  element("result").hidden = true;
+  element("reasons").hidden = true;
+  element("scores").hidden = true;
+}
+
 export function showResult(prediction, player) {
   element("result").hidden = false;
+  element("reasons").hidden = false;
   showVerdict(prediction);
   showWarnings(prediction.signal?.warnings ?? []);
   const moments = momentsOf(prediction);
