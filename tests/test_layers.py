@@ -70,6 +70,9 @@ def test_unused_files_are_removed_and_all_others_are_kept(slim: ModuleType, tmp_
         "numpy.libs/libscipy_openblas64.so",
         "librosa/__init__.pyi",
         "fastapi_offline/static/swagger-ui-bundle.js",
+        "wavesurfer/js/wavesurfer.min.js",
+        "wavesurfer/js/plugins/regions.min.js",
+        "wavesurfer/js/vendor-licenses/wavesurfer.js.LICENSE",
         "scipy-1.0.dist-info/METADATA",
         "scipy-1.0.dist-info/LICENSE.txt",
     )
@@ -84,6 +87,8 @@ def test_unused_files_are_removed_and_all_others_are_kept(slim: ModuleType, tmp_
         "scipy/io/tests/data/large.mat",
         "scipy/odr/__init__.py",
         "fastapi_offline/static/redoc.standalone.js",
+        "wavesurfer/__init__.py",
+        "wavesurfer/js/plugins/minimap.min.js",
         "cffi/api.py",
         "scipy-1.0.dist-info/RECORD",
         "scipy-1.0.dist-info/sboms/scipy.cdx.json",

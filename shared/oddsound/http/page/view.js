@@ -35,25 +35,29 @@ export function showResult(prediction, player) {
   const moments = momentsOf(prediction);
   showMoments(moments, player);
   showScores(prediction, moments, player);
+  element("detector-hint").hidden = !isDetector(prediction);
   showProbabilities(prediction);
   showExplanation(prediction.explanation);
   element("json").textContent = JSON.stringify(prediction, null, 2);
 }
 
+function isDetector({ all_probabilities: probabilities }) {
+  return Object.keys(probabilities).sort().join() === "anomaly,normal";
+}
+
 function showVerdict(prediction) {
   const verdict = element("verdict");
   const { is_anomaly: isAnomaly, prediction: found } = prediction;
-  const isDetector = found === "normal" || found === "anomaly";
   const names = { normal: "Normal", anomaly: "Anomaly" };
-  verdict.textContent = isDetector ? names[found] : `Sounds like: ${found}`;
+  verdict.textContent = isDetector(prediction) ? names[found] : `Sounds like: ${found}`;
   verdict.dataset.verdict = { true: "anomaly", false: "normal" }[isAnomaly] ?? "class";
-  element("summary").textContent = summary(prediction, isDetector);
+  element("summary").textContent = summary(prediction);
 }
 
-function summary(prediction, isDetector) {
+function summary(prediction) {
   const { is_anomaly: isAnomaly, anomaly_score: score, threshold, anomaly_level: level } = prediction;
   const sentences = [];
-  if (isDetector) {
+  if (isDetector(prediction)) {
     sentences.push(
       isAnomaly
         ? "This sounds different from the normal recordings of the model."
