@@ -88,27 +88,25 @@ def test_sqs_batch(s3: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("stage", "path", "prefix"),
-    [
-        ("dev", "/dev/docs", "/dev"),
-        ("dev", "/docs", ""),  # under a custom domain
-        ("$default", "/docs", ""),
-    ],
+    ("stage", "prefix"),
+    [("dev", "/dev"), ("dev", ""), ("$default", "")],
+    ids=["stage", "custom domain", "default stage"],
 )
-def test_the_links_of_docs_contain_the_stage(
-    configured: Path, stage: str, path: str, prefix: str
+@pytest.mark.parametrize(("name", "files"), [("docs", 3), ("ui", 8)])
+def test_the_links_of_a_page_contain_the_stage(
+    configured: Path, stage: str, prefix: str, name: str, files: int
 ) -> None:
     def get(path: str) -> Any:
         event = events.through_api("GET", path, {})
         event["requestContext"] |= {"stage": stage, "path": prefix + path}
         return api.handler(event, LambdaContext())
 
-    page = get("/docs")
+    page = get(f"/{name}")
     assert page["statusCode"] == 200
-    links = re.findall(r'(?:src|href)="(docs/[^"]+)"', page["body"])
-    assert len(links) == 3
+    links = re.findall(rf'(?:src|href)="({name}/[^"]+)"', page["body"])
+    assert len(links) == files
     for link in links:
-        in_browser = urljoin(f"https://host{path}", link).removeprefix("https://host")
+        in_browser = urljoin(f"https://host{prefix}/{name}", link).removeprefix("https://host")
         assert in_browser == f"{prefix}/{link}"
         answer = get(f"/{link}")
         assert answer["statusCode"] == 200

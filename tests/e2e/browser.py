@@ -63,7 +63,7 @@ def opened(browser: Browser, url: str, **options: Any) -> Iterator[Page]:
         page.on("request", lambda request: faults.extend(_foreign(request)))
         page.goto(url)
         yield page
-        assert faults == []
+        assert not faults, "\n".join(faults)
 
 
 def _policy_fault(message: ConsoleMessage) -> list[str]:

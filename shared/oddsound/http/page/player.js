@@ -124,7 +124,11 @@ export class Player {
     this.surfer?.destroy();
     this.surfer = null;
     element("spectrogram").replaceChildren();
-    this.audio.removeAttribute("src");
+    // A new element: wavesurfer.js would load the previous sound of an old one.
+    const fresh = this.audio.cloneNode();
+    fresh.removeAttribute("src");
+    this.audio.replaceWith(fresh);
+    this.audio = fresh;
     if (this.url) URL.revokeObjectURL(this.url);
     this.url = null;
     element("listen").hidden = true;
