@@ -91,6 +91,9 @@ def test_the_chosen_model_is_used(page: Page, wavs: dict[str, Path]) -> None:
     page.get_by_label("Choose a file").set_input_files(wavs["anomaly"])
     verdict(page, "Sounds like: faulty")
     expect(page.locator("#summary")).to_contain_text("scored by bearing")
+    page.get_by_label("Model").select_option("fan")
+    page.get_by_role("button", name="Check the same sound again").click()
+    verdict(page, "Anomaly")
 
 
 def test_a_part_of_a_long_recording_is_found_and_played(page: Page, long: Path) -> None:

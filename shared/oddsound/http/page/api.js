@@ -1,6 +1,7 @@
 // Requests to the service. Every failure becomes an ApiError with the service's own words.
 
 const KEY = "x-api-key";
+const UPLOAD_REFUSED = "UploadRefused"; // by S3, which does not know the key of the API
 const POLL_FIRST_MS = 500;
 const POLL_MAX_MS = 5000;
 const POLL_GROWTH = 1.3;
@@ -13,7 +14,7 @@ export class ApiError extends Error {
   }
 
   get needsKey() {
-    return this.status === 401 || this.status === 403;
+    return (this.status === 401 || this.status === 403) && this.name !== UPLOAD_REFUSED;
   }
 }
 
@@ -98,7 +99,7 @@ export async function upload(sound, model, { onProgress, onUploaded, signal }) {
   form.append("file", sound.blob);
   const sent = await request("POST", post.url, { body: form, onProgress, signal });
   if (sent.status < 200 || sent.status >= 300) {
-    throw new ApiError(sent.status, "UploadRefused", s3Message(sent));
+    throw new ApiError(sent.status, UPLOAD_REFUSED, s3Message(sent));
   }
   onUploaded();
   return result(post, signal);

@@ -7,6 +7,7 @@ import { clock, hideResult, showResult } from "./view.js";
 
 const element = (id) => document.getElementById(id);
 const limits = document.documentElement.dataset;
+const MAX_RECORDING_S = 600; // the samples are kept in memory
 const maxDirect = Number(limits.maxUploadBytes);
 const maxObject = Number(limits.maxObjectBytes); // 0: the service takes no uploads to S3
 
@@ -15,6 +16,7 @@ let models = [];
 let running = null; // the AbortController of the request that runs
 let waiting = null; // what is repeated once the user has entered a key
 let recorder = null;
+let lastFile = null;
 
 function announce(text) {
   element("status").textContent = text;
@@ -86,6 +88,8 @@ async function check(file) {
   running?.abort();
   const controller = new AbortController();
   running = controller;
+  lastFile = file;
+  element("again").hidden = false;
   clearError();
   hideResult();
   player.clear();
@@ -144,6 +148,7 @@ async function toggleRecording() {
   try {
     await started.start((seconds) => {
       text.textContent = `Recording: ${clock(seconds)}`;
+      if (seconds >= MAX_RECORDING_S && recorder === started) toggleRecording();
     });
   } catch (error) {
     const reason = error.name === "NotAllowedError" ? "The browser does not allow it." : error.message;
@@ -195,6 +200,7 @@ function listenForFiles() {
 }
 
 element("record").addEventListener("click", toggleRecording);
+element("again").addEventListener("click", () => check(lastFile));
 element("cancel").addEventListener("click", () => running?.abort());
 element("model").addEventListener("change", aboutModel);
 element("key-form").addEventListener("submit", (event) => {

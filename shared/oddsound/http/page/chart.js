@@ -19,9 +19,12 @@ export function drawScores(box, windows, { threshold, duration_s: duration }, on
   const svg = shape("svg", { role: "img", "aria-label": described(windows, threshold) });
   box.replaceChildren(heading, svg, table(windows));
   let shown = [0, duration];
-  const draw = () => fill(svg, windows, threshold, shown, onClick);
-  new ResizeObserver(draw).observe(box);
-  draw();
+  const observer = new ResizeObserver(() => draw());
+  const draw = () => {
+    if (svg.isConnected) fill(svg, windows, threshold, shown, onClick);
+    else observer.disconnect(); // the chart of another recording has taken its place
+  };
+  observer.observe(box);
   return {
     range(start, end) {
       if (end > start) shown = [start, Math.min(end, duration)];
