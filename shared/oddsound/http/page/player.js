@@ -48,7 +48,6 @@ export class Player {
         WaveSurfer.Hover.create({ labelBackground: "#222", labelColor: "#fff" }),
         WaveSurfer.Zoom.create({ maxZoom: 400 }),
         WaveSurfer.Spectrogram.create({
-          container: "#spectrogram",
           height: 128,
           labels: true,
           labelsBackground: "rgba(0, 0, 0, 0.6)",
@@ -123,7 +122,6 @@ export class Player {
     this.audio.pause();
     this.surfer?.destroy();
     this.surfer = null;
-    element("spectrogram").replaceChildren();
     // A new element: wavesurfer.js would load the previous sound of an old one.
     const fresh = this.audio.cloneNode();
     fresh.removeAttribute("src");
