@@ -186,6 +186,17 @@ def test_a_large_recording_is_uploaded_to_s3(page: Page, long: Path, tmp_path: P
     expect(page.locator("#summary")).to_contain_text("160.0 s at 16,000 Hz")
 
 
+def test_an_upload_can_be_cancelled(page: Page, wavs: dict[str, Path]) -> None:
+    page.route("**/predict-anomaly*", lambda route: None)  # never answered
+    drop(page, wavs["normal"])
+    expect(page.locator("#progress")).to_be_visible()
+    page.get_by_role("button", name="Cancel").click()
+    expect(page.get_by_role("status")).to_have_text("Cancelled.")
+    expect(page.locator("#progress")).to_be_hidden()
+    expect(page.get_by_role("alert")).to_be_hidden()
+    expect(page.locator("#player")).to_be_visible()  # a sound that is not scored can be heard
+
+
 def test_the_key_is_asked_for_and_sent(
     browser: Browser, local_cloud: LocalCloud, wavs: dict[str, Path]
 ) -> None:

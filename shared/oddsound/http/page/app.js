@@ -104,7 +104,7 @@ async function check(file) {
     element("verdict").focus();
   } catch (error) {
     if (running === controller) {
-      if (!player.playable) player.clear();
+      player.refuse();
       showError(error, () => check(file));
     }
   } finally {

@@ -21,6 +21,8 @@ export class Player {
   // sampleRate: of the model, so that the spectrogram shows what the model uses
   show(sound, sampleRate) {
     this.clear();
+    this.failed = false;
+    this.refused = false;
     this.url = URL.createObjectURL(sound.blob);
     element("listen").hidden = false;
     element("file-name").textContent = sound.converted
@@ -59,15 +61,21 @@ export class Player {
       ],
       ...colours(),
     });
-    this.surfer.on("error", () =>
-      this.pictures("This browser cannot play this file or show its waveform."),
-    );
+    this.surfer.on("error", () => this.fail());
     this.surfer.on("scroll", (start, end) => this.onRange(start, end));
     this.surfer.loadBlob(sound.blob).catch(() => {}); // reported by the event "error"
   }
 
-  get playable() {
-    return !this.audio.error;
+  fail() {
+    this.failed = true;
+    this.pictures("This browser cannot play this file or show its waveform.");
+    if (this.refused) this.clear();
+  }
+
+  // The service has refused the sound: it stays only if the browser can play it.
+  refuse() {
+    this.refused = true;
+    if (this.failed) this.clear();
   }
 
   // Shows the pictures, or the reason why there are none.
