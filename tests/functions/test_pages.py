@@ -57,6 +57,7 @@ def test_a_page_has_a_strict_policy_and_no_inline_script(client: TestClient, pat
     policy = policy_of(client, path)
     assert policy["default-src"] == "'none'"
     assert policy["script-src"] == "'self'"
+    assert not any("unsafe" in sources for sources in policy.values())
     for directive in ("base-uri", "form-action", "frame-ancestors"):
         assert policy[directive] == "'none'"
     text = client.get(path).text
