@@ -186,6 +186,21 @@ def test_a_large_recording_is_uploaded_to_s3(page: Page, long: Path, tmp_path: P
     expect(page.locator("#summary")).to_contain_text("160.0 s at 16,000 Hz")
 
 
+def test_a_sound_over_the_limits_is_not_sent(page: Page, wavs: dict[str, Path]) -> None:
+    def small(route: Route) -> None:
+        answer = route.fetch()
+        text = re.sub(r'(data-max-\w+-bytes)="\d+"', r'\1="50000"', answer.text())
+        route.fulfill(response=answer, body=text)
+
+    page.route("**/ui", small)
+    page.reload()
+    requests: list[str] = []
+    page.on("request", lambda request: requests.append(request.method))
+    drop(page, wavs["normal"])
+    expect(page.get_by_role("alert")).to_contain_text("The sound has 0.1 MB; the limit of this")
+    assert "POST" not in requests
+
+
 def test_an_upload_can_be_cancelled(page: Page, wavs: dict[str, Path]) -> None:
     page.route("**/predict-anomaly*", lambda route: None)  # never answered
     drop(page, wavs["normal"])

@@ -8,12 +8,12 @@ import pytest
 from fastapi.testclient import TestClient
 from mangum import Mangum
 
-from oddsound import runtime
+from oddsound import pipeline, runtime
 from oddsound.errors import ModelsConfigError
 from oddsound.http.app import create_app
 from oddsound.http.gateway import RestApi
 from tests.cloud import LambdaContext
-from tests.functions.test_api import NORMAL
+from tests.functions.test_api import NORMAL, failed
 from tests.functions.test_api_gateway import http_event, rest_event
 
 ORIGIN = "https://plant.example"
@@ -69,6 +69,19 @@ def test_answers_and_errors_can_be_read(
     assert [answer.status_code for answer in (good, bad, large)] == [200, 415, 413]
     for answer in (good, bad, large):
         assert answer.headers["access-control-allow-origin"] == ORIGIN
+
+
+def test_an_unexpected_error_can_be_read(
+    allowed: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def defect(*_: object, **__: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(pipeline, "predict", defect)
+    headers = {"Origin": ORIGIN}
+    answer = allowed.post("/predict-anomaly", files={"file": NORMAL}, headers=headers)
+    failed(answer, 500, "InternalServerError", "the reason is in its log")
+    assert answer.headers["access-control-allow-origin"] == ORIGIN
 
 
 @pytest.mark.parametrize("event", [rest_event, http_event])

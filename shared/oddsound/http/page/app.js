@@ -96,6 +96,7 @@ async function check(file) {
   progress("Reading the file…");
   try {
     const sound = await prepare(file);
+    controller.signal.throwIfAborted(); // another sound, or Cancel, while this one was read
     player.show(sound, model()?.sample_rate);
     const prediction = await score(sound, controller.signal);
     progress("");
@@ -116,6 +117,11 @@ async function check(file) {
 }
 
 function score(sound, signal) {
+  const largest = Math.max(maxDirect, maxObject);
+  if (sound.blob.size > largest) {
+    const detail = `The sound has ${size(sound.blob.size)}; the limit of this service is ${size(largest)}.`;
+    throw new api.ApiError(413, "AudioTooLargeError", detail);
+  }
   const name = element("model").value;
   const onProgress = (share) =>
     share < 1 ? progress("Sending the recording…", share) : progress("Scoring the recording…");
