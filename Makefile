@@ -18,11 +18,12 @@ help:  ## What can be done here
 	@grep -hE '^[a-z0-9.-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
 # A .venv that was made from older requirements is made up to date.
-.venv: requirements/uv.txt requirements/dev.txt pyproject.toml
+.venv: requirements/uv.txt requirements/dev.txt requirements/page.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info[:2] == (3, 13) else f"Python 3.13 is needed, found {sys.version.split()[0]}; say which with: make PYTHON=/path/to/python3.13")'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements/uv.txt
 	$(UV) pip install --quiet --require-hashes --requirement requirements/dev.txt
+	$(UV) pip install --quiet --require-hashes --no-deps --requirement requirements/page.txt
 	$(UV) pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch .venv
 
@@ -146,7 +147,9 @@ requirements: .venv  ## Pin the newest versions of requirements/*.in, with hashe
 	cd requirements && for name in uv runtime dev sam lambda peers docs; do \
 	  ../$(BIN)/uv pip compile --quiet --upgrade --python-version 3.13 --universal --generate-hashes \
 	    --no-annotate --custom-compile-command "make requirements" \
-	    $$name.in --output-file $$name.txt || exit 1; done
+	    $$name.in --output-file $$name.txt || exit 1; done; \
+	../$(BIN)/uv pip compile --quiet --upgrade --python-version 3.13 --universal --generate-hashes --no-deps \
+	  --no-annotate --custom-compile-command "make requirements" page.in --output-file page.txt
 
 # The site's tools and their pins are apart from those of the project.
 .venv-docs: .venv requirements/docs.txt

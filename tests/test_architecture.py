@@ -28,8 +28,8 @@ LAYERS = [
     {"aws.metrics"},
     {"runtime"},
     {"snapshot", "api"},
-    {"http.errors", "http.gateway"},
-    {"http.upload_limit"},
+    {"http.errors", "http.gateway", "http.assets", "http.recording"},
+    {"http.upload_limit", "http.docs", "http.ui"},
     {"http.routes"},
     {"http.app"},
 ]

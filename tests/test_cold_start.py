@@ -58,7 +58,7 @@ def on_s3(trained: Path) -> Any:
         yield {"AWS_ENDPOINT_URL": endpoint, **credentials, **ENVIRONMENT}
 
 
-@pytest.mark.parametrize("path", ["/", "/models", "/docs", "/openapi.json"])
+@pytest.mark.parametrize("path", ["/", "/models", "/docs", "/ui", "/openapi.json"])
 def test_a_route_without_prediction_does_not_import_the_prediction_packages(
     path: str, trained: Path, tmp_path: Path
 ) -> None:

@@ -2,9 +2,11 @@
 
 import importlib
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
 
 import boto3
 import pytest
@@ -86,22 +88,31 @@ def test_sqs_batch(s3: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("stage", "path", "expected"),
-    [
-        ("dev", "/dev/docs", "/dev/openapi.json"),
-        ("dev", "/docs", "/openapi.json"),  # under a custom domain
-        ("d", "/docs", "/openapi.json"),
-        ("$default", "/docs", "/openapi.json"),
-    ],
+    ("stage", "prefix"),
+    [("dev", "/dev"), ("dev", ""), ("$default", "")],
+    ids=["stage", "custom domain", "default stage"],
 )
-def test_docs_link_to_the_schema_of_the_stage(
-    configured: Path, stage: str, path: str, expected: str
+@pytest.mark.parametrize(("name", "files"), [("docs", 3), ("ui", 8)])
+def test_the_links_of_a_page_contain_the_stage(
+    configured: Path, stage: str, prefix: str, name: str, files: int
 ) -> None:
-    event = events.through_api("GET", "/docs", {})
-    event["requestContext"] |= {"stage": stage, "path": path}
-    answer = api.handler(event, LambdaContext())
-    assert answer["statusCode"] == 200
-    assert f"url: '{expected}'" in answer["body"]
+    def get(path: str) -> Any:
+        event = events.through_api("GET", path, {})
+        event["requestContext"] |= {"stage": stage, "path": prefix + path}
+        return api.handler(event, LambdaContext())
+
+    page = get(f"/{name}")
+    assert page["statusCode"] == 200
+    links = re.findall(rf'(?:src|href)="({name}/[^"]+)"', page["body"])
+    assert len(links) == files
+    for link in links:
+        in_browser = urljoin(f"https://host{prefix}/{name}", link).removeprefix("https://host")
+        assert in_browser == f"{prefix}/{link}"
+        answer = get(f"/{link}")
+        assert answer["statusCode"] == 200
+        # API Gateway does not decode base64 for the requests that a browser sends.
+        assert answer["isBase64Encoded"] is False
+    assert 'url: "openapi.json"' in get("/docs/docs.js")["body"]
 
 
 def test_the_schema_names_the_stage_and_the_key(configured: Path) -> None:

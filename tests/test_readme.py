@@ -40,7 +40,7 @@ def test_the_routes_are_those_of_the_service() -> None:
     listed = set(re.findall(r"^\| `(\w+) (/[^`]*)`", table("Route", README), re.MULTILINE))
     paths: dict[str, Any] = service.openapi()["paths"]
     served = {(method.upper(), path) for path, methods in paths.items() for method in methods}
-    assert listed - {("GET", "/docs")} == served
+    assert listed - {("GET", "/docs"), ("GET", "/ui")} == served
 
 
 def test_the_example_error_has_the_text_of_the_service() -> None:

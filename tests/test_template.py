@@ -10,6 +10,7 @@ import pytest
 import yaml
 from moto import mock_aws
 
+from oddsound.http.recording import FORM_TYPE, RAW_TYPES
 from oddsound.settings import Settings
 from oddsound_workbench.deploy import events, template
 from oddsound_workbench.files import PROJECT
@@ -205,11 +206,37 @@ def test_an_upload_fits_into_a_synchronous_invocation() -> None:
 def test_only_the_documentation_needs_no_key() -> None:
     api = TEMPLATE["Resources"]["Api"]["Properties"]
     assert api["Auth"]["ApiKeyRequired"] is True
-    assert api["BinaryMediaTypes"] == ["multipart~1form-data"]
     routes = [event["Properties"] for event in FUNCTIONS["ApiFunction"]["Events"].values()]
+    (preflight,) = [route for route in routes if route["Method"] == "options"]
+    assert preflight["Path"] == "/{proxy+}"
+    assert preflight["Auth"] == {"ApiKeyRequired": False}
+    routes.remove(preflight)
     keyless = {route["Path"] for route in routes if "Auth" in route}
-    assert keyless == {"/", "/docs", "/openapi.json"}
+    assert keyless == {"/", "/docs", "/docs/{proxy+}", "/openapi.json", "/ui", "/ui/{proxy+}"}
     assert {route["Path"] for route in routes} - keyless == {"/{proxy+}"}
+
+
+def test_recordings_reach_the_function_as_bytes() -> None:
+    types = TEMPLATE["Resources"]["Api"]["Properties"]["BinaryMediaTypes"]
+    assert [name.replace("~1", "/") for name in types] == [FORM_TYPE, *RAW_TYPES]
+
+
+def test_cors_is_off_by_default_and_covers_the_api_and_the_input_bucket() -> None:
+    assert TEMPLATE["Parameters"]["CorsOrigins"]["Default"] == ""
+    assert environment("ApiFunction")["CORS_ORIGINS"] == {"Ref": "CorsOrigins"}
+    (rule,) = BUCKETS["InputBucket"]["CorsConfiguration"]["CorsRules"]
+    assert rule["AllowedMethods"] == ["POST"]
+    name, with_others, (own,) = rule["AllowedOrigins"]["Fn::If"]
+    assert name == "HasCorsOrigins"
+    # The page of the service itself uploads from the host of the API.
+    assert own == {"Fn::Sub": "https://*.execute-api.${AWS::Region}.${AWS::URLSuffix}"}
+    assert with_others == {"Fn::Split": [",", {"Fn::Sub": f"{own['Fn::Sub']},${{CorsOrigins}}"}]}
+    for answer in TEMPLATE["Resources"]["Api"]["Properties"]["GatewayResponses"].values():
+        (header,) = answer["ResponseParameters"]["Headers"].items()
+        assert header == (
+            "Access-Control-Allow-Origin",
+            {"Fn::If": ["HasCorsOrigins", "'*'", {"Ref": "AWS::NoValue"}]},
+        )
 
 
 def test_every_alarm_is_published() -> None:
@@ -249,3 +276,5 @@ def test_the_endpoint_of_a_local_aws_is_declared_and_not_set() -> None:
         functions, _ = template.create(TEMPLATE_PATH, formation, "audio-anomaly-dev")
     for function in functions:
         assert "AWS_ENDPOINT_URL" not in function.environment
+        # An empty parameter must not hide the variable of the machine that runs the stack.
+        assert "CORS_ORIGINS" not in function.environment

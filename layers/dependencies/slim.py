@@ -65,6 +65,21 @@ UNUSED_FOLDERS = (
     "cffi",
 )
 
+UNUSED_FILES = {Path("fastapi_offline/static/redoc.standalone.js")}
+
+ONLY_FILES_OF_THE_PAGE = {
+    "wavesurfer": (
+        "js/wavesurfer.min.js",
+        "js/plugins/hover.min.js",
+        "js/plugins/regions.min.js",
+        "js/plugins/spectrogram.min.js",
+        "js/plugins/timeline.min.js",
+        "js/plugins/zoom.min.js",
+        "js/vendor-licenses/wavesurfer.js.LICENSE",
+    ),
+}
+"""Packages that are never imported, with the files of them that are served."""
+
 
 def slim(folder: Path) -> None:
     """Remove files that are never read at run time, compile the rest, reset all file times."""
@@ -83,10 +98,13 @@ def slim(folder: Path) -> None:
 def _is_surplus(path: Path) -> bool:
     if path in KEPT:
         return False
+    if path.parts[0] in ONLY_FILES_OF_THE_PAGE:
+        return Path(*path.parts[1:]).as_posix() not in ONLY_FILES_OF_THE_PAGE[path.parts[0]]
     if path.suffix == ".pyi":
         return path.parts[0] not in STUBS_READ_BY
     return (
-        not SURPLUS_FOLDERS.isdisjoint(path.parts[:-1])
+        path in UNUSED_FILES
+        or not SURPLUS_FOLDERS.isdisjoint(path.parts[:-1])
         or path.suffix in BUILD_ONLY
         or path.name.partition(".")[0] in TESTS_ONLY.get(path.parent.as_posix(), ())
         or path.name in NEVER_READ

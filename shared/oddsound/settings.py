@@ -1,10 +1,11 @@
 """The environment, read once and validated."""
 
+import re
 import tempfile
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from oddsound import __version__
@@ -12,6 +13,9 @@ from oddsound.errors import ModelsConfigError
 from oddsound.formats import SAMPLE_RATES_HZ
 
 MODELS_CONFIG_PATH = "models/models.json"
+
+ORIGIN = re.compile(r"https?://[^/\s?#@]+")
+"""Scheme, host and port of a page, without a path: what a browser sends as Origin."""
 
 
 class Settings(BaseSettings):
@@ -31,6 +35,9 @@ class Settings(BaseSettings):
 
     api_version: str = __version__
     """Version of the service, as GET / and /docs show it."""
+
+    cors_origins: str = ""
+    """Origins of pages on other hosts that may use the API, separated by commas. Default: none."""
 
     default_model_name: str = "fan"
     """Model that is used if a request, message or upload names none."""
@@ -107,6 +114,23 @@ class Settings(BaseSettings):
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     """Lowest level of messages that are logged."""
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _are_origins(cls, value: str) -> str:
+        for origin in _separated(value):
+            if origin != "*" and not ORIGIN.fullmatch(origin):
+                raise ValueError(f"{origin!r} is not an origin such as https://example.com")
+        return value
+
+    @property
+    def allowed_origins(self) -> list[str]:
+        """CORS_ORIGINS as a list; empty if no other origin may use the API."""
+        return _separated(self.cors_origins)
+
+
+def _separated(value: str) -> list[str]:
+    return [part.strip() for part in value.split(",") if part.strip()]
 
 
 def read_settings() -> Settings:

@@ -18,6 +18,7 @@ import pytest
 import soundfile
 from threadpoolctl import threadpool_limits
 
+from oddsound.http import docs, ui
 from oddsound_workbench.deploy import events
 from oddsound_workbench.files import EVENTS, MODELS
 from oddsound_workbench.local.built import Deployment
@@ -117,6 +118,15 @@ def test_a_warm_call_loads_nothing(deployed: Deployment, name: str, tmp_path: Pa
         assert instance.invoke(event(name))["imported"] != []
         deployed.delete_results()
         assert instance.invoke(event(name))["imported"] == []
+
+
+def test_the_pages_and_their_files_are_in_the_layers(deployed: Deployment) -> None:
+    with deployed.instance("ApiFunction") as instance:
+        for name, module in (("docs", docs), ("ui", ui)):
+            for path in (f"/{name}", *(f"/{name}/{file}" for file in module.FILES)):
+                answer = instance.invoke(events.through_api("GET", path, {}))
+                assert (answer["statusCode"], answer["isBase64Encoded"]) == (200, False), path
+                assert len(answer["body"]) > 200, path
 
 
 @pytest.fixture(scope="module")

@@ -69,6 +69,9 @@ def test_the_wheel_contains_the_two_packages_and_nothing_else(wheel: Path) -> No
         "oddsound/models/models.json",
         f"oddsound/models/{shipped['fan']['model_path']}",
         "oddsound/py.typed",
+        "oddsound/http/page/ui.html",
+        "oddsound/http/page/app.js",
+        "oddsound/http/page/docs.html",
         "oddsound_workbench/project/template.yaml",
         "oddsound_workbench/project/functions/api/app.py",
     } <= set(names)

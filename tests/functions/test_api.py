@@ -195,15 +195,17 @@ def test_a_dead_microphone_is_an_error_and_no_anomaly(client: TestClient) -> Non
 
 
 def test_the_error_for_a_missing_file_shows_how_to_send_one(client: TestClient) -> None:
-    failed(client.post("/predict-anomaly"), 422, "InvalidRequest", "file: ", "curl -F file=@")
-    failed(
-        client.post("/predict-anomaly", data={"file": "fan.wav"}), 422, "InvalidRequest", "curl -F"
-    )
+    without = client.post("/predict-anomaly", files={"fan": NORMAL})
+    failed(without, 422, "InvalidRequest", "file: Field required", "curl -F file=@")
+    empty = client.post("/predict-anomaly")
+    failed(empty, 415, "UnsupportedMediaType", "no Content-Type", "curl -F file=@")
 
 
 def test_text_instead_of_a_file_is_rejected(client: TestClient) -> None:
-    answer = client.post("/predict-anomaly", data={"file": "fan.wav"})
-    failed(answer, 422, "InvalidRequest", "file: expected a file, found text")
+    answer = client.post("/predict-anomaly", files={"file": (None, "fan.wav")})
+    failed(answer, 422, "InvalidRequest", "file: expected a file, found text", "curl -F file=@")
+    answer = client.post("/predict-anomaly", files={"file": NORMAL, "model_name": ("x", b"fan")})
+    failed(answer, 422, "InvalidRequest", "model_name: expected text, found a file")
     broken = client.post(
         "/uploads", content=b'{"filename": ', headers={"content-type": "application/json"}
     )

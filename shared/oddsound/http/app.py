@@ -6,23 +6,55 @@ import anyio
 from fastapi import FastAPI
 from fastapi.params import Security
 from fastapi.security import APIKeyHeader
+from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp
 
 from oddsound import runtime
+from oddsound.http import docs, ui
 from oddsound.http.errors import add_error_handlers
 from oddsound.http.routes import router
 from oddsound.http.upload_limit import UploadLimit
 
+PREFLIGHT_MAX_AGE_S = 3600
+"""How long a browser may keep the answer to a preflight request."""
+
+
+class Service(FastAPI):
+    """FastAPI with CORS around everything, also around the handler of unexpected errors.
+
+    A page on another host can read an error only if CORS adds its header, and `add_middleware`
+    puts nothing outside that handler.
+    """
+
+    def build_middleware_stack(self) -> ASGIApp:
+        stack = super().build_middleware_stack()
+        origins = runtime.settings().allowed_origins
+        if not origins:
+            return stack
+        return CORSMiddleware(
+            stack,
+            allow_origins=origins,
+            allow_methods=["GET", "POST"],
+            allow_headers=["content-type", "x-api-key"],
+            max_age=PREFLIGHT_MAX_AGE_S,
+        )
+
 
 def create_app() -> FastAPI:
     """The service, with the settings of this environment. Raises ModelsConfigError."""
-    app = FastAPI(
+    app = Service(
         title=runtime.settings().api_title,
         version=runtime.settings().api_version,
         description="Does this machine sound normal, and if not, what is it?",
         # API Gateway checks the key, the service does not; this gives /docs a field for it.
         dependencies=[Security(APIKeyHeader(name="x-api-key", auto_error=False))],
+        # FastAPI's own pages load their scripts from a third party.
+        docs_url=None,
+        redoc_url=None,
     )
     app.include_router(router)
+    app.include_router(docs.router)
+    app.include_router(ui.router)
     app.add_middleware(UploadLimit)
     add_error_handlers(app)
     # At most one prediction per core at a time, so that other requests are answered meanwhile.

@@ -121,6 +121,4 @@ def _fault(fault: dict[str, Any]) -> str:
     """One validation error, without the framework's internal names."""
     if fault["type"] == "json_invalid":
         return "the body is not JSON"
-    if "UploadFile" in fault["msg"]:
-        return f"{fault['loc'][-1]}: expected a file, found text"
     return f"{fault['loc'][-1]}: {fault['msg']}"

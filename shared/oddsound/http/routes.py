@@ -6,14 +6,14 @@ from typing import Annotated, Any
 from urllib.parse import quote
 
 import anyio
-from fastapi import APIRouter, File, Form, Path, Query, Request, UploadFile
+from fastapi import APIRouter, Depends, Path, Query, Request
 from starlette.exceptions import HTTPException
 
 from oddsound import runtime
 from oddsound.aws import uploads
 from oddsound.errors import AudioAnomalyError, ResultNotFoundError
-from oddsound.formats import FORMATS
 from oddsound.http.errors import documented, response
+from oddsound.http.recording import REQUEST_BODY, SentRecording, sent_recording
 from oddsound.schemas import (
     JobResult,
     ModelList,
@@ -42,30 +42,36 @@ def models() -> ModelList:
     return runtime.registry().describe()
 
 
-@router.post("/predict-anomaly", responses=documented(400, 404, 413, 415, 422, 500, 503))
+@router.post(
+    "/predict-anomaly",
+    responses=documented(400, 404, 413, 415, 422, 500, 503),
+    openapi_extra={"requestBody": REQUEST_BODY},
+)
 async def predict_anomaly(
     request: Request,
-    file: Annotated[UploadFile, File(description=f"a recording: {FORMATS}")],
+    sent: Annotated[SentRecording, Depends(sent_recording)],
     model_name: Annotated[str | None, Query(description="one of /models")] = None,
-    form_model_name: Annotated[str | None, Form(alias="model_name")] = None,
     explain: Annotated[
         bool, Query(description="whether to say which features and bands led to the verdict")
     ] = False,
 ) -> Prediction:
-    """Score one recording. `model_name` may be given in the URL or in the form."""
-    if model_name and form_model_name and model_name != form_model_name:
+    """Score one recording.
+
+    Send it in the field `file` of a form, or as the body itself with its own content type.
+    `model_name` may be given in the URL or in the form.
+    """
+    if model_name and sent.model_name and model_name != sent.model_name:
         raise HTTPException(
             HTTPStatus.BAD_REQUEST,
-            f"model_name is {model_name!r} in the URL and {form_model_name!r} in the form",
+            f"model_name is {model_name!r} in the URL and {sent.model_name!r} in the form",
         )
-    recording = await file.read()
 
     def score() -> Prediction:
         # The imports of a prediction are most of a cold start; no other route needs them.
         from oddsound import pipeline
 
-        model = runtime.registry().get(model_name or form_model_name)
-        return pipeline.predict(recording, model, runtime.limits(), explain=explain)
+        model = runtime.registry().get(model_name or sent.model_name)
+        return pipeline.predict(sent.content, model, runtime.limits(), explain=explain)
 
     return await anyio.to_thread.run_sync(score, limiter=request.app.state.predictions)
 

@@ -48,7 +48,11 @@ class UploadLimit:
             if not over:
                 await send(message)
 
-        await self.app(scope, counted, unless_over)
+        try:
+            await self.app(scope, counted, unless_over)
+        except MultiPartException:  # no form parser has caught it: the body is the recording
+            if not over:
+                raise
         if over:
             error = AudioTooLargeError(f"the upload has more than {limit:,} bytes, the limit")
             await failure(error)(scope, receive, send)

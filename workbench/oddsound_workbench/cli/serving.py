@@ -133,8 +133,9 @@ def _serve_http(host: str, port: int, models: Path | None, as_json: bool) -> Non
         if as_json:
             print_json({"url": url}, indent=None)
         else:
-            out.print(f"Listening at {url}, API documentation at {url}/docs. Stop with Ctrl-C.")
+            out.print(f"Open {url}/ui in a browser; API documentation at {url}/docs.")
             out.print(f"Try:  curl -F file=@recording.wav {url}/predict-anomaly", highlight=False)
+            out.print("Stop with Ctrl-C.")
         # Uvicorn shuts down on Ctrl-C and then raises the signal again.
         with suppress(KeyboardInterrupt):
             server.run(sockets=[socket])
@@ -146,7 +147,7 @@ def _print_banner(cloud: "LocalCloud", as_json: bool) -> None:
     if as_json:
         print_json({"url": cloud.api_url, **dataclasses.asdict(cloud)}, indent=None)
         return
-    out.print(f"[bold]{cloud.api_url}[/bold], API documentation at {cloud.api_url}/docs")
+    out.print(f"[bold]{cloud.api_url}/ui[/bold], API documentation at {cloud.api_url}/docs")
     out.print(f"input bucket    {cloud.input_bucket}", highlight=False)
     out.print(f"results bucket  {cloud.results_bucket}", highlight=False)
     out.print(f"jobs queue      {cloud.jobs_queue_url}", highlight=False, soft_wrap=True)

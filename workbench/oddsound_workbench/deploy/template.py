@@ -220,7 +220,8 @@ def _function(name: str, properties: dict[str, Any]) -> Function:
         code=properties["CodeUri"],
         handler=properties["Handler"],
         module=f"{folder}.{properties['Handler'].rpartition('.')[0]}",
-        environment={key: str(value) for key, value in variables.items() if value is not None},
+        # An empty value is the same as none, and must not hide one of this machine's environment.
+        environment={k: str(v) for k, v in variables.items() if v not in (None, "")},
         memory_mb=int(properties.get("MemorySize", 128)),
         timeout_s=int(properties.get("Timeout", 3)),
         buckets=[_bucket_event(event) for event in of["S3"]],

@@ -1,0 +1,82 @@
+"""GET /ui: the page on which a person sends a sound, and hears and sees the result."""
+
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from fastapi import APIRouter
+from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse
+
+from oddsound import runtime
+from oddsound.aws import uploads
+from oddsound.errors import StorageError
+from oddsound.http.assets import PAGE, file_of, file_response, page
+
+router = APIRouter(include_in_schema=False)
+
+OWN = ("ui.css", "app.js", "api.js", "chart.js", "player.js", "sound.js", "view.js", "worklet.js")
+PLUGINS = ("regions", "spectrogram", "timeline", "hover", "zoom")
+
+
+def _own(name: str) -> Callable[[], Path]:
+    return lambda: PAGE / name
+
+
+def _wavesurfer(path: str) -> Callable[[], Path]:
+    return lambda: file_of("wavesurfer", f"js/{path}", "ui")
+
+
+FILES: dict[str, Callable[[], Path]] = {
+    **{name: _own(name) for name in OWN},
+    "wavesurfer.min.js": _wavesurfer("wavesurfer.min.js"),
+    **{f"{name}.min.js": _wavesurfer(f"plugins/{name}.min.js") for name in PLUGINS},
+}
+
+
+@router.get("/ui")
+def ui() -> HTMLResponse:
+    """The page. Raises NotConfiguredError if the package with the player is not installed."""
+    FILES["wavesurfer.min.js"]()
+    nonce = secrets.token_urlsafe(16)
+    bucket = _bucket_origin()
+    policy = {
+        "script-src": "'self'",
+        # wavesurfer.js has a style sheet inside its elements; it gets the nonce from the page.
+        "style-src": f"'self' 'nonce-{nonce}'",
+        "img-src": "'self' data: blob:",
+        "media-src": "'self' blob:",
+        "connect-src": f"'self' {bucket or ''}".strip(),
+    }
+    settings = runtime.settings()
+    answer = page(
+        "ui.html",
+        policy,
+        title=settings.api_title,
+        nonce=nonce,
+        max_upload_bytes=str(settings.max_upload_bytes),
+        max_object_bytes=str(runtime.object_limits().max_bytes if bucket else 0),
+    )
+    answer.headers["Permissions-Policy"] = "microphone=(self), camera=(), geolocation=()"
+    return answer
+
+
+@router.get("/ui/{name:path}", response_model=None)
+def ui_file(name: str) -> FileResponse | RedirectResponse:
+    """A script or style sheet of that page."""
+    return file_response(FILES, name, "ui")
+
+
+def _bucket_origin() -> str | None:
+    """Scheme and host that presigned uploads go to; None if this service takes none."""
+    settings = runtime.settings()
+    if settings.input_bucket is None or settings.results_bucket is None:
+        return None
+    try:
+        post = uploads.presign(
+            runtime.s3_client(), settings.input_bucket, "x", max_bytes=1, expiry_s=1
+        )
+    except StorageError:
+        return None
+    url = urlsplit(post.url)
+    return f"{url.scheme}://{url.netloc}"
