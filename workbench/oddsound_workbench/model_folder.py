@@ -26,7 +26,24 @@ from oddsound_workbench.learn.fitted import Fitted
 from oddsound_workbench.learn.plan import Plan, TrainingData
 from oddsound_workbench.learn.recordings import Labelled
 
-METRICS_IN_ENTRY = ("accuracy", "auc", "pauc", "log_loss", "false_alarm_rate", "detection_rate")
+METRICS_IN_ENTRY = (
+    "accuracy",
+    "accuracy_interval",
+    "recordings",
+    "auc",
+    "auc_interval",
+    "pauc",
+    "log_loss",
+    "false_alarm_rate",
+    "false_alarm_rate_interval",
+    "normal_recordings",
+    "more_recordings_to_halve_interval",
+    "detection_rate",
+    "detection_rate_interval",
+    "anomaly_recordings",
+)
+"""Metrics that models.json contains, and `GET /models` shows; training.json has all of them."""
+
 CHECKSUM_LENGTH = 6
 
 type Metrics = dict[str, Any]
@@ -102,7 +119,7 @@ def new_version(plan: Plan, fitted: Fitted, data: TrainingData, metrics: Metrics
         **fields,
         version=version,
         description=plan.description,
-        metrics={key: round(metrics[key], 4) for key in METRICS_IN_ENTRY if key in metrics},
+        metrics={key: _rounded(metrics[key]) for key in METRICS_IN_ENTRY if key in metrics},
         previous=_previous(plan, version, content),
     )
     new = NewVersion(plan.name, plan.models, entry, artifacts)
@@ -190,6 +207,10 @@ def _current_entries(models: Path) -> dict[str, Any]:
 
 def _entry_json(entry: ModelEntry) -> dict[str, Any]:
     return entry.model_dump(mode="json", exclude_none=True)
+
+
+def _rounded(value: Any) -> Any:
+    return round(value, 4) if isinstance(value, float) else value
 
 
 def _key(file: str) -> str:

@@ -66,6 +66,13 @@ Threshold = Annotated[
     float,
     typer.Option(min=0, max=1, help="Anomaly score at which a detector reports an anomaly."),
 ]
+RecordingsPerDay = Annotated[
+    float,
+    typer.Option(
+        min=0,
+        help="Recordings of normal operation per day; the report gives false alarms per day.",
+    ),
+]
 Links = Annotated[
     bool,
     typer.Option(
@@ -94,6 +101,7 @@ def train(
     copies: Copies = 8,
     threshold: Threshold = 0.9,
     fixed_gain: FixedGain = False,
+    recordings_per_day: RecordingsPerDay = 24,
     seed: Seed = 0,
     description: Annotated[str, typer.Option(help="One line that describes the model.")] = "",
     version: Annotated[
@@ -118,6 +126,7 @@ def train(
             copies=copies,
             threshold=threshold,
             fixed_gain=fixed_gain,
+            recordings_per_day=recordings_per_day,
             seed=seed,
             description=description,
             version=version,
@@ -166,6 +175,7 @@ def evaluate(
     copies: Copies = 8,
     threshold: Threshold = 0.9,
     fixed_gain: FixedGain = False,
+    recordings_per_day: RecordingsPerDay = 24,
     seed: Seed = 0,
     robustness: Annotated[
         bool,
@@ -199,6 +209,7 @@ def evaluate(
             copies=copies,
             threshold=threshold,
             fixed_gain=fixed_gain,
+            recordings_per_day=recordings_per_day,
             seed=seed,
             links=links,
         )

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
@@ -89,9 +89,7 @@ def list_models(models: Models = None, as_json: Json = False) -> None:
     for info in listed.models:
         default = " (default)" if info.name == listed.default else ""
         classes = ", ".join(info.classes) if info.classes else "known after loading"
-        metrics = "\n".join(
-            f"{key} {value:g}" for key, value in info.metrics.items() if isinstance(value, float)
-        )
+        metrics = "\n".join(_metric_lines(info.metrics))
         threshold = "" if info.threshold is None else f"{info.threshold:g}"
         table.add_row(
             *map(escape, (info.name + default, info.version, classes)),
@@ -100,6 +98,20 @@ def list_models(models: Models = None, as_json: Json = False) -> None:
         )
     out.print(table)
     return None
+
+
+def _metric_lines(metrics: dict[str, Any]) -> list[str]:
+    """Each number of an entry, with its interval if there is one; older entries have none."""
+    lines = []
+    for key, value in metrics.items():
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            continue
+        interval = metrics.get(f"{key}_interval")
+        limits = ""
+        if isinstance(interval, dict) and {"low", "high"} <= set(interval):
+            limits = f" ({interval['low']:.2g} to {interval['high']:.2g})"
+        lines.append(f"{key} {value:g}{limits}")
+    return lines
 
 
 def _print_predictions(results: Results) -> None:

@@ -11,7 +11,7 @@ from oddsound.schemas import ANOMALY, NORMAL
 from oddsound_workbench.errors import FolderError
 from oddsound_workbench.learn import plan as plans
 from oddsound_workbench.learn.dataset import Rows
-from oddsound_workbench.learn.detector_result import DetectorResult, Scores
+from oddsound_workbench.learn.detector_result import DetectorResult, Scores, Split, groups_of
 from oddsound_workbench.learn.fitted import FeatureChoice, Fitted
 from oddsound_workbench.learn.folds import Fold, normal_splits, score
 from oddsound_workbench.learn.plan import Facts, Plan, Progress, TrainingData
@@ -31,6 +31,8 @@ class DetectorRecipe:
 
     method: ClassVar[str] = (
         "Normal recordings were scored in repeated splits, by models that were not trained on them."
+        " The detection rate, if anomalous recordings were given, is that of the model of all"
+        " normal recordings; anomalous recordings never train a model."
     )
     text: ClassVar[str] = (
         "Mahalanobis distances in three groups of features (levels, shape of the spectrum, changes"
@@ -81,8 +83,14 @@ class DetectorRecipe:
             return fit_detector(data.rows, data.choice, self.plan.threshold)
 
     def folds(self, data: TrainingData, progress: Progress) -> list[Fold]:
-        """Models of repeated splits, each of which holds some normal recordings out."""
+        """Models of repeated splits, each of which holds some normal recordings out.
+
+        If there are anomalies, the last one holds none out: anomalies train no model, so the
+        detection rate is that of the model that will be saved.
+        """
         masks = list(normal_splits(data.rows, self.plan.seed))
+        if data.anomaly is not None:
+            masks.append(np.zeros(len(data.rows.recordings), dtype=bool))
         advance = progress("Fitting models for cross-validation", len(masks))
         found = []
         # Hundreds of small decompositions: on a busy machine, BLAS threads that wait for each
@@ -97,15 +105,25 @@ class DetectorRecipe:
 
     def evaluate(self, folds: Sequence[Fold], data: TrainingData) -> DetectorResult:
         """Each model scores its held-out normal recordings and every anomaly."""
-        splits: list[tuple[Scores, Scores | None]] = []
+        splits: list[Split] = []
+        detection = None
         with threadpool_limits(1):
             for fold in folds:
-                normal = data.rows.of(fold.held_out, copies=False)
                 anomaly = None
                 if data.anomaly is not None:
                     anomaly = anomaly_scores(fold.fitted, data.anomaly, data.choice)
+                if not fold.held_out.any():
+                    detection = anomaly
+                    continue
+                normal = data.rows.of(fold.held_out, copies=False)
                 splits.append((anomaly_scores(fold.fitted, normal, data.choice), anomaly))
-        return DetectorResult.of_splits(splits, self.plan.threshold)
+        return DetectorResult.of_splits(
+            splits,
+            self.plan.threshold,
+            detection=detection,
+            recordings_per_day=self.plan.recordings_per_day,
+            groups=groups_of(data.recordings),
+        )
 
 
 def anomaly_scores(fitted: Fitted, rows: Rows, choice: FeatureChoice) -> Scores:

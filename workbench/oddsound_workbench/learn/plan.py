@@ -20,6 +20,9 @@ MAX_DEFAULT_WINDOW_S = 10.0
 """Longest window that is chosen without --window-s. With the median of long recordings, a model
 would score minutes at a time and never say when something happened."""
 
+RECORDINGS_PER_DAY = 24.0
+"""One recording per hour."""
+
 type Progress = Callable[[str, int], Callable[[], Any]]
 """Takes a step's name and its number of units; returns a function to call after each unit."""
 
@@ -40,6 +43,7 @@ class Plan:
     fixed_gain : whether all recordings, also those of the future, have the same gain
     window_s : seconds that are scored at a time; None for the median duration, at most 10 s
     copies : augmented copies of each window, for a classifier
+    recordings_per_day : of normal operation; the report gives false alarms per day for them
     links : whether the report links to the recordings
     """
 
@@ -54,6 +58,7 @@ class Plan:
     copies: int = COPIES
     threshold: float = DETECTOR_THRESHOLD
     fixed_gain: bool = False
+    recordings_per_day: float = RECORDINGS_PER_DAY
     seed: int = 0
     description: str = ""
     version: str | None = None
