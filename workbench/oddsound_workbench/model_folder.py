@@ -150,11 +150,14 @@ def training_details(plan: Plan, data: TrainingData, metrics: Metrics) -> bytes:
     return to_json({"seed": plan.seed, "metrics": metrics, "recordings": recordings})
 
 
-def count_trained_on(models: Path, entry: ModelEntry, recordings: Sequence[Labelled]) -> int:
-    """How many of the recordings a model was trained on, compared by content."""
+def count_trained_on(models: Path, entry: ModelEntry, recordings: Sequence[Labelled]) -> int | None:
+    """How many of the recordings a model was trained on, compared by content.
+
+    Returns None if the folder of the model has no training.json, so that this is unknown.
+    """
     details = Path(resolve_path(str(models), entry.model_path)).parent / "training.json"
     if not details.exists():
-        return 0
+        return None
     known = set(json.loads(details.read_text(encoding="utf-8"))["recordings"].values())
     return sum(content_sha256(recording.path)[:16] in known for recording in recordings)
 

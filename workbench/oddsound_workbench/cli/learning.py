@@ -221,10 +221,10 @@ def evaluate(
         else:
             assessed = assessment.of_recipe(plan, progress, conditions)
     if as_json:
-        print_json(assessed.metrics)
-    else:
         for warning in assessed.report.warnings:
             err.print(f"[yellow]Warning:[/yellow] {warning}")
+        print_json(assessed.metrics)
+    else:
         out.print(assessed.text, highlight=False, soft_wrap=True, markup=False)
     if html is not None:
         with reported_errors(as_json=False):

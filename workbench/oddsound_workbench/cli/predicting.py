@@ -23,6 +23,18 @@ from oddsound_workbench.cli.console import (
     reported_errors,
 )
 
+METRIC_NAMES = {
+    "auc": "AUC",
+    "pauc": "pAUC",
+    "log_loss": "log-loss",
+    "false_alarm_rate": "false alarms",
+    "detection_rate": "detected",
+    "normal_recordings": "normal recordings",
+    "anomaly_recordings": "anomalous recordings",
+    "more_recordings_to_halve_interval": "more halve interval",
+}
+"""Keys of metrics in models.json -> the name in the list of models, if it is another one."""
+
 type Results = Sequence[tuple[Path, Prediction | ErrorBody]]
 """Recordings in the order given, each with its prediction or the reason that it has none."""
 
@@ -85,7 +97,9 @@ def list_models(models: Models = None, as_json: Json = False) -> None:
         listed = runtime.registry().describe()
     if as_json:
         return print_json(listed.model_dump())
-    table = Table("model", "version", "classes", "Hz", "threshold", "metrics", "description")
+    table = Table("model", "version", "classes", "Hz", "threshold")
+    table.add_column("metrics", overflow="fold")
+    table.add_column("description")
     for info in listed.models:
         default = " (default)" if info.name == listed.default else ""
         classes = ", ".join(info.classes) if info.classes else "known after loading"
@@ -110,7 +124,7 @@ def _metric_lines(metrics: dict[str, Any]) -> list[str]:
         limits = ""
         if isinstance(interval, dict) and {"low", "high"} <= set(interval):
             limits = f" ({interval['low']:.2g} to {interval['high']:.2g})"
-        lines.append(f"{key} {value:g}{limits}")
+        lines.append(f"{METRIC_NAMES.get(key, key)} {value:.4g}{limits}")
     return lines
 
 

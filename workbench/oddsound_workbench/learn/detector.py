@@ -9,6 +9,7 @@ from threadpoolctl import threadpool_limits
 
 from oddsound.schemas import ANOMALY, NORMAL
 from oddsound_workbench.errors import FolderError
+from oddsound_workbench.files import content_sha256
 from oddsound_workbench.learn import plan as plans
 from oddsound_workbench.learn.dataset import Rows
 from oddsound_workbench.learn.detector_result import DetectorResult, Scores, Split, groups_of
@@ -76,7 +77,17 @@ class DetectorRecipe:
         )
         if data.anomaly is None:
             note += " To measure how many anomalies it detects, add --anomalies FOLDER."
-        return [note]
+            return [note]
+        normal = {content_sha256(recording.path) for recording in data.rows.recordings}
+        both = sum(content_sha256(r.path) in normal for r in data.anomaly.recordings)
+        if not both:
+            return [note]
+        return [
+            note,
+            f"{both} of the {len(data.anomaly.recordings)} anomalous recordings are also among the"
+            " normal recordings that train the model: the detection rate does not show how the"
+            " model performs on new anomalies.",
+        ]
 
     def fit(self, data: TrainingData) -> Fitted:
         with threadpool_limits(1):

@@ -218,23 +218,24 @@ class DetectorResult:
         )
 
     def _threshold_table(self) -> Table:
-        """The rates of each threshold, at most 80 characters wide."""
-        found = self.metrics()
+        """The rates of each threshold, with intervals; at most 80 characters wide."""
         rows = []
-        for each in found["thresholds"]:
+        for each in self.metrics()["thresholds"]:
             own = " *" if each["threshold"] == self.threshold else ""
             row = [f"{each['threshold']:g}{own}"]
             for kind in ("detection_rate", "false_alarm_rate"):
                 if kind in each:
                     limits = Interval(**each[f"{kind}_interval"])
-                    row += [f"{each[kind]:.1%}", limits.percent()]
-            rows.append([*row, f"{each['false_alarms_per_day']:.1f}"])
-        detected = ["detected", "90% interval"] if self.anomaly_recordings else []
+                    row.append(f"{each[kind]:.1%} ({limits.percent()})")
+            limits = Interval(**each["false_alarm_rate_interval"])
+            low, high = (self.recordings_per_day * end for end in (limits.low, limits.high))
+            rows.append([*row, f"{each['false_alarms_per_day']:.3g} ({low:.2g} to {high:.2g})"])
+        detected = ["detected"] if self.anomaly_recordings else []
         return Table(
-            ["threshold", *detected, "false alarms", "90% interval", "per day"],
+            ["threshold", *detected, "false alarms", "false alarms per day"],
             rows,
-            "What each threshold gives; * is the threshold of the model. False alarms per day are"
-            f" those of {self.recordings_per_day:g} normal recordings per day.",
+            "What each threshold gives, with 90% intervals; * is the threshold of the model. False"
+            f" alarms per day are those of {self.recordings_per_day:g} normal recordings per day.",
         )
 
     def _charts(self) -> list[Chart]:

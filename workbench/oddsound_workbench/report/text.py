@@ -21,7 +21,8 @@ MIN_MEANING_WIDTH = 40
 def render(report: Report) -> str:
     """The report for a terminal or a text file."""
     lines = [report.title, "=" * len(report.title), ""]
-    for paragraph in (report.method, *report.notes):
+    warnings = [f"Warning: {warning}" for warning in report.warnings]
+    for paragraph in (report.method, *warnings, *report.notes):
         lines += [*textwrap.wrap(paragraph, TEXT_WIDTH, **UNBROKEN), ""]
     lines += _key_figures(report.summary.key_figures)
     for table in report.summary.tables:
