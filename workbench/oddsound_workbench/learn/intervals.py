@@ -69,9 +69,13 @@ def false_alarm_rate(rate: float, recordings: int) -> Interval:
     The result is the Beta distribution with the mean and the variance of this mixture. Its
     interval is about as wide as if only half of the recordings had been counted.
     """
-    mean = _mean_rate(rate, recordings)
-    weight = _weight(recordings)
-    return _of_beta(mean * weight, (1 - mean) * weight)
+    return _of_beta(*false_alarm_distribution(rate, recordings))
+
+
+def false_alarm_distribution(rate: float, recordings: int) -> tuple[float, float]:
+    """a and b of the Beta distribution behind `false_alarm_rate`."""
+    mean, weight = _mean_rate(rate, recordings), _weight(recordings)
+    return mean * weight, (1 - mean) * weight
 
 
 def more_recordings_to_halve(rate: float, recordings: int) -> int:
