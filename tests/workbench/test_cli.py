@@ -268,7 +268,10 @@ def test_the_list_of_models_shows_intervals_and_entries_without_them(
     found = run("models", "--models", models).stdout
     shown = f"({limits['low']:.2g} to {limits['high']:.2g})"
     assert f"false alarms {metrics['false_alarm_rate']:.4g} {shown}" in found
-    assert "normal recordings 24" in found
+    more = metrics["more_recordings_to_halve_interval"]
+    assert "fan: with 24 normal recordings, the rate of false alarms may be" in found
+    assert f"With {more} more, this interval would be half as wide" in " ".join(found.split())
+    assert "bearing: with" not in found
     assert "AUC 0.93 " in found
     assert "false alarms 0.125 " in found
     listed = read(run("models", "--models", models, "--json"))["models"]

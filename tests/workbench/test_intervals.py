@@ -114,6 +114,18 @@ def test_the_interval_of_an_auc_by_hand(value: float, low: float, high: float) -
         assert abs(value - end) == pytest.approx(stats.norm.ppf(0.95) * variance**0.5, rel=1e-4)
 
 
+@pytest.mark.parametrize("value", [0.0, 1e-16, 1e-6, 0.3, 1 - 1e-6, 1 - 1e-16, 1.0])
+def test_every_auc_has_an_interval_that_contains_it(value: float) -> None:
+    for normal, anomalous in ((1, 1), (4, 70), (100, 100)):
+        found = intervals.auc(value, normal, anomalous)
+        assert 0 <= found.low <= value <= found.high <= 1
+        assert found.width > 0
+        opposite = intervals.auc(1 - value, normal, anomalous)
+        assert (1 - opposite.high, 1 - opposite.low) == pytest.approx(
+            (found.low, found.high), abs=1e-6
+        )
+
+
 @pytest.mark.parametrize(("normal", "anomalous"), [(6, 10), (20, 20)])
 def test_the_true_auc_is_in_its_interval(normal: int, anomalous: int) -> None:
     rng = np.random.default_rng(0)

@@ -29,11 +29,10 @@ METRIC_NAMES = {
     "log_loss": "log-loss",
     "false_alarm_rate": "false alarms",
     "detection_rate": "detected",
-    "normal_recordings": "normal recordings",
-    "anomaly_recordings": "anomalous recordings",
-    "more_recordings_to_halve_interval": "more halve interval",
 }
 """Keys of metrics in models.json -> the name in the list of models, if it is another one."""
+
+MORE_RECORDINGS = "more_recordings_to_halve_interval"
 
 type Results = Sequence[tuple[Path, Prediction | ErrorBody]]
 """Recordings in the order given, each with its prediction or the reason that it has none."""
@@ -111,21 +110,43 @@ def list_models(models: Models = None, as_json: Json = False) -> None:
             escape(info.description),
         )
     out.print(table)
+    for info in listed.models:
+        if sentence := _certainty(info.metrics):
+            out.print(f"{info.name}: {sentence}", highlight=False, markup=False)
     return None
 
 
 def _metric_lines(metrics: dict[str, Any]) -> list[str]:
-    """Each number of an entry, with its interval if there is one; older entries have none."""
+    """Each figure of an entry, with its interval if it has one."""
     lines = []
     for key, value in metrics.items():
-        if not isinstance(value, int | float) or isinstance(value, bool):
-            continue
-        interval = metrics.get(f"{key}_interval")
-        limits = ""
-        if isinstance(interval, dict) and {"low", "high"} <= set(interval):
-            limits = f" ({interval['low']:.2g} to {interval['high']:.2g})"
-        lines.append(f"{METRIC_NAMES.get(key, key)} {value:.4g}{limits}")
+        if isinstance(value, float):
+            limits = _interval(metrics, key)
+            shown = "" if limits is None else f" ({limits[0]:.2g} to {limits[1]:.2g})"
+            lines.append(f"{METRIC_NAMES.get(key, key)} {value:.4g}{shown}")
     return lines
+
+
+def _certainty(metrics: dict[str, Any]) -> str | None:
+    """How certain the rate of false alarms is; None for entries that do not say it."""
+    limits = _interval(metrics, "false_alarm_rate")
+    count, more = (metrics.get(key) for key in ("normal_recordings", MORE_RECORDINGS))
+    if limits is None or not isinstance(count, int) or not isinstance(more, int):
+        return None
+    return (
+        f"with {count} normal recordings, the rate of false alarms may be anything from"
+        f" {100 * limits[0]:.0f} to {100 * limits[1]:.0f}%. With {more} more, this interval would"
+        " be half as wide."
+    )
+
+
+def _interval(metrics: dict[str, Any], key: str) -> tuple[float, float] | None:
+    """The ends of an interval in models.json, where anything may be written."""
+    interval = metrics.get(f"{key}_interval")
+    if not isinstance(interval, dict):
+        return None
+    low, high = interval.get("low"), interval.get("high")
+    return (low, high) if isinstance(low, int | float) and isinstance(high, int | float) else None
 
 
 def _print_predictions(results: Results) -> None:

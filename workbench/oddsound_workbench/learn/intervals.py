@@ -10,6 +10,9 @@ from scipy.optimize import brentq
 CONFIDENCE = 0.9
 """Probability that an interval contains the true value. Each end is exceeded in 5 % of cases."""
 
+EDGE = 1e-9
+"""An AUC that is closer to 0 or 1 counts as 0 or 1: sums of shares are not exact."""
+
 MAX_RECORDINGS = 1_000_000
 """Limit of the search for the number of recordings that halves an interval."""
 
@@ -111,8 +114,9 @@ def auc(value: float, normal: int, anomalous: int) -> Interval:
         variance = candidate * (1 - candidate) * spread / (normal * anomalous)
         return float((value - candidate) ** 2 - deviations**2 * variance)
 
-    low = 0.0 if value <= 0 else float(brentq(excess, 0, value - 1e-9))
-    high = 1.0 if value >= 1 else float(brentq(excess, value + 1e-9, 1))
+    # At 0 and 1 there is no variance, so the search stays away from these ends.
+    low = 0.0 if value < EDGE else float(brentq(excess, 0, min(value, 1 - EDGE)))
+    high = 1.0 if value > 1 - EDGE else float(brentq(excess, max(value, EDGE), 1))
     return Interval(low, high)
 
 
