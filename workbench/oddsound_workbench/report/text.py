@@ -22,8 +22,11 @@ def render(report: Report) -> str:
     """The report for a terminal or a text file."""
     lines = [report.title, "=" * len(report.title), ""]
     warnings = [f"Warning: {warning}" for warning in report.warnings]
-    for paragraph in (report.method, *warnings, *report.notes):
+    for paragraph in (report.method, *warnings):
         lines += [*textwrap.wrap(paragraph, TEXT_WIDTH, **UNBROKEN), ""]
+    # Notes contain commands, which a reader copies: they are not wrapped.
+    for note in report.notes:
+        lines += [note, ""]
     lines += _key_figures(report.summary.key_figures)
     for table in report.summary.tables:
         lines += ["", *table.lines()]
