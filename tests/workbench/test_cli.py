@@ -330,11 +330,11 @@ def test_evaluate_under_alterations(
         assert figures <= set(each), name
     main = "auc" if detects else "accuracy"
     assert conditions["as_recorded"][main] == found[main]
-    # The synthesised fault is plain, and no model listens to the level.
+    # The synthesised fault is easy to detect, and no model uses the level.
     assert conditions["gain_minus_20_db"][main] >= found[main] - 0.05
     assert 64 <= conditions["mp3_64_kbps"]["kbit_per_s"] < 70
-    told = page.read_text(encoding="utf-8")
-    assert all(condition.title in told for condition in CONDITIONS.values())
+    html = page.read_text(encoding="utf-8")
+    assert all(condition.title in html for condition in CONDITIONS.values())
 
 
 @pytest.mark.slow

@@ -316,6 +316,8 @@ def test_recordings_of_one_group_count_once(tmp_path: Path) -> None:
     single = DetectorResult.of_splits(splits, 0.9).metrics()
     grouped = DetectorResult.of_splits(splits, 0.9, groups=groups).metrics()
     assert (single["normal_recordings"], grouped["normal_recordings"]) == (10, 5)
+    shown = text.render(report_of(DetectorResult.of_splits(splits, 0.9, groups=groups)))
+    assert "With 10 (in 5 groups) normal recordings" in " ".join(shown.split())
     high = [found["false_alarm_rate_interval"]["high"] for found in (single, grouped)]
     assert high == pytest.approx(
         [intervals.false_alarm_rate(0, 10).high, intervals.false_alarm_rate(0, 5).high], abs=1e-4

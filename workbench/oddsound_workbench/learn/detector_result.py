@@ -132,7 +132,7 @@ class DetectorResult:
                 *self._mistakes(self.normal, NORMAL, ANOMALY),
                 *self._mistakes(self.detection, ANOMALY, NORMAL),
             ],
-            mistakes_head=("Recording", "class", "predicted", "mean score", "wrong in scores"),
+            mistakes_head=("Recording", "class", "predicted", "mean score", "wrong scores"),
             columns=DETECTOR_COLUMNS,
         )
 
@@ -162,6 +162,11 @@ class DetectorResult:
     def _independent(self, scores: Scores) -> int:
         return len({self.groups.get(path, str(path)) for path in scores[1]})
 
+    def _count(self, scores: Scores) -> str:
+        """The number of recordings, and how many of them are independent if that is fewer."""
+        count, independent = len(set(scores[1])), self._independent(scores)
+        return f"{count}" if count == independent else f"{count} (in {independent} groups)"
+
     def _key_figures(self) -> list[KeyFigure]:
         found = self.metrics()
         interval = self._false_alarm_interval(found["false_alarm_rate"])
@@ -169,7 +174,7 @@ class DetectorResult:
             KeyFigure(
                 "False alarms",
                 f"{found['false_alarm_rate']:.1%}",
-                f"of {self.normal_recordings} normal recordings;"
+                f"of {self._count(self.normal)} normal recordings;"
                 f" {1 - self.threshold:.0%} are expected at this threshold."
                 f" {self._certainty(interval)}",
             ),
@@ -186,8 +191,8 @@ class DetectorResult:
             KeyFigure(
                 "Detected",
                 f"{found['detection_rate']:.1%}",
-                f"of {self.anomaly_recordings} anomalous recordings; 90% interval for faults of the"
-                f" same kinds: {detected.percent()}",
+                f"of {self._count(self.detection)} anomalous recordings; 90% interval for faults of"
+                f" the same kinds: {detected.percent()}",
             ),
             *figures,
             KeyFigure(
@@ -206,12 +211,10 @@ class DetectorResult:
 
     def _certainty(self, interval: Interval) -> str:
         """What is not known about the false alarms, in one or two sentences."""
-        count, known = self.normal_recordings, interval.percent()
+        count, known = self._count(self.normal), interval.percent()
         if not self.cross_validated:
             return f"The 90% interval, from {count} recordings, is {known}."
-        more = intervals.more_recordings_to_halve(
-            float((self.normal[0] >= self.threshold).mean()), count
-        )
+        more = self.metrics()["more_recordings_to_halve_interval"]
         return (
             f"With {count} normal recordings, the rate of false alarms may be anything from"
             f" {known} (90% interval). With {more} more, the interval would be half as wide."

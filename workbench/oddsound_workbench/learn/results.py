@@ -81,7 +81,7 @@ class Mistake:
     """A recording with a wrong prediction.
 
     score : probability of the prediction in percent, or the mean anomaly score over all splits
-    where : the fold that it was tested in, or in how many splits the prediction was wrong
+    where : the fold that it was tested in, or how many of its scores are wrong
     """
 
     path: Path
