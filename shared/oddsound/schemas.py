@@ -85,7 +85,10 @@ class ModelInfo(Schema):
         description="anomaly_score from which a recording is an anomaly; null if the model has"
         " none, or if models.json has none and the model is not loaded"
     )
-    metrics: dict[str, Any]
+    metrics: dict[str, Any] = Field(
+        description="figures of the training report, as models.json contains them. Models of"
+        " `oddsound train` have rates with `<name>_interval` (low, high, confidence)"
+    )
     description: str
     loaded: bool = Field(description="whether the model is in memory")
 

@@ -69,6 +69,10 @@ def test_listing_the_models_loads_none(client: TestClient) -> None:
     assert fan_info["sample_rate"] == 16000
     assert fan_info["description"] == "A fan."
     assert fan_info["metrics"]["auc"] > 0.9
+    limits = fan_info["metrics"]["auc_interval"]
+    assert limits["low"] < fan_info["metrics"]["auc"] <= limits["high"]
+    assert fan_info["metrics"]["false_alarm_rate_interval"]["confidence"] == 0.9
+    assert fan_info["metrics"]["more_recordings_to_halve_interval"] > 24
     assert [info["loaded"] for info in body["models"]] == [False, False]
     post(client, NORMAL)
     loaded = {info["name"]: info["loaded"] for info in client.get("/models").json()["models"]}

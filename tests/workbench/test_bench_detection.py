@@ -10,7 +10,7 @@ import pytest
 import soundfile
 from scipy import stats
 
-from benchmarks.detection import baselines, data, run
+from benchmarks.detection import baselines, coverage, data, run
 from benchmarks.detection.data import MachineSet
 from benchmarks.detection.methods import METHODS
 from benchmarks.detection.protocol import (
@@ -50,6 +50,30 @@ def machines(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def measured(machines: Path, results: Path, *options: str) -> bytes:
     run.main([str(machines), "--results", str(results), "--splits", "2", *options])
     return results.read_bytes()
+
+
+@pytest.mark.slow
+def test_the_coverage_of_intervals_is_measured(
+    machines: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(coverage, "MIN_HELD_OUT", 6)
+    coverage.main(machines, draws=1)
+    found = capsys.readouterr().out
+    assert "| Draws | 2 | 2 |  |  |  |" in found
+    assert len(found.splitlines()) == 12
+
+
+def test_a_count_of_held_out_alarms_is_compared_with_the_interval() -> None:
+    def draw(alarms: int, held_out: int) -> coverage.Draw:
+        return coverage.Draw(20, alarms, held_out, 1.0, 0.2)
+
+    limits = draw(0, 16).interval
+    assert 0 < limits.low < 0.1 < limits.high < 0.6
+    # None of 16 is possible at a rate of 6 %, none of 1000 is not.
+    assert draw(0, 16).side == 0
+    assert draw(0, 1000).side == -1
+    assert draw(200, 1000).side == 0
+    assert draw(600, 1000).side == 1
 
 
 def test_each_machine_is_a_set_of_normal_and_anomalous_recordings(machines: Path) -> None:

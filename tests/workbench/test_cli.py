@@ -13,9 +13,11 @@ from typing import Any
 import httpx2
 import pytest
 import soundfile
+from rich.console import Console
 from typer.testing import CliRunner, Result
 
 from oddsound_workbench.cli import app
+from oddsound_workbench.learn import intervals
 from oddsound_workbench.learn.robustness import CONDITIONS
 from oddsound_workbench.synthesis import fan, write_fan
 
@@ -252,9 +254,12 @@ def test_evaluate_warns_about_recordings_that_the_model_was_trained_on(
     options = ("--model", "bearing", "--models", trained)
     result = run("evaluate", recordings, *options)
     assert result.exit_code == 0
-    assert "32 of the 32 recordings were trained on" in result.stderr.replace("\n", " ")
+    assert "32 of the 32 recordings were trained on" in result.stdout.replace("\n", " ")
     assert "Confusion" in result.stdout
-    found = read(run("evaluate", recordings, *options, "--json"))
+    result = run("evaluate", recordings, *options, "--json")
+    assert "32 of the 32 recordings were trained on" in result.stderr.replace("\n", " ")
+    found = read(result)
+    assert found["trained_on_recordings"] == 32
     assert found["accuracy"] == 1
     assert dict(zip(found["classes"], found["confusion"], strict=True)) == {
         "faulty": [8, 0],
@@ -271,6 +276,47 @@ def test_evaluate_a_detector_on_new_recordings(trained: Path, tmp_path: Path) ->
     assert found["auc"] == 1
     assert found["detection_rate"] == 1
     assert found["normal_recordings"] == found["anomaly_recordings"] == 4
+    assert found["trained_on_recordings"] == 0
+    # Independent recordings that no model was trained on: an interval of their share alone.
+    limits = found["detection_rate_interval"]
+    assert limits["low"] == pytest.approx(intervals.share(1, 4).low, abs=1e-4)
+    assert "more_recordings_to_halve_interval" not in found
+
+
+def test_a_model_without_training_json_may_have_been_trained_on_the_recordings(
+    trained: Path, recordings: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(trained.parent, tmp_path / "models")
+    for path in (tmp_path / "models" / "fan").glob("*/training.json"):
+        path.unlink()
+    options = ("--model", "fan", "--models", tmp_path / "models" / "models.json")
+    result = run("evaluate", recordings / "normal", *options)
+    assert "it is unknown whether the model was trained on" in result.stdout.replace("\n", " ")
+
+
+def test_the_list_of_models_shows_intervals_and_entries_without_them(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("oddsound_workbench.cli.predicting.out", Console(width=200))
+    entries = json.loads(trained.read_text())
+    metrics = entries["fan"]["metrics"]
+    limits = metrics["false_alarm_rate_interval"]
+    old = {"auc": 0.93, "false_alarm_rate": 0.125, "false_alarm_rate_interval": "unknown"}
+    entries["bearing"]["metrics"] = old
+    shutil.copytree(trained.parent, tmp_path / "models")
+    models = tmp_path / "models" / "models.json"
+    models.write_text(json.dumps(entries))
+    found = run("models", "--models", models).stdout
+    shown = f"({limits['low']:.2g} to {limits['high']:.2g})"
+    assert f"false alarms {metrics['false_alarm_rate']:.4g} {shown}" in found
+    more = metrics["more_recordings_to_halve_interval"]
+    assert "fan: with 24 normal recordings, the rate of false alarms may be" in found
+    assert f"With {more} more, this interval would be half as wide" in " ".join(found.split())
+    assert "bearing: with" not in found
+    assert "AUC 0.93 " in found
+    assert "false alarms 0.125 " in found
+    listed = read(run("models", "--models", models, "--json"))["models"]
+    assert next(each for each in listed if each["name"] == "bearing")["metrics"] == old
 
 
 @pytest.mark.slow

@@ -10,10 +10,10 @@ import pytest
 
 from oddsound_workbench import training
 from oddsound_workbench.errors import FolderError
-from oddsound_workbench.learn import metrics
+from oddsound_workbench.learn import intervals, metrics
 from oddsound_workbench.learn.classifier_result import ClassifierResult
-from oddsound_workbench.learn.detector_result import DetectorGroup, DetectorResult
-from oddsound_workbench.learn.results import Chart, Result
+from oddsound_workbench.learn.detector_result import DetectorGroup, DetectorResult, Split
+from oddsound_workbench.learn.results import Chart, Result, RocChart
 from oddsound_workbench.report import page, plots, text
 from oddsound_workbench.report.report import Report
 from oddsound_workbench.training import Plan
@@ -60,16 +60,17 @@ def classified(folder: Path, *labels: str) -> ClassifierResult:
 
 
 def detected(folder: Path) -> DetectorResult:
-    """Two splits; in one a normal recording raises an alarm, in one the anomaly is missed."""
-    normal, anomaly = [folder / "a.flac", folder / "b.flac"], [folder / "c.aiff"]
-    return DetectorResult(
-        threshold=0.9,
-        normal=np.array([0.1, 0.95, 0.2, 0.49]),
-        anomaly=np.array([0.99, 0.7]),
-        normal_paths=normal * 2,
-        anomaly_paths=anomaly * 2,
-        splits=[(1.0, 1.0), (1.0, 1.0)],
-    )
+    """Two splits. In one, a normal recording raises an alarm and scores above an anomaly.
+
+    The model of all normal recordings misses one of two anomalies.
+    """
+    normal = [folder / "a.flac", folder / "b.flac"]
+    anomaly = [folder / "c.aiff", folder / "d.aiff"]
+    splits: list[Split] = [
+        ((np.array([0.1, 0.95]), normal), (np.array([0.99, 0.97]), anomaly)),
+        ((np.array([0.2, 0.49]), normal), (np.array([0.96, 0.7]), anomaly)),
+    ]
+    return DetectorResult.of_splits(splits, 0.9, detection=(np.array([0.98, 0.8]), anomaly))
 
 
 def report_of(result: Result) -> Report:
@@ -120,7 +121,7 @@ def test_a_file_name_that_looks_like_a_script_url_is_escaped(tmp_path: Path) -> 
 def test_a_format_that_browsers_cannot_play_has_only_a_link(tmp_path: Path) -> None:
     read = Read(page.render(report_of(detected(tmp_path)), tmp_path, links=True))
     assert [a["src"] for tag, a in read.tags if tag == "audio"] == ["b.flac"]
-    assert [a["href"] for tag, a in read.tags if tag == "a"] == ["b.flac", "c.aiff"]
+    assert [a["href"] for tag, a in read.tags if tag == "a"] == ["b.flac", "d.aiff"]
 
 
 def test_a_report_without_links_contains_no_paths_of_the_computer(
@@ -170,8 +171,9 @@ def test_training_writes_the_page(trained: Path, recordings: Path) -> None:
 def test_the_text_shows_what_was_measured(tmp_path: Path) -> None:
     found = text.render(report_of(classified(tmp_path, "a", "b")))
     # Fold accuracies of 0.5 and 1: their standard deviation over the root of two.
-    assert "75.0%  of 4 recordings are classified correctly; standard error 25.0 points" in found
-    assert "0.69 is random guessing" in found
+    words = " ".join(found.split())
+    assert "75.0% of 4 recordings are classified correctly; standard error 25.0 points" in words
+    assert "0.69 is random guessing" in words
     lines = [line.split() for line in found.splitlines()]
     assert ["60%", "to", "70%", "1", "65.0%", "0.0%"] in lines
     assert ["90%", "to", "100%", "3", "90.0%", "100.0%"] in lines
@@ -184,8 +186,9 @@ def test_a_detectors_mistakes_are_counted_by_recording(tmp_path: Path) -> None:
     alarm, missed = detected(tmp_path).summary().mistakes
     assert (alarm.path.name, alarm.truth, alarm.predicted) == ("b.flac", "normal", "anomaly")
     assert alarm.score == "0.72"
-    assert alarm.where == missed.where == "1 of 2"
-    assert (missed.path.name, missed.truth, missed.predicted) == ("c.aiff", "anomaly", "normal")
+    assert alarm.where == "1 of 2"
+    assert (missed.path.name, missed.truth, missed.predicted) == ("d.aiff", "anomaly", "normal")
+    assert missed.where == "1 of 1"
 
 
 def test_the_page_lists_a_limited_number_of_mistakes_most_confident_first(tmp_path: Path) -> None:
@@ -234,9 +237,91 @@ def test_plots_are_drawn_for_any_names_and_any_number_of_classes(
 
 
 def test_plots_of_a_detector_without_anomalies(tmp_path: Path) -> None:
-    result = DetectorResult(0.9, np.array([0.1]), np.zeros(0), [tmp_path / "a.wav"], [], [])
+    splits: list[Split] = [((np.array([0.1]), [tmp_path / "a.wav"]), None)]
+    result = DetectorResult.of_splits(splits, 0.9)
     assert [chart.title for chart in result.summary().charts] == ["Anomaly scores"]
     assert "not measured" in text.render(report_of(result))
+
+
+def test_auc_and_pauc_are_those_of_all_scores_together(tmp_path: Path) -> None:
+    """Each split alone separates its scores completely: a mean of the splits would be 1."""
+    found = detected(tmp_path).metrics()
+    # 16 pairs of a normal score and an anomaly score; only 0.95 is above 0.7.
+    assert found["auc"] == pytest.approx(15 / 16)
+    assert found["auc_interval"]["low"] < 0.5
+    (chart,) = [c for c in detected(tmp_path).summary().charts if isinstance(c, RocChart)]
+    assert list(chart.curves) == ["all scores"]
+
+
+def test_the_table_of_thresholds_has_the_rates_of_the_scores(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    normal, anomaly = rng.uniform(0, 1, 60), rng.uniform(0.6, 1, 20)
+    paths = [tmp_path / f"{number}.wav" for number in range(30)]
+    splits: list[Split] = [
+        ((normal[:30], paths), (rng.uniform(0, 1, 10), paths[:10])),
+        ((normal[30:], paths), (rng.uniform(0, 1, 10), paths[:10])),
+    ]
+    result = DetectorResult.of_splits(
+        splits,
+        0.85,
+        detection=(anomaly, [tmp_path / f"x{n}.wav" for n in range(20)]),
+        recordings_per_day=48,
+    )
+    found = result.metrics()
+    assert [row["threshold"] for row in found["thresholds"]] == [
+        *(0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.99)
+    ]
+    for row in found["thresholds"]:
+        alarms, detected = normal >= row["threshold"], anomaly >= row["threshold"]
+        assert row["false_alarm_rate"] == pytest.approx(alarms.mean())
+        assert row["false_alarms_per_day"] == pytest.approx(48 * alarms.mean())
+        assert row["detection_rate"] == pytest.approx(detected.mean())
+        for kind in ("false_alarm_rate", "detection_rate"):
+            limits = row[f"{kind}_interval"]
+            assert limits["low"] <= row[kind] <= limits["high"]
+    (table,) = result.summary().tables
+    row = next(row for row in found["thresholds"] if row["threshold"] == 0.85)
+    shown = next(cells for cells in table.rows if cells[0] == "0.85 *")
+    assert [cell.split()[0] for cell in shown[1:]] == [
+        f"{row['detection_rate']:.1%}",
+        f"{row['false_alarm_rate']:.1%}",
+        f"{row['false_alarms_per_day']:.3g}",
+    ]
+    high = row["false_alarm_rate_interval"]["high"]
+    assert shown[2].endswith(f" to {100 * high:.0f}%)")
+    assert shown[3].endswith(f" to {48 * high:.2g})")
+    for key in ("false_alarm_rate", "false_alarm_rate_interval", "detection_rate"):
+        assert found[key] == row[key]
+
+
+def test_the_report_fits_into_80_columns_and_the_page_has_the_table(tmp_path: Path) -> None:
+    found = text.render(report_of(detected(Path("pump"))))
+    assert max(map(len, found.splitlines())) <= 80
+    words = " ".join(found.split())
+    assert "With 2 normal recordings, the rate of false alarms may be anything from" in words
+    assert "With 15 more, the interval would be half as wide" in words
+    read = Read(page.render(report_of(detected(tmp_path)), tmp_path, links=False))
+    assert "* is the threshold of the model" in read.text
+    assert "0.9 *" in read.text
+    # The tables of a classifier are shown as plots.
+    read = Read(page.render(report_of(classified(tmp_path, "a", "b")), tmp_path, links=False))
+    assert "numbers" not in {attributes.get("class") for _, attributes in read.tags}
+
+
+def test_recordings_of_one_group_count_once(tmp_path: Path) -> None:
+    """Ten recordings of five days determine the rate of false alarms no better than five."""
+    paths = [tmp_path / f"{number}.wav" for number in range(10)]
+    splits: list[Split] = [((np.linspace(0, 0.5, 10), paths), None)]
+    groups = {path: f"day {number // 2}" for number, path in enumerate(paths)}
+    single = DetectorResult.of_splits(splits, 0.9).metrics()
+    grouped = DetectorResult.of_splits(splits, 0.9, groups=groups).metrics()
+    assert (single["normal_recordings"], grouped["normal_recordings"]) == (10, 5)
+    shown = text.render(report_of(DetectorResult.of_splits(splits, 0.9, groups=groups)))
+    assert "With 10 (in 5 groups) normal recordings" in " ".join(shown.split())
+    high = [found["false_alarm_rate_interval"]["high"] for found in (single, grouped)]
+    assert high == pytest.approx(
+        [intervals.false_alarm_rate(0, 10).high, intervals.false_alarm_rate(0, 5).high], abs=1e-4
+    )
 
 
 def test_every_kind_of_chart_has_a_plot(tmp_path: Path) -> None:
@@ -251,8 +336,8 @@ def test_several_detectors_have_a_table_and_a_section_each(tmp_path: Path) -> No
     group = DetectorGroup({"pump": detected(tmp_path / "p"), "fan": detected(tmp_path / "f")})
     found = text.render(report_of(group))
     lines = [line.split() for line in found.splitlines()]
-    assert ["pump", "1.000", "1.000", "25.0%", "50.0%"] in lines
-    assert ["mean", "1.000", "1.000", "25.0%", "50.0%"] in lines
+    assert ["pump", "0.938", "0.868", "25.0%", "50.0%"] in lines
+    assert ["mean", "0.938", "0.868", "25.0%", "50.0%"] in lines
     read = Read(page.render(report_of(group), tmp_path, links=False))
     assert sum(tag == "h3" for tag, _ in read.tags) == 2
     assert sum(tag == "svg" for tag, _ in read.tags) == 4

@@ -14,14 +14,14 @@ from scipy.special import softmax
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.svm import SVC
 
-from oddsound import pipeline, runtime
+from oddsound import load_model, pipeline, predict, runtime
 from oddsound.errors import InvalidAudioError
 from oddsound.fast_sklearn import translate
 from oddsound.features import extractor
 from oddsound.schemas import ModelEntry
 from oddsound_workbench import assessment, training
 from oddsound_workbench.errors import FolderError
-from oddsound_workbench.learn import classifier, dataset, detector, folds, metrics
+from oddsound_workbench.learn import classifier, dataset, detector, folds, intervals, metrics
 from oddsound_workbench.learn.classifier import ClassifierRecipe
 from oddsound_workbench.learn.dataset import ExtractionSettings
 from oddsound_workbench.learn.fitted import FeatureChoice
@@ -225,6 +225,50 @@ def test_one_odd_normal_recording_does_not_hide_the_anomalies(recordings: Path) 
     fitted = detector.fit_detector(rows, choice, threshold=0.9, window_s=2.0)
     scores = folds.score(fitted, faulty, choice)[1][1:, 1]
     assert (scores >= 0.9).mean() >= 0.8
+
+
+def test_the_entry_of_a_detector_says_how_certain_it_is(trained: Path) -> None:
+    metrics = entry_of(trained, "fan").metrics
+    (details,) = (trained.parent / "fan").glob("*/training.json")
+    full = json.loads(details.read_text())["metrics"]
+    assert metrics["normal_recordings"] == 24
+    expected = intervals.false_alarm_rate(full["false_alarm_rate"], 24)
+    assert metrics["false_alarm_rate_interval"] == expected.as_dict()
+    more = intervals.more_recordings_to_halve(full["false_alarm_rate"], 24)
+    assert metrics["more_recordings_to_halve_interval"] == more
+    assert [row["threshold"] for row in full["thresholds"]] == [
+        *(0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
+    ]
+    metrics = entry_of(trained, "bearing").metrics
+    expected = intervals.share(metrics["accuracy"], 32)
+    assert metrics["accuracy_interval"] == pytest.approx(expected.as_dict(), abs=1e-3)
+
+
+def test_the_detection_rate_is_that_of_the_saved_model(recordings: Path, tmp_path: Path) -> None:
+    """Models of three recordings are stricter than the saved one, which has four."""
+    for path in sorted((recordings / "normal").iterdir())[:4]:
+        (tmp_path / "normal").mkdir(exist_ok=True)
+        shutil.copy(path, tmp_path / "normal")
+    models = tmp_path / "models.json"
+    plan = Plan(tmp_path / "normal", "fan", models, anomalies=recordings / "faulty")
+    found = training.train(plan).result.metrics()
+    model = load_model("fan", models)
+    verdicts = [predict(path, model) for path in sorted((recordings / "faulty").iterdir())]
+    assert found["detection_rate"] == np.mean([verdict.is_anomaly for verdict in verdicts])
+    for row in found["thresholds"]:
+        scores = np.array([verdict.anomaly_score for verdict in verdicts])
+        assert row["detection_rate"] == np.mean(scores >= row["threshold"])
+
+
+def test_a_recording_that_is_both_normal_and_anomalous_is_named(
+    recordings: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(recordings / "faulty", tmp_path / "faulty")
+    shutil.copy(min((recordings / "normal").iterdir()), tmp_path / "faulty" / "copy.wav")
+    plan = Plan(recordings / "normal", "fan", tmp_path / "m.json", anomalies=tmp_path / "faulty")
+    trained = training.train(plan)
+    assert "1 of the 9 anomalous recordings are also among the normal" in " ".join(trained.notes)
+    assert "also among the normal" in " ".join(trained.report.split())
 
 
 def test_auc_and_pauc_of_scores_that_can_be_counted_by_hand() -> None:

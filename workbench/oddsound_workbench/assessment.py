@@ -85,10 +85,6 @@ def of_model(plan: Plan, progress: Progress, conditions: Sequence[str] = ()) -> 
         return finished.evaluate_model(model, plan, rows)
 
     known = count_trained_on(plan.models, entry, recordings)
-    warning = (
-        f"{known} of the {len(recordings)} recordings were trained on: their predictions do not"
-        " show how the model performs on new recordings"
-    )
     result = measure(AS_RECORDED, progress("Scoring the recordings", len(recordings)))
     report = Report(
         title=f"Model {model.name} {model.version} on {plan.folder_name}",
@@ -101,9 +97,25 @@ def of_model(plan: Plan, progress: Progress, conditions: Sequence[str] = ()) -> 
         ],
         summary=result.summary(),
         notes=checks.left_out([checked]),
-        warnings=[warning] if known else [],
+        warnings=_warnings(known, len(recordings)),
     )
-    return _assessed(report, result, measure, recordings, conditions, progress)
+    assessed = _assessed(report, result, measure, recordings, conditions, progress)
+    return replace(assessed, metrics=assessed.metrics | {"trained_on_recordings": known})
+
+
+def _warnings(trained_on: int | None, recordings: int) -> list[str]:
+    """Whether a finished model was tested with recordings that trained it."""
+    if trained_on is None:
+        return [
+            "the folder of the model has no training.json, so it is unknown whether the model was"
+            " trained on these recordings. If it was, the figures are too good"
+        ]
+    if not trained_on:
+        return []
+    return [
+        f"{trained_on} of the {recordings} recordings were trained on: their predictions do not"
+        " show how the model performs on new recordings"
+    ]
 
 
 def _cross_validated(

@@ -67,10 +67,12 @@ def _train(folder: Path) -> Path:
     for seed in range(TRAINING_RECORDINGS):
         write_fan(normal / f"{seed:02}.wav", seed, faulty=False)
     trained = training.train(training.Plan(normal, "fan", models, description="A demo fan."))
-    false_alarms = trained.result.metrics()["false_alarm_rate"]
+    found = trained.result.metrics()
+    interval = found["false_alarm_rate_interval"]
     console.print(
         f"Trained on {TRAINING_RECORDINGS} recordings of 5 s. False-alarm rate on normal recordings"
-        f" that were not used for training: {false_alarms:.0%}."
+        f" that were not used for training: {found['false_alarm_rate']:.0%}"
+        f" (90 % interval: {100 * interval['low']:.0f} to {100 * interval['high']:.0f} %)."
     )
     return models
 

@@ -26,7 +26,24 @@ from oddsound_workbench.learn.fitted import Fitted
 from oddsound_workbench.learn.plan import Plan, TrainingData
 from oddsound_workbench.learn.recordings import Labelled
 
-METRICS_IN_ENTRY = ("accuracy", "auc", "pauc", "log_loss", "false_alarm_rate", "detection_rate")
+METRICS_IN_ENTRY = (
+    "accuracy",
+    "accuracy_interval",
+    "recordings",
+    "auc",
+    "auc_interval",
+    "pauc",
+    "log_loss",
+    "false_alarm_rate",
+    "false_alarm_rate_interval",
+    "normal_recordings",
+    "more_recordings_to_halve_interval",
+    "detection_rate",
+    "detection_rate_interval",
+    "anomaly_recordings",
+)
+"""Metrics that models.json contains, and `GET /models` shows; training.json has all of them."""
+
 CHECKSUM_LENGTH = 6
 
 type Metrics = dict[str, Any]
@@ -102,7 +119,7 @@ def new_version(plan: Plan, fitted: Fitted, data: TrainingData, metrics: Metrics
         **fields,
         version=version,
         description=plan.description,
-        metrics={key: round(metrics[key], 4) for key in METRICS_IN_ENTRY if key in metrics},
+        metrics={key: _rounded(metrics[key]) for key in METRICS_IN_ENTRY if key in metrics},
         previous=_previous(plan, version, content),
     )
     new = NewVersion(plan.name, plan.models, entry, artifacts)
@@ -133,11 +150,14 @@ def training_details(plan: Plan, data: TrainingData, metrics: Metrics) -> bytes:
     return to_json({"seed": plan.seed, "metrics": metrics, "recordings": recordings})
 
 
-def count_trained_on(models: Path, entry: ModelEntry, recordings: Sequence[Labelled]) -> int:
-    """How many of the recordings a model was trained on, compared by content."""
+def count_trained_on(models: Path, entry: ModelEntry, recordings: Sequence[Labelled]) -> int | None:
+    """How many of the recordings a model was trained on, compared by content.
+
+    Returns None if the folder of the model has no training.json, so that this is unknown.
+    """
     details = Path(resolve_path(str(models), entry.model_path)).parent / "training.json"
     if not details.exists():
-        return 0
+        return None
     known = set(json.loads(details.read_text(encoding="utf-8"))["recordings"].values())
     return sum(content_sha256(recording.path)[:16] in known for recording in recordings)
 
@@ -190,6 +210,10 @@ def _current_entries(models: Path) -> dict[str, Any]:
 
 def _entry_json(entry: ModelEntry) -> dict[str, Any]:
     return entry.model_dump(mode="json", exclude_none=True)
+
+
+def _rounded(value: Any) -> Any:
+    return round(value, 4) if isinstance(value, float) else value
 
 
 def _key(file: str) -> str:

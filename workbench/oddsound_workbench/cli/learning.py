@@ -66,6 +66,13 @@ Threshold = Annotated[
     float,
     typer.Option(min=0, max=1, help="Anomaly score at which a detector reports an anomaly."),
 ]
+RecordingsPerDay = Annotated[
+    float,
+    typer.Option(
+        min=0,
+        help="Recordings of normal operation per day; the report gives false alarms per day.",
+    ),
+]
 Links = Annotated[
     bool,
     typer.Option(
@@ -98,6 +105,7 @@ def train(
     copies: Copies = 8,
     threshold: Threshold = 0.9,
     fixed_gain: FixedGain = False,
+    recordings_per_day: RecordingsPerDay = 24,
     seed: Seed = 0,
     description: Annotated[str, typer.Option(help="One line that describes the model.")] = "",
     version: Annotated[
@@ -123,6 +131,7 @@ def train(
             copies=copies,
             threshold=threshold,
             fixed_gain=fixed_gain,
+            recordings_per_day=recordings_per_day,
             seed=seed,
             description=description,
             version=version,
@@ -172,6 +181,7 @@ def evaluate(
     copies: Copies = 8,
     threshold: Threshold = 0.9,
     fixed_gain: FixedGain = False,
+    recordings_per_day: RecordingsPerDay = 24,
     seed: Seed = 0,
     robustness: Annotated[
         bool,
@@ -206,6 +216,7 @@ def evaluate(
             copies=copies,
             threshold=threshold,
             fixed_gain=fixed_gain,
+            recordings_per_day=recordings_per_day,
             seed=seed,
             links=links,
             skip_bad=skip_bad,
@@ -218,10 +229,10 @@ def evaluate(
         else:
             assessed = assessment.of_recipe(plan, progress, conditions)
     if as_json:
-        print_json(assessed.metrics)
-    else:
         for warning in assessed.report.warnings:
             err.print(f"[yellow]Warning:[/yellow] {warning}")
+        print_json(assessed.metrics)
+    else:
         out.print(assessed.text, highlight=False, soft_wrap=True, markup=False)
     if html is not None:
         with reported_errors(as_json=False):

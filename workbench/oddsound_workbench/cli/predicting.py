@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
@@ -33,6 +33,17 @@ from oddsound_workbench.files import printable
 
 MAX_SHOWN_EVENTS = 5
 """Events of one recording that are shown."""
+
+METRIC_NAMES = {
+    "auc": "AUC",
+    "pauc": "pAUC",
+    "log_loss": "log-loss",
+    "false_alarm_rate": "false alarms",
+    "detection_rate": "detected",
+}
+"""Keys of metrics in models.json -> the name in the list of models, if it is another one."""
+
+MORE_RECORDINGS = "more_recordings_to_halve_interval"
 
 type Results = Sequence[tuple[Path, Prediction | ErrorBody]]
 """Recordings in the order given, each with its prediction or the reason that it has none."""
@@ -96,13 +107,13 @@ def list_models(models: Models = None, as_json: Json = False) -> None:
         listed = runtime.registry().describe()
     if as_json:
         return print_json(listed.model_dump())
-    table = Table("model", "version", "classes", "Hz", "threshold", "metrics", "description")
+    table = Table("model", "version", "classes", "Hz", "threshold")
+    table.add_column("metrics", overflow="fold")
+    table.add_column("description")
     for info in listed.models:
         default = " (default)" if info.name == listed.default else ""
         classes = ", ".join(info.classes) if info.classes else "known after loading"
-        metrics = "\n".join(
-            f"{key} {value:g}" for key, value in info.metrics.items() if isinstance(value, float)
-        )
+        metrics = "\n".join(_metric_lines(info.metrics))
         threshold = "" if info.threshold is None else f"{info.threshold:g}"
         table.add_row(
             *map(escape, (info.name + default, info.version, classes)),
@@ -110,7 +121,43 @@ def list_models(models: Models = None, as_json: Json = False) -> None:
             escape(info.description),
         )
     out.print(table)
+    for info in listed.models:
+        if sentence := _certainty(info.metrics):
+            out.print(f"{info.name}: {sentence}", highlight=False, markup=False)
     return None
+
+
+def _metric_lines(metrics: dict[str, Any]) -> list[str]:
+    """Each figure of an entry, with its interval if it has one."""
+    lines = []
+    for key, value in metrics.items():
+        if isinstance(value, float):
+            limits = _interval(metrics, key)
+            shown = "" if limits is None else f" ({limits[0]:.2g} to {limits[1]:.2g})"
+            lines.append(f"{METRIC_NAMES.get(key, key)} {value:.4g}{shown}")
+    return lines
+
+
+def _certainty(metrics: dict[str, Any]) -> str | None:
+    """How certain the rate of false alarms is; None for entries that do not say it."""
+    limits = _interval(metrics, "false_alarm_rate")
+    count, more = (metrics.get(key) for key in ("normal_recordings", MORE_RECORDINGS))
+    if limits is None or not isinstance(count, int) or not isinstance(more, int):
+        return None
+    return (
+        f"with {count} normal recordings, the rate of false alarms may be anything from"
+        f" {100 * limits[0]:.0f} to {100 * limits[1]:.0f}%. With {more} more, this interval would"
+        " be half as wide."
+    )
+
+
+def _interval(metrics: dict[str, Any], key: str) -> tuple[float, float] | None:
+    """The ends of an interval in models.json, where anything may be written."""
+    interval = metrics.get(f"{key}_interval")
+    if not isinstance(interval, dict):
+        return None
+    low, high = interval.get("low"), interval.get("high")
+    return (low, high) if isinstance(low, int | float) and isinstance(high, int | float) else None
 
 
 def _print_predictions(results: Results) -> None:

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 from sklearn.metrics import confusion_matrix, log_loss, roc_auc_score
 
 from oddsound.predictors import Floats
+from oddsound_workbench.learn import intervals
+from oddsound_workbench.learn.intervals import Interval
 from oddsound_workbench.learn.metrics import (
     Bin,
     calibration_error,
@@ -71,6 +73,7 @@ class ClassifierResult:
         probabilities = np.clip(self.probabilities, 1e-15, 1)
         return {
             "accuracy": float(right.mean()),
+            "accuracy_interval": self._accuracy_interval().as_dict(),
             "accuracy_standard_error": standard_error(right, list(by_fold.values())),
             "accuracy_by_fold": by_fold,
             "recall_by_class": by_class,
@@ -84,6 +87,10 @@ class ClassifierResult:
             "classes": list(self.classes),
             "confusion": self.confusion.tolist(),
         }
+
+    def _accuracy_interval(self) -> Interval:
+        """For new recordings of the same classes, if the recordings are independent."""
+        return intervals.share(float((self.predicted == self.truth).mean()), len(self.truth))
 
     def summary(self) -> Summary:
         return Summary(
@@ -99,13 +106,16 @@ class ClassifierResult:
         found = self.metrics()
         folds, worst = found["accuracy_by_fold"], found["worst_class"]
         source = f"from {len(folds)} folds" if len(folds) > 1 else "binomial"
+        count = int((self.truth == worst).sum())
+        recall = intervals.share(found["recall_by_class"][worst], count)
         by_fold = ", ".join(f"{fold}: {share:.1%}" for fold, share in folds.items())
         return [
             KeyFigure(
                 "Accuracy",
                 f"{found['accuracy']:.1%}",
                 f"of {found['recordings']} recordings are classified correctly; standard error"
-                f" {100 * found['accuracy_standard_error']:.1f} points ({source})",
+                f" {100 * found['accuracy_standard_error']:.1f} points ({source}); 90% interval"
+                f" {self._accuracy_interval().percent()} if all recordings are independent",
             ),
             *([KeyFigure("Accuracy by fold", "", by_fold)] if len(folds) > 1 else []),
             KeyFigure(
@@ -134,7 +144,8 @@ class ClassifierResult:
             KeyFigure(
                 "Worst class",
                 worst,
-                f"{found['recall_by_class'][worst]:.0%} of its recordings are classified correctly",
+                f"{found['recall_by_class'][worst]:.0%} of its {count} recordings are classified"
+                f" correctly; 90% interval {recall.percent()}",
             ),
         ]
 
@@ -191,6 +202,7 @@ class ClassifierResult:
             ["   class", "correct", *numbers],
             rows,
             "Confusion matrix: one row for each class, one column for each predicted class.",
+            has_plot=True,
         )
 
     def _reliability_table(self) -> Table:
@@ -207,6 +219,7 @@ class ClassifierResult:
             ["probability", "recordings", "mean probability", "correct"],
             rows,
             "Reliability: share of correct predictions for each range of probability.",
+            has_plot=True,
         )
 
 

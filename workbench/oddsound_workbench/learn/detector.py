@@ -11,9 +11,10 @@ from threadpoolctl import threadpool_limits
 from oddsound.events.reference import ARTIFACT_KEY
 from oddsound.schemas import ANOMALY, NORMAL
 from oddsound_workbench.errors import FolderError
+from oddsound_workbench.files import content_sha256
 from oddsound_workbench.learn import plan as plans
 from oddsound_workbench.learn.dataset import Rows
-from oddsound_workbench.learn.detector_result import DetectorResult, Scores
+from oddsound_workbench.learn.detector_result import DetectorResult, Scores, Split, groups_of
 from oddsound_workbench.learn.events import fit_reference
 from oddsound_workbench.learn.fitted import FeatureChoice, Fitted
 from oddsound_workbench.learn.folds import Fold, normal_splits, score
@@ -37,6 +38,8 @@ class DetectorRecipe:
 
     method: ClassVar[str] = (
         "Normal recordings were scored in repeated splits, by models that were not trained on them."
+        " The detection rate, if anomalous recordings were given, is that of the model of all"
+        " normal recordings; anomalous recordings never train a model."
     )
     text: ClassVar[str] = (
         "Mahalanobis distances in three groups of features (levels, shape of the spectrum, changes"
@@ -82,7 +85,17 @@ class DetectorRecipe:
         )
         if data.anomaly is None:
             note += " To measure how many anomalies it detects, add --anomalies FOLDER."
-        return [note]
+            return [note]
+        normal = {content_sha256(recording.path) for recording in data.rows.recordings}
+        both = sum(content_sha256(r.path) in normal for r in data.anomaly.recordings)
+        if not both:
+            return [note]
+        return [
+            note,
+            f"{both} of the {len(data.anomaly.recordings)} anomalous recordings are also among the"
+            " normal recordings that train the model: the detection rate does not show how the"
+            " model performs on new anomalies.",
+        ]
 
     def fit(self, data: TrainingData) -> Fitted:
         with threadpool_limits(1):
@@ -96,8 +109,14 @@ class DetectorRecipe:
         return replace(fitted, estimator=estimator)
 
     def folds(self, data: TrainingData, progress: Progress) -> list[Fold]:
-        """Models of repeated splits, each of which holds some normal recordings out."""
+        """Models of repeated splits, each of which holds some normal recordings out.
+
+        If there are anomalies, the last one holds none out: anomalies train no model, so the
+        detection rate is that of the model that will be saved.
+        """
         masks = list(normal_splits(data.rows, self.plan.seed))
+        if data.anomaly is not None:
+            masks.append(np.zeros(len(data.rows.recordings), dtype=bool))
         advance = progress("Fitting models for cross-validation", len(masks))
         found = []
         # Hundreds of small decompositions: on a busy machine, BLAS threads that wait for each
@@ -112,15 +131,25 @@ class DetectorRecipe:
 
     def evaluate(self, folds: Sequence[Fold], data: TrainingData) -> DetectorResult:
         """Each model scores its held-out normal recordings and every anomaly."""
-        splits: list[tuple[Scores, Scores | None]] = []
+        splits: list[Split] = []
+        detection = None
         with threadpool_limits(1):
             for fold in folds:
-                normal = data.rows.of(fold.held_out, copies=False)
                 anomaly = None
                 if data.anomaly is not None:
                     anomaly = anomaly_scores(fold.fitted, data.anomaly, data.choice)
+                if not fold.held_out.any():
+                    detection = anomaly
+                    continue
+                normal = data.rows.of(fold.held_out, copies=False)
                 splits.append((anomaly_scores(fold.fitted, normal, data.choice), anomaly))
-        return DetectorResult.of_splits(splits, self.plan.threshold)
+        return DetectorResult.of_splits(
+            splits,
+            self.plan.threshold,
+            detection=detection,
+            recordings_per_day=self.plan.recordings_per_day,
+            groups=groups_of(data.recordings),
+        )
 
 
 def anomaly_scores(fitted: Fitted, rows: Rows, choice: FeatureChoice) -> Scores:

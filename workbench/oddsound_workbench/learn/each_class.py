@@ -10,7 +10,7 @@ from oddsound_workbench.errors import FolderError
 from oddsound_workbench.learn import plan as plans
 from oddsound_workbench.learn.classifier import check_classes
 from oddsound_workbench.learn.detector import EXTRACTOR, anomaly_scores, fit_detector
-from oddsound_workbench.learn.detector_result import DetectorGroup, DetectorResult, Scores
+from oddsound_workbench.learn.detector_result import DetectorGroup, DetectorResult, Split, groups_of
 from oddsound_workbench.learn.folds import Fold, class_folds
 from oddsound_workbench.learn.plan import Facts, Plan, Progress, TrainingData
 from oddsound_workbench.learn.recordings import class_folders, labelled
@@ -66,7 +66,7 @@ class EachClassAsNormal:
     def evaluate(self, folds: Sequence[Fold], data: TrainingData) -> DetectorGroup:
         """Each detector on the fold that it was not trained on."""
         rows, labels = data.rows, data.rows.recording_labels
-        splits: dict[str, list[tuple[Scores, Scores | None]]] = {}
+        splits: dict[str, list[Split]] = {}
         with threadpool_limits(1):
             for fold in folds:
                 is_normal = labels == fold.normal_class
@@ -74,7 +74,14 @@ class EachClassAsNormal:
                 anomaly = rows.of(fold.held_out & ~is_normal, copies=False)
                 scores = [anomaly_scores(fold.fitted, r, data.choice) for r in (normal, anomaly)]
                 splits.setdefault(str(fold.normal_class), []).append((scores[0], scores[1]))
-        threshold = self.plan.threshold
         return DetectorGroup(
-            {label: DetectorResult.of_splits(each, threshold) for label, each in splits.items()}
+            {
+                label: DetectorResult.of_splits(
+                    each,
+                    self.plan.threshold,
+                    recordings_per_day=self.plan.recordings_per_day,
+                    groups=groups_of(rows.recordings),
+                )
+                for label, each in splits.items()
+            }
         )

@@ -9,9 +9,8 @@ from oddsound.schemas import ANOMALY, NORMAL
 from oddsound_workbench.errors import FolderError
 from oddsound_workbench.learn.classifier_result import ClassifierResult
 from oddsound_workbench.learn.dataset import Rows
-from oddsound_workbench.learn.detector_result import DetectorResult
+from oddsound_workbench.learn.detector_result import DetectorResult, groups_of
 from oddsound_workbench.learn.folds import combine_windows
-from oddsound_workbench.learn.metrics import aucs
 from oddsound_workbench.learn.plan import Plan
 from oddsound_workbench.learn.recordings import Labelled, class_folders, labelled, unlabelled
 from oddsound_workbench.learn.results import Result
@@ -49,12 +48,13 @@ def evaluate_model(model: Model, plan: Plan, rows: Rows) -> Result:
     scores, is_normal = probabilities[:, 1], labels == NORMAL
     if not is_normal.any():
         raise FolderError(f"{plan.folder} contains no normal recordings")
-    normal, anomaly = scores[is_normal], scores[~is_normal]
+    anomaly = scores[~is_normal], [r.path for r in rows.recordings if r.label != NORMAL]
     return DetectorResult(
         threshold=model.predictor.threshold or 0,
-        normal=normal,
+        normal=(scores[is_normal], [r.path for r in rows.recordings if r.label == NORMAL]),
         anomaly=anomaly,
-        normal_paths=[r.path for r in rows.recordings if r.label == NORMAL],
-        anomaly_paths=[r.path for r in rows.recordings if r.label != NORMAL],
-        splits=[aucs(normal, anomaly)] if len(anomaly) else [],
+        detection=anomaly,
+        cross_validated=False,
+        recordings_per_day=plan.recordings_per_day,
+        groups=groups_of(rows.recordings),
     )

@@ -24,6 +24,9 @@ would score minutes at a time and never say when something happened."""
 MIN_SHORT_WINDOW_S = 0.25
 """Shortest windows that calibrate a detector: a few frames say little about a machine."""
 
+RECORDINGS_PER_DAY = 24.0
+"""One recording per hour."""
+
 type Progress = Callable[[str, int], Callable[[], Any]]
 """Takes a step's name and its number of units; returns a function to call after each unit."""
 
@@ -44,6 +47,7 @@ class Plan:
     fixed_gain : whether all recordings, also those of the future, have the same gain
     window_s : seconds that are scored at a time; None for the median duration, at most 10 s
     copies : augmented copies of each window, for a classifier
+    recordings_per_day : of normal operation; the report gives false alarms per day for them
     links : whether the report links to the recordings
     skip_bad : whether recordings that cannot be used are left out, instead of an error
     """
@@ -59,6 +63,7 @@ class Plan:
     copies: int = COPIES
     threshold: float = DETECTOR_THRESHOLD
     fixed_gain: bool = False
+    recordings_per_day: float = RECORDINGS_PER_DAY
     seed: int = 0
     description: str = ""
     version: str | None = None

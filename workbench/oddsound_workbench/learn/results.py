@@ -1,5 +1,6 @@
 """What every result of an evaluation offers to reports, and the parts that it is made of."""
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +12,9 @@ from numpy.typing import NDArray
 from oddsound.predictors import Floats
 from oddsound_workbench.files import printable
 from oddsound_workbench.learn.metrics import Bin
+
+TEXT_WIDTH = 80
+"""Characters in a line of a text report."""
 
 PERCENT, THREE = "{:.1%}", "{:.3f}"
 COLUMNS = {
@@ -37,17 +41,24 @@ class KeyFigure:
 
 @dataclass(frozen=True)
 class Table:
-    """Cells as text; the first column names the row."""
+    """Cells as text; the first column names the row.
+
+    has_plot : whether a chart shows the same, so that a page with plots does not need the table
+    """
 
     head: list[str]
     rows: list[list[str]]
     title: str = ""
+    has_plot: bool = False
 
     def lines(self) -> list[str]:
-        """The table as text: the first column aligned left, the others right."""
+        """The table as text: the first column aligned left, the others right.
+
+        The title is wrapped to TEXT_WIDTH; the columns are as wide as their cells.
+        """
         cells = [self.head, *self.rows]
         widths = [max(len(row[column]) for row in cells) for column in range(len(self.head))]
-        title = [self.title, ""] if self.title else []
+        title = [*textwrap.wrap(self.title, TEXT_WIDTH), ""] if self.title else []
         return title + [
             "  ".join(
                 f"{cell:<{width}}" if place == 0 else f"{cell:>{width}}"
@@ -71,7 +82,7 @@ class Mistake:
     """A recording with a wrong prediction.
 
     score : probability of the prediction in percent, or the mean anomaly score over all splits
-    where : the fold that it was tested in, or in how many splits the prediction was wrong
+    where : the fold that it was tested in, or how many of its scores are wrong
     """
 
     path: Path

@@ -9,7 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from oddsound_workbench.errors import FolderError
 from oddsound_workbench.files import replace_file
-from oddsound_workbench.learn.results import Mistake, Summary
+from oddsound_workbench.learn.results import Mistake, Summary, Table
 from oddsound_workbench.report import plots
 from oddsound_workbench.report.report import Report, robustness_table, robustness_text
 
@@ -53,8 +53,7 @@ def render(report: Report, folder: Path, *, links: bool, readme: Path | None = N
     return environment.get_template("report.html").render(
         report=report,
         key_figures=summary.key_figures,
-        # A single result shows its tables as plots.
-        tables=summary.tables if summary.parts else [],
+        tables=_tables(summary),
         has_parts=bool(summary.parts),
         sections=sections,
         has_mistakes=any(section["mistakes"] for section in sections),
@@ -70,6 +69,11 @@ def link(path: Path, folder: Path) -> str:
     return quote(os.fsencode(Path(os.path.relpath(path, folder)).as_posix()))
 
 
+def _tables(summary: Summary) -> list[Table]:
+    """The tables that no plot replaces."""
+    return [table for table in summary.tables if not table.has_plot]
+
+
 def _section(name: str, summary: Summary, folder: Path | None) -> dict[str, Any]:
     return {
         "name": name,
@@ -77,6 +81,7 @@ def _section(name: str, summary: Summary, folder: Path | None) -> dict[str, Any]
             {"title": chart.title, "text": chart.text, "svg": plots.svg(chart)}
             for chart in summary.charts
         ],
+        "tables": _tables(summary),
         "head": summary.mistakes_head,
         "mistakes": [_row(mistake, folder) for mistake in summary.mistakes[:MAX_MISTAKES]],
         "omitted": max(0, len(summary.mistakes) - MAX_MISTAKES),
