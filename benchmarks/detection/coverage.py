@@ -29,6 +29,7 @@ from oddsound_workbench.learn.detector import (
 )
 from oddsound_workbench.learn.plan import Plan, TrainingData, no_progress
 from oddsound_workbench.learn.recordings import Labelled
+from oddsound_workbench.learn.robustness import OGG
 
 RECORDINGS = (4, 6, 10, 20, 40)
 MIN_HELD_OUT = 10
@@ -142,14 +143,17 @@ def _read(normal: Sequence[Path], anomalous: Sequence[Path]) -> TrainingData:
         anomalies=of(anomalous, ANOMALY),
         feature_extractor=EXTRACTOR,
         check=lambda _: None,
+        codec=OGG,
     )
 
 
 def _draw(data: TrainingData, train: NDArray[np.intp], rest: NDArray[np.intp]) -> Draw:
     recipe = DetectorRecipe(Plan(Path(), "benchmark", Path()))
-    drawn = replace(data, rows=_subset(data.rows, train))
+    coded = data.coded and _subset(data.coded, train)
+    drawn = replace(data, rows=_subset(data.rows, train), coded=coded)
     result = recipe.evaluate(recipe.folds(drawn, no_progress), drawn).metrics()
-    fitted = fit_detector(drawn.rows, data.choice, recipe.plan.threshold, data.window_s)
+    everything = np.ones(len(drawn.rows.recordings), dtype=bool)
+    fitted = fit_detector(drawn, everything, recipe.plan.threshold)
     scores, _ = anomaly_scores(fitted, _subset(data.rows, rest), data.choice)
     return Draw(
         recordings=len(train),

@@ -90,13 +90,7 @@ def load(source: bytes | Path, sample_rate: int, limits: AudioLimits) -> Recordi
     Raises AudioTooLargeError, UnsupportedAudioError (not audio) or InvalidAudioError
     (empty, damaged, contains no frames, or contains values that are not audio).
     """
-    size = source.stat().st_size if isinstance(source, Path) else len(source)
-    if size == 0:
-        raise InvalidAudioError("the file is empty (0 bytes)")
-    if size > limits.max_bytes:
-        raise AudioTooLargeError(
-            f"the file has {size:,} bytes; the limit is {limits.max_bytes:,} bytes"
-        )
+    _check_size(source, limits)
     with _opened(source) as sound:
         _check_header(sound, limits)
         native, step = sound.samplerate, STEPS.get(sound.subtype, 0.0)
@@ -118,6 +112,26 @@ def load(source: bytes | Path, sample_rate: int, limits: AudioLimits) -> Recordi
         raise InvalidAudioError("the file contains no audio (0 frames)")
     waveform = parts[0] if len(parts) == 1 else np.concatenate(parts)
     return Recording(waveform, native, frames / native, step, meter.quality())
+
+
+def _check_size(source: bytes | Path, limits: AudioLimits) -> None:
+    size = source.stat().st_size if isinstance(source, Path) else len(source)
+    if size == 0:
+        raise InvalidAudioError("the file is empty (0 bytes)")
+    if size > limits.max_bytes:
+        raise AudioTooLargeError(
+            f"the file has {size:,} bytes; the limit is {limits.max_bytes:,} bytes"
+        )
+
+
+def native_rate(source: bytes | Path, limits: AudioLimits) -> int:
+    """The sample rate in the header of a recording, in Hz.
+
+    Raises AudioTooLargeError, InvalidAudioError or UnsupportedAudioError.
+    """
+    _check_size(source, limits)
+    with _opened(source) as sound:
+        return int(sound.samplerate)
 
 
 class _Bytes(io.BytesIO):

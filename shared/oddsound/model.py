@@ -28,8 +28,24 @@ type Fetch = Callable[[str], bytes]
 
 _unpickling = threading.Lock()
 
+NARROWER = "narrower"
+"""Key of a detector's artifact for models of lower sample rates."""
+
 EXTRACTOR, SCALER = "the extractor", "the scaler"
 """Sources of the features, in error texts."""
+
+
+@dataclass(frozen=True)
+class Standardiser:
+    """A StandardScaler made of plain arrays [shape=(features,)]; the names are scikit-learn's."""
+
+    mean_: Floats
+    var_: Floats
+    scale_: Floats
+
+    def transform(self, rows: Floats) -> Floats:
+        """z-scores [shape=(rows, features)]."""
+        return np.asarray((rows - self.mean_) / self.scale_)
 
 
 @dataclass(frozen=True)
@@ -43,6 +59,7 @@ class Model:
     scale : the function that scales rows of features, or None without a scaler
     size_bytes : of the artifacts in memory
     events_reference : None for a model without one: a classifier, or an older detector
+    narrower : models of the same machine for recordings with a lower sample rate, ascending
     """
 
     name: str
@@ -56,6 +73,7 @@ class Model:
     scale: Callable[[Floats], Floats] | None
     size_bytes: int
     events_reference: tuple[FrameAnalyser, EventReference] | None = None
+    narrower: tuple["Model", ...] = ()
 
     @classmethod
     def load(cls, name: str, entry: ModelEntry, sample_rate: int, fetch: Fetch) -> "Model":
@@ -102,7 +120,19 @@ class Model:
             # Nearly the size in memory, which Python does not report for nested objects.
             size_bytes=len(pickle.dumps((estimator, scaler))),
             events_reference=_events_reference(estimator, rate, entry.model_path),
+            narrower=_narrower(name, entry, estimator, () if dropped is None else dropped),
         )
+
+    def for_rate(self, sample_rate: int) -> "Model":
+        """The model for recordings with a sample rate in Hz.
+
+        A recording cannot contain what is above half its sample rate. A model for a lower sample
+        rate does not compare it; without one, this model is used for every rate.
+        """
+        if sample_rate >= self.sample_rate:
+            return self
+        fitting = [model for model in self.narrower if model.sample_rate <= sample_rate]
+        return fitting[-1] if fitting else self
 
     def features(self, windows: list[Array]) -> Array:
         """The features of each window, float32 [shape=(windows, len(kept))].
@@ -208,6 +238,34 @@ def _events_reference(
         return None
     analyser = FrameAnalyser(sample_rate)
     return analyser, EventReference.of_artifact(estimator[ARTIFACT_KEY], analyser, path)
+
+
+def _narrower(name: str, entry: ModelEntry, estimator: Any, dropped: Any) -> tuple[Model, ...]:
+    """The models for lower sample rates that are in the artifact of a detector."""
+    if not isinstance(estimator, dict):
+        return ()
+    models = []
+    for part in estimator.get(NARROWER, ()):
+        rate = part["sample_rate"]
+        extract = extractor(entry.feature_extractor, rate)
+        scaler = Standardiser(part["mean"], part["variance"], part["scale"])
+        models.append(
+            Model(
+                name=name,
+                version=entry.version,
+                sample_rate=rate,
+                window_s=entry.window_s,
+                extractor=extract,
+                predictor=PREDICTORS[entry.predictor](part["detector"], None, entry),
+                kept=kept_features(extract.names, dropped),
+                scaler=scaler,
+                scale=scaler.transform,
+                # They are part of the artifact, whose size is that of the whole model.
+                size_bytes=0,
+                events_reference=_events_reference(part["detector"], rate, entry.model_path),
+            )
+        )
+    return tuple(sorted(models, key=lambda model: model.sample_rate))
 
 
 def _check_window(window_s: float | None, frame_s: float) -> None:

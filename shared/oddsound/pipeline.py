@@ -39,6 +39,9 @@ def predict(
     Raises InvalidAudioError, UnsupportedAudioError or AudioTooLargeError.
     """
     started = time.perf_counter()
+    full_hz = top_hz(model.extractor, model.sample_rate)
+    if model.narrower:
+        model = model.for_rate(audio.native_rate(source, limits))
     recording = load(source, model.extractor, model.sample_rate, limits)
     waveform = recording.waveform
     _check_length(recording, model)
@@ -68,7 +71,10 @@ def predict(
         duration_s=recording.duration_s,
         sample_rate=recording.sample_rate,
         signal=warnings.signal(
-            recording.quality, top_hz(model.extractor, model.sample_rate), is_anomaly=is_anomaly
+            recording.quality,
+            full_hz,
+            is_anomaly=is_anomaly,
+            compared_hz=top_hz(model.extractor, model.sample_rate),
         ),
         windows=_windows(starts, size, probabilities, model) if len(rows) > 1 else None,
         events=events,

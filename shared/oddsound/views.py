@@ -20,6 +20,9 @@ type Floats = NDArray[np.float64]
 MIN_DISTANCE = 1e-9
 """Keeps the logarithm of a distance finite."""
 
+OTHER_KEYS = ("events", "narrower")
+"""Keys of the artifact that do not belong to the detector itself."""
+
 MIN_LENGTH_S = 1e-3
 """Keeps the logarithm of a length finite."""
 
@@ -123,8 +126,8 @@ class ViewDetector:
         try:
             views = tuple(View(**view) for view in artifact["views"])
             calibration = Calibration(**artifact["calibration"])
-            # The reference of events in the same file is read by oddsound.model.
-            fields = {name: each for name, each in artifact.items() if name != "events"}
+            # What else is in the same file is read by oddsound.model.
+            fields = {name: artifact[name] for name in artifact if name not in OTHER_KEYS}
             detector = cls(**{**fields, "views": views, "calibration": calibration})
         except (AttributeError, KeyError, IndexError, TypeError) as error:
             raise ModelArtifactError(

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import joblib
@@ -14,14 +15,22 @@ from scipy.special import softmax
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.svm import SVC
 
-from oddsound import load_model, pipeline, predict, runtime
+from oddsound import audio, load_model, pipeline, predict, runtime
 from oddsound.errors import InvalidAudioError
 from oddsound.fast_sklearn import translate
 from oddsound.features import extractor
 from oddsound.schemas import ModelEntry
 from oddsound_workbench import assessment, training
 from oddsound_workbench.errors import FolderError
-from oddsound_workbench.learn import classifier, dataset, detector, folds, intervals, metrics
+from oddsound_workbench.learn import (
+    classifier,
+    dataset,
+    detector,
+    folds,
+    intervals,
+    metrics,
+    robustness,
+)
 from oddsound_workbench.learn.classifier import ClassifierRecipe
 from oddsound_workbench.learn.dataset import ExtractionSettings
 from oddsound_workbench.learn.fitted import FeatureChoice
@@ -215,16 +224,39 @@ def test_a_recording_that_cannot_be_read_is_named(recordings: Path, tmp_path: Pa
 SETTINGS = ExtractionSettings(16000, 2.0, feature_extractor=detector.EXTRACTOR)
 
 
-def test_one_odd_normal_recording_does_not_hide_the_anomalies(recordings: Path) -> None:
-    choice = FeatureChoice.of(extractor(detector.EXTRACTOR, 16000), fixed_gain=False)
-    normal = dataset.rows_of(unlabelled(recordings / "normal", "normal"), SETTINGS)
+def test_one_odd_normal_recording_does_not_hide_the_anomalies(
+    recordings: Path, tmp_path: Path
+) -> None:
+    plan = Plan(recordings / "normal", "fan", tmp_path / "models.json")
+    data = detector.DetectorRecipe(plan).read(no_progress)
     faulty = dataset.rows_of(unlabelled(recordings / "faulty", "anomaly"), SETTINGS)
-    changed = normal.values.copy()
+    changed = data.rows.values.copy()
     changed[0] = faulty.values[0]
-    rows = dataset.Rows(changed, normal.owner, normal.copy, normal.recordings)
-    fitted = detector.fit_detector(rows, choice, threshold=0.9, window_s=2.0)
-    scores = folds.score(fitted, faulty, choice)[1][1:, 1]
+    data = replace(data, rows=replace(data.rows, values=changed))
+    everything = np.ones(len(data.rows.recordings), dtype=bool)
+    fitted = detector.fit_detector(data, everything, threshold=0.9)
+    scores = folds.score(fitted, faulty, data.choice)[1][1:, 1]
     assert (scores >= 0.9).mean() >= 0.8
+
+
+def test_a_lossy_codec_is_no_anomaly(recordings: Path, tmp_path: Path) -> None:
+    """Without its changes in the covariance, OGG raises an alarm for a third of the recordings."""
+    plan = Plan(recordings / "normal", "fan", tmp_path / "models.json")
+    data = detector.DetectorRecipe(plan).read(no_progress)
+    everything = np.ones(len(data.rows.recordings), dtype=bool)
+    extract = extractor(detector.EXTRACTOR, 16000)
+    files = [
+        robustness.ogg(fan(seed, faulty=False, duration_s=2), 16000) for seed in range(300, 340)
+    ]
+    coded = [audio.load(file, 16000, dataset.LIMITS).waveform for file in files]
+    rows = np.array([extract(waveform)[data.choice.kept] for waveform in coded], np.float64)
+    alarms = []
+    for each in (data, replace(data, coded=None)):
+        fitted = detector.fit_detector(each, everything, threshold=0.9)
+        scores = fitted.predictor().probabilities(fitted.scaler.transform(rows))[:, 1]
+        alarms.append((scores >= 0.9).mean())
+    assert alarms[0] <= 0.15
+    assert alarms[1] >= alarms[0] + 0.1
 
 
 def test_the_entry_of_a_detector_says_how_certain_it_is(trained: Path) -> None:

@@ -27,21 +27,31 @@ class Fault:
 
     kind : a few words, for lists: "clipping"
     text : what was found and what to do; a sentence without a capital and a full stop
+    may_cause_anomaly : false if the fault is left out of the comparison
     """
 
     kind: str
     text: str
+    may_cause_anomaly: bool = True
 
 
-def signal(quality: SignalQuality, top_hz: float, *, is_anomaly: bool | None) -> Signal:
+def signal(
+    quality: SignalQuality,
+    top_hz: float,
+    *,
+    is_anomaly: bool | None,
+    compared_hz: float | None = None,
+) -> Signal:
     """The measured quality as it is published, with its warnings.
 
     top_hz : highest frequency that the model compares
+    compared_hz : the same for this recording, if the rest is left out of the comparison
     """
-    found = list(faults(quality, top_hz))
+    found = list(faults(quality, top_hz, compared_hz))
     texts = [fault.text for fault in found]
-    if is_anomaly and found:
-        kinds = ", ".join(fault.kind for fault in found)
+    causes = [fault.kind for fault in found if fault.may_cause_anomaly]
+    if is_anomaly and causes:
+        kinds = ", ".join(causes)
         texts.append(f"the anomaly may come from the recorder, not from the machine: {kinds}")
     return Signal(
         clipped_share=quality.clipped_share,
@@ -54,13 +64,18 @@ def signal(quality: SignalQuality, top_hz: float, *, is_anomaly: bool | None) ->
     )
 
 
-def faults(quality: SignalQuality, top_hz: float) -> Iterator[Fault]:
-    """Every fault of the recorder. top_hz : highest frequency that the model compares."""
+def faults(
+    quality: SignalQuality, top_hz: float, compared_hz: float | None = None
+) -> Iterator[Fault]:
+    """Every fault of the recorder. top_hz, compared_hz : see `signal`."""
     yield from _level(quality)
     yield from _time(quality)
     yield from _channels(quality)
     if quality.bandwidth_hz < MIN_BAND_SHARE * top_hz:
-        yield Fault("missing high frequencies", _bandwidth(quality, top_hz))
+        compared = top_hz if compared_hz is None else compared_hz
+        is_missing = quality.bandwidth_hz < MIN_BAND_SHARE * compared
+        text = _bandwidth(quality, top_hz, compared)
+        yield Fault("missing high frequencies", text, may_cause_anomaly=is_missing)
 
 
 def _level(quality: SignalQuality) -> Iterator[Fault]:
@@ -134,11 +149,13 @@ def _channels(quality: SignalQuality) -> Iterator[Fault]:
         )
 
 
-def _bandwidth(quality: SignalQuality, top_hz: float) -> str:
+def _bandwidth(quality: SignalQuality, top_hz: float, compared_hz: float) -> str:
     text = (
         f"the recording contains nothing above {quality.bandwidth_hz / 1000:.1f} kHz; the model"
         f" compares up to {top_hz / 1000:.1f} kHz"
     )
+    if compared_hz < top_hz:
+        text += f", and here only up to {compared_hz / 1000:.1f} kHz"
     if quality.sample_rate / 2 < MIN_BAND_SHARE * top_hz:
         return f"{text}: record at {2 * top_hz / 1000:.1f} kHz or more"
     return f"{text}: record without a codec or telephone line that removes high frequencies"

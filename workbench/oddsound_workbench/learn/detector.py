@@ -3,12 +3,15 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from oddsound.events.reference import ARTIFACT_KEY
+from oddsound.model import NARROWER
+from oddsound.predictors import Floats
 from oddsound.schemas import ANOMALY, NORMAL
 from oddsound_workbench.errors import FolderError
 from oddsound_workbench.files import content_sha256
@@ -20,11 +23,15 @@ from oddsound_workbench.learn.fitted import FeatureChoice, Fitted
 from oddsound_workbench.learn.folds import Fold, normal_splits, score
 from oddsound_workbench.learn.plan import Facts, Plan, Progress, TrainingData
 from oddsound_workbench.learn.recordings import Labelled, unlabelled
+from oddsound_workbench.learn.robustness import OGG
 from oddsound_workbench.learn.views import Sample, fit_views
 
 EXTRACTOR = "machine"
 SHORTER = (0.1, 0.2, 0.5)
 """Windows of these shares of the model's window calibrate the score of short recordings."""
+
+MIN_RATE_HZ = 8000
+"""The sample rate of telephones, the lowest that recorders commonly have."""
 
 MIN_NORMAL_RECORDINGS = 4
 """Fewer normal recordings are not enough to calibrate the score."""
@@ -59,6 +66,8 @@ class DetectorRecipe:
             anomalies=anomalies,
             feature_extractor=EXTRACTOR,
             shares=SHORTER,
+            rates=lower_rates(plan.sample_rate),
+            codec=OGG,
             check=self.check,
         )
 
@@ -99,14 +108,20 @@ class DetectorRecipe:
 
     def fit(self, data: TrainingData) -> Fitted:
         with threadpool_limits(1):
-            fitted = fit_detector(
-                data.rows, data.choice, self.plan.threshold, data.window_s, data.shorter
-            )
-            reference = fit_reference(
-                data.rows.recordings, data.summary.durations_s, data.settings.sample_rate
-            )
-        estimator = {**fitted.estimator, ARTIFACT_KEY: reference.to_artifact()}
-        return replace(fitted, estimator=estimator)
+            fitted = self._fit(data)
+            narrower = [_part(self._fit(each), each) for each in data.narrower]
+        return replace(fitted, estimator={**fitted.estimator, NARROWER: narrower})
+
+    def _fit(self, data: TrainingData) -> Fitted:
+        """The detector with the reference of its events, for one sample rate."""
+        everything = np.ones(len(data.rows.recordings), dtype=bool)
+        fitted = fit_detector(data, everything, self.plan.threshold, data.shorter)
+        reference = fit_reference(
+            data.rows.recordings, data.summary.durations_s, data.settings.sample_rate
+        )
+        return replace(
+            fitted, estimator={**fitted.estimator, ARTIFACT_KEY: reference.to_artifact()}
+        )
 
     def folds(self, data: TrainingData, progress: Progress) -> list[Fold]:
         """Models of repeated splits, each of which holds some normal recordings out.
@@ -123,8 +138,7 @@ class DetectorRecipe:
         # other made them 4 to 20 times slower.
         with threadpool_limits(1):
             for number, held_out in enumerate(masks, 1):
-                train = data.rows.of(~held_out, copies=False)
-                fitted = fit_detector(train, data.choice, self.plan.threshold, data.window_s)
+                fitted = fit_detector(data, ~held_out, self.plan.threshold)
                 found.append(Fold(str(number), held_out, fitted))
                 advance()
         return found
@@ -152,6 +166,24 @@ class DetectorRecipe:
         )
 
 
+def lower_rates(sample_rate: int) -> list[int]:
+    """Sample rates for which a detector is trained too: halves, as long as they are common."""
+    rates = [sample_rate // 2**power for power in range(1, 6)]
+    return [rate for rate in rates if rate >= MIN_RATE_HZ]
+
+
+def _part(fitted: Fitted, data: TrainingData) -> dict[str, Any]:
+    """A detector for a lower sample rate, for the artifact of the whole model."""
+    scaler = fitted.scaler
+    return {
+        "sample_rate": data.settings.sample_rate,
+        "mean": scaler.mean_,
+        "variance": scaler.var_,
+        "scale": scaler.scale_,
+        "detector": fitted.estimator,
+    }
+
+
 def anomaly_scores(fitted: Fitted, rows: Rows, choice: FeatureChoice) -> Scores:
     """The anomaly score of every recording in `rows`."""
     tested, found = score(fitted, rows, choice)
@@ -159,31 +191,34 @@ def anomaly_scores(fitted: Fitted, rows: Rows, choice: FeatureChoice) -> Scores:
 
 
 def fit_detector(
-    rows: Rows,
-    choice: FeatureChoice,
+    data: TrainingData,
+    train: NDArray[np.bool_],
     threshold: float,
-    window_s: float,
     shorter: Mapping[float, Rows] = MappingProxyType({}),
 ) -> Fitted:
     """Fit the views of a detector to normal recordings, see oddsound.views.
 
+    train : mask over the recordings of data.rows [shape=(recordings,)]
     threshold : anomaly score from which an alarm will be raised, 0..1
-    window_s : length of a window in seconds
     shorter : rows of the same recordings in shorter windows, by their length in seconds; without
         them, short recordings are compared with long ones
     Raises FolderError if the recordings do not differ at all.
     """
 
-    def sample(rows: Rows, length_s: float) -> Sample:
-        return Sample(
-            rows.values[:, choice.kept].astype(np.float64), rows.groups.tolist(), length_s
-        )
+    def values(rows: Rows) -> Floats:
+        return rows.values[:, data.choice.kept].astype(np.float64)
 
+    def sample(rows: Rows, length_s: float) -> Sample:
+        return Sample(values(rows), rows.groups.tolist(), length_s)
+
+    rows = data.rows.of(train, copies=False)
+    coded = data.coded and data.coded.of(train, copies=False)
     scaler, detector = fit_views(
-        sample(rows, window_s),
-        choice.families,
+        sample(rows, data.window_s),
+        data.choice.families,
         threshold,
-        [sample(each, length_s) for length_s, each in shorter.items()],
+        shorter=[sample(each.of(train, copies=False), length) for length, each in shorter.items()],
+        coding=None if coded is None else values(coded) - values(rows),
     )
     return Fitted(
         "mahalanobis_views", scaler, detector.to_artifact(), None, {"threshold": threshold}

@@ -55,10 +55,8 @@ class EachClassAsNormal:
                 for name in names:
                     # A fold without the class, or with only that class, cannot test its detector.
                     if len(set(labels[folds == name] == label)) == 2:
-                        train = rows.of((labels == label) & (folds != name), copies=False)
-                        fitted = fit_detector(
-                            train, data.choice, self.plan.threshold, data.window_s
-                        )
+                        train = (labels == label) & (folds != name)
+                        fitted = fit_detector(data, train, self.plan.threshold)
                         found.append(Fold(name, folds == name, fitted, normal_class=label))
                     advance()
         return found

@@ -84,6 +84,8 @@ class TrainingData:
     anomaly : of the recordings that only evaluate a detector
     summary : of the headers of the training recordings
     shorter : of the recordings that train it, in shorter windows, by their length in seconds
+    coded : the training rows after a lossy codec, without copies; None for a classifier
+    narrower : the training rows at lower sample rates
     check_notes : sentences for the user: recordings that were left out, and recorder warnings
     """
 
@@ -93,6 +95,8 @@ class TrainingData:
     settings: ExtractionSettings
     summary: HeaderSummary
     shorter: dict[float, Rows] = field(default_factory=dict)
+    coded: Rows | None = None
+    narrower: Sequence["TrainingData"] = ()
     check_notes: Sequence[str] = ()
 
     @property
@@ -127,6 +131,8 @@ def read(
     anomalies: Sequence[Labelled] = (),
     feature_extractor: str = "default",
     shares: Sequence[float] = (),
+    rates: Sequence[int] = (),
+    codec: str | None = None,
     check: Callable[[Sequence[Labelled]], None],
 ) -> TrainingData:
     """Check recordings and extract their features.
@@ -134,6 +140,8 @@ def read(
     copies : altered copies of each training window, see ExtractionSettings
     anomalies : recordings that get no copies
     shares : of the window's length, for the features of shorter windows
+    rates : lower sample rates, in Hz, for features of the same recordings
+    codec : a key of robustness.CONDITIONS, for features of the coded recordings
     check : raises FolderError if the usable recordings are not enough
     Raises FolderError that lists every recording that cannot be used, unless plan.skip_bad.
     """
@@ -152,23 +160,46 @@ def read(
         plan.sample_rate, window_s, feature_extractor=feature_extractor, seed=plan.seed
     )
     lengths = [share * window_s for share in shares if share * window_s >= MIN_SHORT_WINDOW_S]
-    steps = (1 + len(lengths)) * len(recordings) + len(anomalies)
+    per_rate = 1 + len(lengths) + (codec is not None)
+    steps = per_rate * (1 + len(rates)) * len(recordings) + len(anomalies)
     advance = progress("Extracting features", steps)
-    copied = replace(settings, copies=copies)
-    return TrainingData(
-        rows=dataset.rows_of(recordings, copied, advance),
+
+    def coded(settings: ExtractionSettings) -> Rows | None:
+        if codec is None:
+            return None
+        return dataset.rows_of(recordings, settings.under(codec), advance)
+
+    def shorter(settings: ExtractionSettings) -> dict[float, Rows]:
+        return {
+            length: dataset.rows_of(recordings, replace(settings, window_s=length), advance)
+            for length in lengths
+        }
+
+    data = TrainingData(
+        rows=dataset.rows_of(recordings, replace(settings, copies=copies), advance),
         anomaly=dataset.rows_of(anomalies, settings, advance) if anomalies else None,
         choice=FeatureChoice.of(
             extractor(settings.feature_extractor, plan.sample_rate), fixed_gain=plan.fixed_gain
         ),
         settings=settings,
         summary=summary,
-        shorter={
-            length: dataset.rows_of(recordings, replace(settings, window_s=length), advance)
-            for length in lengths
-        },
+        shorter=shorter(settings),
+        coded=coded(settings),
         check_notes=checks.notes(training, tests),
     )
+    lower = [replace(settings, sample_rate=rate) for rate in rates]
+    narrower = [
+        replace(
+            data,
+            rows=dataset.rows_of(recordings, each, advance),
+            anomaly=None,
+            settings=each,
+            shorter=shorter(each),
+            coded=coded(each),
+        )
+        for each in lower
+    ]
+    return replace(data, narrower=narrower)
 
 
 def describe(plan: Plan, data: TrainingData) -> Facts:
