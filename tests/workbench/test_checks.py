@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
-from oddsound_workbench.cli import app
 from oddsound_workbench.files import printable
 from oddsound_workbench.learn import checks
 from oddsound_workbench.learn.recordings import Labelled, unlabelled
 from oddsound_workbench.synthesis import fan, write_fan
+from tests.workbench.command import run
 
 RATE = 16000
 BAD = {
@@ -53,10 +53,6 @@ def sound(seed: int) -> np.ndarray:
 def dropped(samples: np.ndarray) -> np.ndarray:
     samples[8000:9000] = 0
     return samples
-
-
-def run(*arguments: object) -> Result:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
 def train(folder: Path, *options: object) -> Result:

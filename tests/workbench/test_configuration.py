@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from tests.workbench.test_cli import read, run
+from tests.workbench.command import read, run
 
 BOM = b"\xef\xbb\xbf"
 
