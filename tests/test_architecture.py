@@ -13,7 +13,7 @@ LAYERS = [
     {"schemas"},
     {"settings", "storage"},
     {"descriptors", "fast_sklearn", "views", "explain.wording"},
-    {"machine_features", "events.frames"},
+    {"decoding", "machine_features", "events.frames"},
     {"events.reference", "quality.clipping", "quality.dropouts", "quality.bandwidth"},
     {"events.candidates", "quality.channels"},
     {"events.wording", "events.resolving", "quality.meter"},

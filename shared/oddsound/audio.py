@@ -1,42 +1,21 @@
-"""Decodes bytes or a file to a mono float32 waveform at the model's sample rate."""
+"""Decodes a recording to a mono float32 waveform at the model's sample rate, block by block."""
 
-import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
-import soundfile
 import soxr
 
+from oddsound.decoding import Decoder, Source, open_decoder
 from oddsound.descriptors import Array
-from oddsound.errors import AudioTooLargeError, InvalidAudioError, UnsupportedAudioError
-from oddsound.formats import FORMATS, SAMPLE_RATES_HZ, AudioLimits
+from oddsound.errors import AudioTooLargeError, InvalidAudioError
+from oddsound.formats import SAMPLE_RATES_HZ, AudioLimits
 from oddsound.quality.meter import SignalMeter, SignalQuality
-
-CONTAINERS = {
-    "WAV": b"RIFF",
-    "WAVEX": b"RIFF",
-    "RF64": b"RF64",
-    "FLAC": b"fLaC",
-    "OGG": b"OggS",
-    "MP3": b"ID3",
-    "AIFF": b"FORM",
-    "AU": b".snd",
-}
-"""Supported formats: the name in libsndfile -> the first bytes of a file."""
 
 MAX_CHANNELS = 64
 MAX_AMPLITUDE = 2.0**31
 """Largest accepted sample. Float files are scaled to 1.0 or contain 32-bit integers, unscaled."""
-
-STEPS = {"PCM_S8": 1 / 128, "PCM_U8": 1 / 128, "PCM_16": 1 / 32768}
-"""Subtypes in libsndfile with coarse steps -> the difference of neighbouring values. Finer ones may
-contain a sound whose range is one step of 16 bits."""
-
-UNSCALED = {"FLOAT", "DOUBLE"}
-"""Subtypes in libsndfile that can contain samples of any scale."""
 
 BLOCK_SAMPLES = 1 << 18
 """Samples of a block; of more than CHANNELS_PER_BLOCK channels, a block has more."""
@@ -44,22 +23,17 @@ BLOCK_SAMPLES = 1 << 18
 CHANNELS_PER_BLOCK = 8
 """Each block and channel takes some time, however short the block is."""
 
-UNKNOWN_FRAMES = 1 << 62
-"""libsndfile reports a number of frames above this if the header does not contain the length."""
-
 
 @dataclass(frozen=True)
-class Recording:
-    """A decoded recording.
+class RecordingInfo:
+    """What is known about a recording when all of it has been decoded.
 
-    waveform : float32 [shape=(samples,)], mono, at the requested sample rate
     sample_rate : of the file, in Hz
     duration_s : of the file
     step : smallest difference of two samples in the file, or 0 if it is not fixed
     quality : what the recorder did to it
     """
 
-    waveform: Array
     sample_rate: int
     duration_s: float
     step: float
@@ -74,48 +48,138 @@ class Recording:
             return
         if self.quality.range > 0:
             found = "changes by one bit at most"
-        elif self.waveform.any():
+        elif self.quality.dc_offset:
             found = "never changes"
         else:
             found = "is digital silence"
         raise InvalidAudioError(f"the recording {found}; was the microphone on?")
 
 
-def load(source: bytes | Path, sample_rate: int, limits: AudioLimits) -> Recording:
-    """Decode a recording, mix it to mono and resample it to `sample_rate` Hz.
+@dataclass(frozen=True)
+class Recording(RecordingInfo):
+    """A recording that was decoded as a whole.
 
-    The blocks are measured while they are decoded, see SignalMeter. Silent channels are left out of
-    the mix, and inverted ones are corrected, see ChannelMix.
-    Decoding stops at `limits.max_duration_s`, also if the header gives a shorter duration.
+    waveform : float32 [shape=(samples,)], mono, at the requested sample rate
+    """
+
+    waveform: Array
+
+
+class RecordingStream:
+    """A recording that is decoded, measured, mixed and resampled block by block.
+
+    Memory does not grow with the length of the recording.
+    """
+
+    def __init__(self, decoder: Decoder, limits: AudioLimits) -> None:
+        self._decoder = decoder
+        self._limits = limits
+        self._info: RecordingInfo | None = None
+
+    @property
+    def sample_rate(self) -> int:
+        """Of the file, in Hz."""
+        return self._decoder.sample_rate
+
+    @property
+    def info(self) -> RecordingInfo:
+        """What is known after the last block."""
+        if self._info is None:
+            raise RuntimeError("the recording has not been read to its end")
+        return self._info
+
+    def expected_samples(self, sample_rate: int) -> int | None:
+        """Number of samples of all blocks together, if the length in the header is right.
+
+        None if the header contains no length.
+        """
+        frames = self._decoder.frames
+        return None if frames is None else resampled_length(frames, self.sample_rate, sample_rate)
+
+    def blocks(self, sample_rate: int) -> Iterator[Array]:
+        """The waveform at `sample_rate` Hz in blocks, float32 [shape=(samples,)]; only once.
+
+        Silent channels are left out of the mix, and inverted ones are corrected, see ChannelMix.
+        Raises InvalidAudioError (damaged, contains no frames, or values that are not audio) or
+        AudioTooLargeError (longer than its header says, and than allowed).
+        """
+        if sample_rate == self.sample_rate:
+            yield from self._mono_blocks()
+            return
+        resampler = soxr.ResampleStream(self.sample_rate, sample_rate, 1, dtype="float32")
+        for block in self._mono_blocks():
+            yield resampler.resample_chunk(block)
+        yield resampler.resample_chunk(np.zeros(0, np.float32), last=True)
+
+    def _mono_blocks(self) -> Iterator[Array]:
+        """The blocks of the recording [shape=(samples,)], measured and mixed by SignalMeter."""
+        decoder, limits = self._decoder, self._limits
+        meter = SignalMeter(
+            decoder.sample_rate,
+            decoder.channels,
+            decoder.step,
+            has_full_scale=decoder.has_full_scale,
+        )
+        size = max(1, BLOCK_SAMPLES // min(decoder.channels, CHANNELS_PER_BLOCK))
+        max_frames = int(limits.max_duration_s * decoder.sample_rate)
+        done = 0
+        while len(block := decoder.read(size)):
+            done += len(block)
+            if done > max_frames:
+                raise _too_long(f"more than {limits.max_duration_s:,.0f}", limits)
+            # Contiguous channels: a reduction over every second sample takes ten times as long.
+            planes = np.ascontiguousarray(block.T)
+            low, high = planes.min(axis=1), planes.max(axis=1)
+            _check_samples(max(-float(low.min()), float(high.max())))
+            yield meter.mix(planes, low, high)
+        if not done:
+            raise InvalidAudioError("the file contains no audio (0 frames)")
+        duration_s = done / decoder.sample_rate
+        self._info = RecordingInfo(decoder.sample_rate, duration_s, decoder.step, meter.quality())
+
+
+@contextmanager
+def open_stream(source: Source, limits: AudioLimits) -> Iterator[RecordingStream]:
+    """Open a recording, and check everything that its header says.
+
     Raises AudioTooLargeError, UnsupportedAudioError (not audio) or InvalidAudioError
-    (empty, damaged, contains no frames, or contains values that are not audio).
+    (empty or damaged, or its sample rate or number of channels is not supported).
     """
     _check_size(source, limits)
-    with _opened(source) as sound:
-        _check_header(sound, limits)
-        native, step = sound.samplerate, STEPS.get(sound.subtype, 0.0)
-        meter = SignalMeter(
-            native, sound.channels, step, has_full_scale=sound.subtype not in UNSCALED
-        )
-        blocks = _mono_blocks(sound, limits, meter)
-        if native == sample_rate:
-            parts = list(blocks)
-            frames = sum(map(len, parts))
-        else:
-            stream = soxr.ResampleStream(native, sample_rate, 1, dtype="float32")
-            parts, frames = [], 0
-            for block in blocks:
-                parts.append(stream.resample_chunk(block))
-                frames += len(block)
-            parts.append(stream.resample_chunk(np.zeros(0, np.float32), last=True))
-    if frames == 0:
-        raise InvalidAudioError("the file contains no audio (0 frames)")
+    with open_decoder(source) as decoder:
+        _check_header(decoder, limits)
+        yield RecordingStream(decoder, limits)
+
+
+def load(source: Source, sample_rate: int, limits: AudioLimits) -> Recording:
+    """Decode a whole recording, mix it to mono and resample it to `sample_rate` Hz.
+
+    Decoding stops at `limits.max_duration_s`, also if the header gives a shorter duration.
+    Raises AudioTooLargeError, UnsupportedAudioError or InvalidAudioError, see RecordingStream.
+    """
+    with open_stream(source, limits) as stream:
+        parts = list(stream.blocks(sample_rate))
+        info = stream.info
     waveform = parts[0] if len(parts) == 1 else np.concatenate(parts)
-    return Recording(waveform, native, frames / native, step, meter.quality())
+    return Recording(info.sample_rate, info.duration_s, info.step, info.quality, waveform)
 
 
-def _check_size(source: bytes | Path, limits: AudioLimits) -> None:
-    size = source.stat().st_size if isinstance(source, Path) else len(source)
+def native_rate(source: Source, limits: AudioLimits) -> int:
+    """The sample rate in the header of a recording, in Hz.
+
+    Raises AudioTooLargeError, InvalidAudioError or UnsupportedAudioError.
+    """
+    with open_stream(source, limits) as stream:
+        return stream.sample_rate
+
+
+def resampled_length(samples: int, from_hz: int, to_hz: int) -> int:
+    """Number of samples that soxr makes of so many; soxr computes it in the same way."""
+    return int(samples / (from_hz / to_hz) + 0.5)
+
+
+def _check_size(source: Source, limits: AudioLimits) -> None:
+    size = len(source) if isinstance(source, bytes) else source.stat().st_size
     if size == 0:
         raise InvalidAudioError("the file is empty (0 bytes)")
     if size > limits.max_bytes:
@@ -124,111 +188,20 @@ def _check_size(source: bytes | Path, limits: AudioLimits) -> None:
         )
 
 
-def native_rate(source: bytes | Path, limits: AudioLimits) -> int:
-    """The sample rate in the header of a recording, in Hz.
-
-    Raises AudioTooLargeError, InvalidAudioError or UnsupportedAudioError.
-    """
-    _check_size(source, limits)
-    with _opened(source) as sound:
-        return int(sound.samplerate)
-
-
-class _Bytes(io.BytesIO):
-    """A BytesIO that ignores a seek to a negative position, as a file does.
-
-    A damaged header can make libsndfile seek to one. BytesIO raises ValueError; libsndfile calls
-    this method as a callback from C, which no exception can pass through.
-    """
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
-        try:
-            return super().seek(offset, whence)
-        except ValueError:
-            return self.tell()
-
-
-@contextmanager
-def _opened(source: bytes | Path) -> Iterator[soundfile.SoundFile]:
-    with _Bytes(source) if isinstance(source, bytes) else source.open("rb", 0) as file:
-        start = file.read(12)
-        file.seek(0)
-        try:
-            # With a file descriptor, libsndfile reads the file without Python callbacks, and
-            # does not see the name: its suffix must not decide how the file is decoded.
-            target = file if isinstance(file, _Bytes) else file.fileno()
-            sound = soundfile.SoundFile(target, closefd=False)
-        except (soundfile.SoundFileError, TypeError, ValueError) as error:
-            raise _open_error(start, str(error)) from None
-        with sound:
-            if sound.format not in CONTAINERS:
-                raise UnsupportedAudioError(
-                    f"{sound.format} files are not supported; {FORMATS} are"
-                )
-            yield sound
-
-
-def _open_error(start: bytes, reason: str) -> InvalidAudioError | UnsupportedAudioError:
-    """The error for a file that cannot be opened: a damaged recording, or not a recording.
-
-    start : first bytes of the file; reason : text of libsndfile
-    """
-    kinds = [kind for kind, magic in CONTAINERS.items() if start.startswith(magic)]
-    if not kinds or (kinds[0] == "WAV" and not b"WAVE".startswith(start[8:12])):
-        return UnsupportedAudioError(
-            f"this is not a recording: it begins with {start[:8]!r}; supported: {FORMATS}"
-        )
-    reason = reason.split(": ", 1)[-1]
-    return InvalidAudioError(f"the file begins like {kinds[0]} but cannot be decoded: {reason}")
-
-
-def _check_header(sound: soundfile.SoundFile, limits: AudioLimits) -> None:
+def _check_header(decoder: Decoder, limits: AudioLimits) -> None:
     low, high = SAMPLE_RATES_HZ
-    if not low <= sound.samplerate <= high:
+    if not low <= decoder.sample_rate <= high:
         raise InvalidAudioError(
-            f"the sample rate is {sound.samplerate:,} Hz; {low:,} to {high:,} Hz are supported"
+            f"the sample rate is {decoder.sample_rate:,} Hz; {low:,} to {high:,} Hz are supported"
         )
-    if not 1 <= sound.channels <= MAX_CHANNELS:
+    if not 1 <= decoder.channels <= MAX_CHANNELS:
         raise InvalidAudioError(
-            f"the file has {sound.channels} channels; 1 to {MAX_CHANNELS} are supported"
+            f"the file has {decoder.channels} channels; 1 to {MAX_CHANNELS} are supported"
         )
-    duration_s = sound.frames / sound.samplerate
-    if sound.frames < UNKNOWN_FRAMES and duration_s > limits.max_duration_s:
-        raise _too_long(f"{duration_s:,.1f}", limits)
-
-
-def _mono_blocks(
-    sound: soundfile.SoundFile, limits: AudioLimits, meter: SignalMeter
-) -> Iterator[Array]:
-    """The blocks of the recording [shape=(samples,)], measured and mixed by `meter`.
-
-    Raises InvalidAudioError or AudioTooLargeError when it reaches a block that is not accepted.
-    """
-    size = max(1, BLOCK_SAMPLES // min(sound.channels, CHANNELS_PER_BLOCK))
-    max_frames = int(limits.max_duration_s * sound.samplerate)
-    done = 0
-    while True:
-        try:
-            block = _block(sound, size)
-        except soundfile.SoundFileError as error:
-            at = done / sound.samplerate
-            raise InvalidAudioError(f"the file is damaged at {at:.1f} s: {error}") from None
-        if not len(block):
-            break
-        done += len(block)
-        if done > max_frames:
-            raise _too_long(f"more than {limits.max_duration_s:,.0f}", limits)
-        # Contiguous channels: a reduction over every second sample takes ten times as long.
-        planes = np.ascontiguousarray(block.T)
-        low, high = planes.min(axis=1), planes.max(axis=1)
-        _check_samples(max(-float(low.min()), float(high.max())))
-        yield meter.mix(planes, low, high)
-    # libsndfile can reach the end of a truncated FLAC file without an error.
-    if sound.format == "FLAC" and done < sound.frames < UNKNOWN_FRAMES:
-        raise InvalidAudioError(
-            f"the file is truncated: it contains {done / sound.samplerate:.1f} s"
-            f" of {sound.frames / sound.samplerate:.1f} s"
-        )
+    if decoder.frames is not None:
+        duration_s = decoder.frames / decoder.sample_rate
+        if duration_s > limits.max_duration_s:
+            raise _too_long(f"{duration_s:,.1f}", limits)
 
 
 def _check_samples(loudest: float) -> None:
@@ -239,16 +212,6 @@ def _check_samples(loudest: float) -> None:
             f"the recording contains a sample of {loudest:.3g}; full scale is 1,"
             f" and the limit is {MAX_AMPLITUDE:.3g}"
         )
-
-
-def _block(sound: soundfile.SoundFile, frames: int) -> Array:
-    """The next frames, float32 [shape=(frames, channels)], full scale 1."""
-    if sound.subtype == "PCM_16":
-        # The same numbers as dtype="float32", five times faster.
-        found: Array = sound.read(frames, dtype="int16", always_2d=True) * np.float32(1 / 32768)
-    else:
-        found = sound.read(frames, dtype="float32", always_2d=True)
-    return found
 
 
 def _too_long(found: str, limits: AudioLimits) -> AudioTooLargeError:

@@ -4,6 +4,7 @@ import io
 import random
 import re
 import struct
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -117,7 +118,84 @@ def test_long_recordings_are_the_same_in_one_block_or_many(monkeypatch: pytest.M
     np.testing.assert_allclose(load(data), whole, rtol=0, atol=1e-6)
 
 
+class TestStream:
+    """A recording that is read block by block."""
+
+    @pytest.mark.parametrize("block", [7, 777, 4099, 1 << 18])
+    @pytest.mark.parametrize("rate", [8000, 44100, 48000])
+    def test_resampled_blocks_are_the_whole_recording_resampled(
+        self, block: int, rate: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        sound = noise(5, 0.5 if block == 7 else 3.0, rate)
+        monkeypatch.setattr(audio, "BLOCK_SAMPLES", block)
+        with audio.open_stream(encoded(sound, subtype="FLOAT", rate=rate), LIMITS) as stream:
+            found = np.concatenate(list(stream.blocks(RATE)))
+        expected = soxr.resample(sound, rate, RATE)
+        assert len(found) == len(expected)
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
+
+    @pytest.mark.parametrize("rate", [2000, 11025, 16000, 22050, 44100, 48000, 96000])
+    @pytest.mark.parametrize("kind", ["WAV", "FLAC", "OGG", "MP3"])
+    def test_the_length_is_known_before_the_first_block(self, kind: str, rate: int) -> None:
+        if kind == "MP3" and rate in (2000, 96000):
+            pytest.skip("MP3 has no such sample rate")
+        sound = noise(2, 1.234, rate)
+        with audio.open_stream(encoded(sound, kind, rate=rate), LIMITS) as stream:
+            expected = stream.expected_samples(RATE)
+            assert sum(map(len, stream.blocks(RATE))) == expected
+            assert stream.info.duration_s == len(sound) / rate
+
+    def test_the_length_is_unknown_if_the_header_has_none(self) -> None:
+        with audio.open_stream(without_length(encoded(noise(1), "FLAC")), LIMITS) as stream:
+            assert stream.expected_samples(RATE) is None
+            assert sum(map(len, stream.blocks(RATE))) == RATE
+
+    def test_what_is_only_known_at_the_end_is_refused_before(self) -> None:
+        with audio.open_stream(WAV, LIMITS) as stream:
+            next(stream.blocks(RATE))
+            with pytest.raises(RuntimeError, match="not been read to its end"):
+                _ = stream.info
+
+    def test_only_one_block_is_in_memory(self) -> None:
+        """Five minutes of noise from a decoder that keeps nothing."""
+        limits = AudioLimits(10**9, 3600)
+        stream = audio.RecordingStream(LongNoise(), limits)
+        tracemalloc.start()
+        try:
+            assert sum(map(len, stream.blocks(RATE))) == 300 * RATE
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        assert peak < 12 * 4 * audio.BLOCK_SAMPLES
+        assert stream.info.duration_s == 300
+
+
+class LongNoise:
+    """Five minutes of stereo noise, as a Decoder."""
+
+    sample_rate, channels, step, has_full_scale = 48000, 2, 0.0, True
+
+    def __init__(self) -> None:
+        self.frames: int | None = None
+        self.left = 300 * self.sample_rate
+        self.noise = np.random.default_rng(1).uniform(-1, 1, (1 << 18, 2)).astype(np.float32)
+
+    def read(self, frames: int) -> Array:
+        count = min(frames, self.left)
+        self.left -= count
+        return self.noise[:count]
+
+
 WAV = encoded(fan(1, faulty=False))
+
+
+def without_length(flac: bytes) -> bytes:
+    """A FLAC file with an unknown number of samples, as encoders write it to a pipe."""
+    data = bytearray(flac)
+    # The low 36 bits of the eight bytes from 18 on are the number of samples; 0 means unknown.
+    data[21] &= 0xF0
+    data[22:26] = bytes(4)
+    return bytes(data)
 
 
 def wav_header(channels: int = 1, rate: int = RATE, data_bytes: int = 0) -> bytes:
@@ -199,12 +277,9 @@ def test_a_small_file_with_a_long_duration_is_rejected_before_decoding(
 
 
 def test_decoding_stops_at_the_limit_if_the_header_has_no_length() -> None:
-    flac = bytearray(encoded(np.zeros(RATE * 600, np.float32), "FLAC"))
-    # The low 36 bits of the eight bytes from 18 on are the number of samples; 0 means unknown.
-    flac[21] &= 0xF0
-    flac[22:26] = bytes(4)
+    flac = without_length(encoded(np.zeros(RATE * 600, np.float32), "FLAC"))
     with pytest.raises(AudioTooLargeError, match="lasts more than 60 s"):
-        load(bytes(flac))
+        load(flac)
 
 
 def test_a_wav_with_an_unfinished_header_is_read_to_its_end() -> None:

@@ -1,0 +1,168 @@
+"""Opens a recording and reads its samples in blocks. Every format goes through `open_decoder`."""
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import soundfile
+
+from oddsound.descriptors import Array
+from oddsound.errors import InvalidAudioError, UnsupportedAudioError
+from oddsound.formats import FORMATS
+
+type Source = bytes | Path
+"""A recording: the content of a file, or its path."""
+
+CONTAINERS = {
+    "WAV": b"RIFF",
+    "WAVEX": b"RIFF",
+    "RF64": b"RF64",
+    "FLAC": b"fLaC",
+    "OGG": b"OggS",
+    "MP3": b"ID3",
+    "AIFF": b"FORM",
+    "AU": b".snd",
+}
+"""Supported formats: the name in libsndfile -> the first bytes of a file."""
+
+STEPS = {"PCM_S8": 1 / 128, "PCM_U8": 1 / 128, "PCM_16": 1 / 32768}
+"""Subtypes in libsndfile with coarse steps -> the difference of neighbouring values. Finer ones may
+contain a sound whose range is one step of 16 bits."""
+
+UNSCALED = {"FLOAT", "DOUBLE"}
+"""Subtypes in libsndfile that can contain samples of any scale."""
+
+UNKNOWN_FRAMES = 1 << 62
+"""libsndfile reports a number of frames above this if the header does not contain the length."""
+
+
+class Decoder(Protocol):
+    """Reads the samples of one recording, from its start to its end.
+
+    sample_rate : of the file, in Hz
+    channels : number of channels
+    frames : number of frames (samples of each channel) in the header; None if it has none
+    step : smallest difference of two samples in the file, or 0 if it is not fixed
+    has_full_scale : whether samples beyond 1 are impossible
+    """
+
+    sample_rate: int
+    channels: int
+    frames: int | None
+    step: float
+    has_full_scale: bool
+
+    def read(self, frames: int) -> Array:
+        """The next frames, float32 [shape=(frames, channels)], full scale 1; empty at the end.
+
+        Raises InvalidAudioError if the file is damaged or truncated.
+        """
+        ...
+
+
+@contextmanager
+def open_decoder(source: Source) -> Iterator[Decoder]:
+    """Open a recording. The content decides how it is decoded, not the name of the file.
+
+    Raises UnsupportedAudioError (not a recording, or in another format) or InvalidAudioError
+    (damaged).
+    """
+    with _Bytes(source) if isinstance(source, bytes) else source.open("rb", 0) as file:
+        start = file.read(12)
+        file.seek(0)
+        try:
+            # With a file descriptor, libsndfile reads the file without Python callbacks, and
+            # does not see the name: its suffix must not decide how the file is decoded.
+            target = file if isinstance(file, _Bytes) else file.fileno()
+            sound = _SoundFile(target, closefd=False)
+        except (soundfile.SoundFileError, TypeError, ValueError) as error:
+            raise _open_error(start, str(error)) from None
+        with sound:
+            if sound.format not in CONTAINERS:
+                raise UnsupportedAudioError(
+                    f"{sound.format} files are not supported; {FORMATS} are"
+                )
+            yield LibsndfileDecoder(sound)
+
+
+class _SoundFile(soundfile.SoundFile):  # type: ignore[misc]  # soundfile has no types
+    """A SoundFile that is only read from its start to its end.
+
+    soundfile seeks to the current position after each block of a seekable file. That takes time in
+    compressed files, and fails in a FLAC file whose header does not contain the length.
+    """
+
+    def seekable(self) -> bool:
+        return False
+
+
+class LibsndfileDecoder:
+    """A Decoder for the formats of libsndfile."""
+
+    def __init__(self, sound: soundfile.SoundFile) -> None:
+        self._sound = sound
+        self._done = 0
+        self.sample_rate: int = sound.samplerate
+        self.channels: int = sound.channels
+        self.frames: int | None = sound.frames if sound.frames < UNKNOWN_FRAMES else None
+        self.step = STEPS.get(sound.subtype, 0.0)
+        self.has_full_scale = sound.subtype not in UNSCALED
+
+    def read(self, frames: int) -> Array:
+        try:
+            block = self._read(frames)
+        except soundfile.SoundFileError as error:
+            at = self._done / self.sample_rate
+            raise InvalidAudioError(f"the file is damaged at {at:.1f} s: {error}") from None
+        self._done += len(block)
+        if not len(block):
+            self._check_complete()
+        return block
+
+    def _read(self, frames: int) -> Array:
+        if self._sound.subtype == "PCM_16":
+            # The same numbers as dtype="float32", five times faster.
+            samples = self._sound.read(frames, dtype="int16", always_2d=True)
+            found: Array = samples * np.float32(1 / 32768)
+        else:
+            found = self._sound.read(frames, dtype="float32", always_2d=True)
+        return found
+
+    def _check_complete(self) -> None:
+        # libsndfile can reach the end of a truncated FLAC file without an error.
+        if self._sound.format == "FLAC" and self.frames and self._done < self.frames:
+            raise InvalidAudioError(
+                f"the file is truncated: it contains {self._done / self.sample_rate:.1f} s"
+                f" of {self.frames / self.sample_rate:.1f} s"
+            )
+
+
+class _Bytes(io.BytesIO):
+    """A BytesIO that ignores a seek to a negative position, as a file does.
+
+    A damaged header can make libsndfile seek to one. BytesIO raises ValueError; libsndfile calls
+    this method as a callback from C, which no exception can pass through.
+    """
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        try:
+            return super().seek(offset, whence)
+        except ValueError:
+            return self.tell()
+
+
+def _open_error(start: bytes, reason: str) -> InvalidAudioError | UnsupportedAudioError:
+    """The error for a file that cannot be opened: a damaged recording, or not a recording.
+
+    start : first bytes of the file; reason : text of libsndfile
+    """
+    kinds = [kind for kind, magic in CONTAINERS.items() if start.startswith(magic)]
+    if not kinds or (kinds[0] == "WAV" and not b"WAVE".startswith(start[8:12])):
+        return UnsupportedAudioError(
+            f"this is not a recording: it begins with {start[:8]!r}; supported: {FORMATS}"
+        )
+    reason = reason.split(": ", 1)[-1]
+    return InvalidAudioError(f"the file begins like {kinds[0]} but cannot be decoded: {reason}")
