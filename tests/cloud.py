@@ -75,9 +75,18 @@ class Cloud:
         return JobResult.model_validate_json(answer["Body"].read())
 
     def results(self) -> list[str]:
-        """Keys of all versions of all results: a result that was written twice is listed twice."""
+        """Keys of all results that were ever stored: one that was scored twice is listed twice.
+
+        A result is stored again when its alert was sent; that does not count.
+        """
         versions = self.s3.list_object_versions(Bucket=RESULTS).get("Versions", [])
-        return sorted(version["Key"] for version in versions)
+        scored = set()
+        for version in versions:
+            answer = self.s3.get_object(
+                Bucket=RESULTS, Key=version["Key"], VersionId=version["VersionId"]
+            )
+            scored.add((version["Key"], json.loads(answer["Body"].read()).get("finished_at")))
+        return sorted(key for key, _ in scored)
 
     def alerts(self) -> list[dict[str, Any]]:
         """The alerts since the last call."""
@@ -172,12 +181,16 @@ def refuse(client: Any, operation: str, status: int, code: str, times: int = 100
     client.meta.events.register(f"before-call.s3.{operation}", answer)
 
 
-def one_at_a_time(client: Any, before: Callable[[], object] = lambda: None) -> None:
-    """Make conditional writes atomic: S3's are, but moto's are not atomic between threads."""
+def one_at_a_time(client: Any, before_first: Callable[[], object] = lambda: None) -> None:
+    """Make conditional writes atomic: S3's are, but moto's are not atomic between threads.
+
+    before_first : called before each write of an object that must not exist yet
+    """
     write, lock = client.put_object, threading.Lock()
 
     def put_object(**arguments: Any) -> Any:
-        before()
+        if "IfNoneMatch" in arguments:
+            before_first()
         with lock:
             return write(**arguments)
 

@@ -24,6 +24,7 @@ LAYERS = [
     {"explain.evidence"},
     {"pipeline", "registry"},
     {"aws.messages", "aws.results", "aws.uploads", "aws.alerts"},
+    {"aws.announcements"},
     {"aws.jobs"},
     {"aws.metrics"},
     {"runtime"},

@@ -74,7 +74,8 @@ def s3_client() -> Any:
     # and KMS refuse the older signature versions.
     config = Config(
         connect_timeout=5,
-        read_timeout=30,
+        read_timeout=10,
+        retries={"mode": "standard"},
         signature_version="s3v4",
         s3={"addressing_style": "auto" if settings().aws_endpoint_url else "virtual"},
     )
@@ -86,7 +87,13 @@ def sns_client() -> Any:
     """The SNS client, created when the first anomaly is published."""
     from botocore.config import Config
 
-    return _client("sns", Config(connect_timeout=5, read_timeout=10))
+    # Together shorter than `aws.announcements.LEASE_S`.
+    config = Config(
+        connect_timeout=3,
+        read_timeout=5,
+        retries={"mode": "standard", "total_max_attempts": 2},
+    )
+    return _client("sns", config)
 
 
 def _client(service: str, config: Any) -> Any:

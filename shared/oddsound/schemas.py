@@ -9,6 +9,7 @@ from oddsound.formats import SAMPLE_RATES_HZ
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 EventKind = Literal["impact", "dropout", "tone", "level", "modulation", "timbre"]
+AlertStatus = Literal["sending", "failed", "sent"]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 NORMAL, ANOMALY = "normal", "anomaly"
@@ -308,6 +309,16 @@ class Job(Schema):
         return f"s3://{self.bucket}/{self.key}"
 
 
+class AlertState(Schema):
+    """Whether the alert of a stored anomaly was sent, and by which attempt."""
+
+    status: AlertStatus = Field(
+        description="sending: an attempt is sending it; failed: the next attempt sends it; sent"
+    )
+    attempt: str = Field(description="random id of the attempt")
+    at: datetime = Field(description="time of this status")
+
+
 class JobResult(Schema):
     """The result for one recording on S3."""
 
@@ -320,6 +331,10 @@ class JobResult(Schema):
     version_id: str | None = Field(description="null if the bucket is not versioned")
     model: str
     finished_at: datetime
+    alert: AlertState | None = Field(
+        default=None,
+        description="null if it is no anomaly, or if no topic for alerts is configured",
+    )
 
 
 class UploadRequest(Schema):

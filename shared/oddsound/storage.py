@@ -1,8 +1,9 @@
 """Translates botocore errors into this library's errors."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 from oddsound.errors import StorageError
 
@@ -27,31 +28,39 @@ def translating_errors(what: str) -> Iterator[None]:
 
     what : the subject of the error's text, such as the URL of an object
     Raises MissingError (404), ConflictError (409, 412), NotModifiedError (304), or StorageError
-    for everything else that botocore raises.
+    for everything else that botocore raises, also for answers that are not AWS's.
     """
     from botocore.exceptions import BotoCoreError, ClientError
+    from botocore.parsers import ResponseParserError
+    from urllib3.exceptions import HTTPError
 
     try:
         yield
     except ClientError as error:
-        code = error.response["Error"]["Code"]
-        status = error.response["ResponseMetadata"]["HTTPStatusCode"]
-        if status == 304:
-            raise NotModifiedError from None
-        if status == 404 and code != "NoSuchBucket":
-            raise MissingError from None
-        if status in (409, 412):
-            raise ConflictError from None
-        hint = (
-            "; S3 also answers 403 for a missing object if s3:ListBucket is not allowed"
-            if status == 403
-            else ""
-        )
-        # The message of AWS may name accounts and roles: it goes to the log, not to a client.
-        logger.warning("%s: %s: %s", what, code, error.response["Error"].get("Message"))
-        raise StorageError(f"{what}: {code}{hint}", code) from error
-    except BotoCoreError as error:
+        raise _translated(what, error.response) from error
+    # A parser error is none of botocore's own, nor is what urllib3 raises while a body is read.
+    except (BotoCoreError, ResponseParserError, HTTPError) as error:
         raise StorageError(f"{what}: {error}") from error
+
+
+def _translated(what: str, response: Mapping[str, Any]) -> Exception:
+    """The error for an answer of AWS, or of whatever answered in its place."""
+    told, status = response.get("Error", {}), response["ResponseMetadata"]["HTTPStatusCode"]
+    code = told.get("Code") or str(status)
+    if status == 304:
+        return NotModifiedError()
+    if status == 404 and code != "NoSuchBucket":
+        return MissingError()
+    if status in (409, 412):
+        return ConflictError()
+    hint = (
+        "; S3 also answers 403 for a missing object if s3:ListBucket is not allowed"
+        if status == 403
+        else ""
+    )
+    # The message of AWS may name accounts and roles: it goes to the log, not to a client.
+    logger.warning("%s: %s: %s", what, code, told.get("Message"))
+    return StorageError(f"{what}: {code}{hint}", code)
 
 
 def split_url(url: str) -> tuple[str, str]:

@@ -56,7 +56,7 @@ def test_two_concurrent_jobs_store_one_result(cloud: Cloud) -> None:
     for thread in threads:
         thread.join()
     assert found[0] == found[1] == cloud.result("fan.wav")
-    assert len(cloud.results()) == 1
+    assert len(cloud.results()) == len(cloud.alerts()) == 1
 
 
 def test_a_result_of_old_content_never_replaces_a_newer_result(cloud: Cloud) -> None:

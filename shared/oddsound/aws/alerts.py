@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from hashlib import sha256
 from typing import Any
 
 from oddsound.errors import StorageError
@@ -14,6 +15,8 @@ MAX_SUBJECT = 100
 
 class Alerts:
     """An SNS topic. Subscriptions can filter by the attributes `model` and `bucket`.
+
+    SNS may deliver an alert more than once; the attribute `id` is the same each time.
 
     sns_client : creates the client; called only when there is something to publish
     """
@@ -33,13 +36,15 @@ class Alerts:
         subject = re.sub(r"[^ -~]", "?", f"Anomaly: {result.key}{_strongest_event(result)}")
         if len(subject) + len(end) > MAX_SUBJECT:
             subject = f"{subject[: MAX_SUBJECT - 3 - len(end)]}..."
-        attributes = {"model": result.model, "bucket": result.bucket}
+        attributes = {"model": result.model, "bucket": result.bucket, "id": _id(result)}
         try:
             with translating_errors(self._topic_arn):
                 self._sns_client().publish(
                     TopicArn=self._topic_arn,
                     Subject=subject + end,
-                    Message=result.model_dump_json(exclude={"prediction": {"windows"}}),
+                    Message=result.model_dump_json(
+                        exclude={"alert": True, "prediction": {"windows"}}
+                    ),
                     MessageAttributes={
                         name: {"DataType": "String", "StringValue": value}
                         for name, value in attributes.items()
@@ -55,3 +60,9 @@ def _strongest_event(result: JobResult) -> str:
         return ""
     strongest = max(events, key=lambda event: event.score)
     return f", at {strongest.start_s:.1f} s: {strongest.says}"
+
+
+def _id(result: JobResult) -> str:
+    """The same for each alert of one model about one content of one object."""
+    content = (result.model, result.bucket, result.key, result.etag, result.version_id)
+    return sha256(repr(content).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""Job -> read the object, predict, store the result, publish an anomaly.
+"""Job -> read the object, predict, store the result, announce an anomaly.
 
 A permanent failure is stored as a result; every other failure is raised, and the sender sends the
 job again. A stored result names the content that was scored, so that the same job twice gives one
@@ -18,6 +18,7 @@ from typing import Any
 
 from oddsound import pipeline
 from oddsound.aws.alerts import Alerts
+from oddsound.aws.announcements import Announcements
 from oddsound.aws.results import Results, result_key
 from oddsound.aws.uploads import model_of_key
 from oddsound.errors import (
@@ -91,7 +92,7 @@ class Jobs:
         self._registry = registry
         self._results = results
         self._limits = limits
-        self._alerts = alerts
+        self._announcements = Announcements(results, alerts)
         self._measure = measure
 
     def process_all(self, jobs: Iterable[Job]) -> list[JobResult]:
@@ -124,10 +125,11 @@ class Jobs:
             model = model or self._registry.catalogue.default_name()
             at = result_key(model, job.key)
             # Read before the object is read, so that a result of newer content is never replaced.
-            stored, etag = self._results.read(at)
-            if stored is not None and _settles(stored, job, content):
+            stored, etag, age_s = self._results.read(at)
+            if stored is not None and etag and _settles(stored, job, content):
                 logger.info("%s: its result is already stored", job.url)
-                return stored
+                own = done.attempt if done else None
+                return self._announcements.complete(at, stored, etag, age_s, own)
             try:
                 if done is None or (done.content, done.result.model) != (content, model):
                     done = self._score(job, content, model)
@@ -137,10 +139,10 @@ class Jobs:
                 continue
             if stored is not None and _agree(stored, done.result):
                 return stored
-            if self._results.write(at, done.result, etag):
+            if new_etag := self._results.write(at, done.result, etag):
                 self._measure(done.result, done.load_ms)
                 _log(done.result)
-                return done.result
+                return self._announcements.complete(at, done.result, new_etag, own=done.attempt)
         raise StorageError(
             f"{job.url}: it or its result changed during each of {ATTEMPTS} attempts"
         )
@@ -165,7 +167,7 @@ class Jobs:
             raise StorageError(f"s3://{bucket}: no such bucket") from None
 
     def _score(self, job: Job, content: _Content, model: str) -> "_Outcome":
-        """The prediction or the permanent failure. An anomaly is published before it is stored."""
+        """The prediction or the permanent failure, not yet stored."""
         prediction, failure, load_ms = None, None, None
         try:
             if not content.exists:
@@ -186,9 +188,8 @@ class Jobs:
             version_id=content.version_id,
             model=model,
             finished_at=datetime.now(UTC),
+            alert=self._announcements.planned(prediction),
         )
-        if self._alerts and prediction and prediction.is_anomaly:
-            self._alerts.publish(result)
         return _Outcome(content, result, load_ms)
 
     def _check_unchanged(self, job: Job, content: _Content) -> None:
@@ -234,6 +235,11 @@ class _Outcome:
     content: _Content
     result: JobResult
     load_ms: float | None
+
+    @property
+    def attempt(self) -> str | None:
+        """Id of this attempt to send the alert, if there is one to send."""
+        return self.result.alert.attempt if self.result.alert else None
 
 
 def _settles(stored: JobResult, job: Job, content: _Content) -> bool:

@@ -1,8 +1,10 @@
 """The results bucket: the key of a result, and conditional reads and writes."""
 
 import logging
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from hashlib import sha256
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
@@ -34,6 +36,15 @@ def _fitted(text: str, max_bytes: int) -> str:
     return f"{data[: max_bytes - len(digest) - 1].decode(errors='ignore')}-{digest}"
 
 
+class Stored(NamedTuple):
+    """What is stored at a key of the results bucket; result is None if it is not a JobResult."""
+
+    result: JobResult | None
+    etag: str | None
+    age_s: float = 0
+    """Seconds since it was stored."""
+
+
 class Results:
     """The results bucket: one JobResult, as JSON, for each model and recording."""
 
@@ -43,7 +54,7 @@ class Results:
 
     def get(self, model: str, key: str) -> JobResult:
         """The result of object `key`. Raises ResultNotFoundError or StorageError."""
-        result, _ = self.read(result_key(model, key))
+        result = self.read(result_key(model, key)).result
         if result is None:
             raise ResultNotFoundError(
                 f"no result of {key!r} by the model {model!r} is stored yet; it is stored within"
@@ -52,30 +63,30 @@ class Results:
             )
         return result
 
-    def read(self, at: str) -> tuple[JobResult | None, str | None]:
-        """The result at a key of the bucket and its ETag, each None if there is none."""
+    def read(self, at: str) -> Stored:
+        """The result at a key of the bucket; without an ETag if there is no object."""
         url = f"s3://{self.bucket}/{at}"
         try:
             with translating_errors(url):
                 answer = self._s3.get_object(Bucket=self.bucket, Key=at)
                 text = answer["Body"].read()
         except MissingError:
-            return None, None
+            return Stored(None, None)
         try:
-            return JobResult.model_validate_json(text), answer["ETag"]
+            return Stored(JobResult.model_validate_json(text), answer["ETag"], _age_s(answer))
         except ValidationError:
             logger.warning("%s is not a result; it will be replaced", url)
-            return None, answer["ETag"]
+            return Stored(None, answer["ETag"])
 
-    def write(self, at: str, result: JobResult, etag: str | None) -> bool:
+    def write(self, at: str, result: JobResult, etag: str | None) -> str | None:
         """Store a result, replacing the one with that ETag; with None, only if there is none.
 
-        Returns False if the condition is not met, or if S3 asks for a retry.
+        Returns the new ETag; None if the condition is not met, or if S3 asks for a retry.
         """
         condition = {"IfNoneMatch": "*"} if etag is None else {"IfMatch": etag}
         try:
             with translating_errors(f"s3://{self.bucket}/{at}"):
-                self._s3.put_object(
+                answer = self._s3.put_object(
                     Bucket=self.bucket,
                     Key=at,
                     Body=result.model_dump_json().encode(),
@@ -83,5 +94,12 @@ class Results:
                     **condition,
                 )
         except (MissingError, ConflictError):
-            return False
-        return True
+            return None
+        return str(answer["ETag"])
+
+
+def _age_s(answer: dict[str, Any]) -> float:
+    """Seconds since an object was stored, by the clock of S3."""
+    date = answer["ResponseMetadata"]["HTTPHeaders"].get("date")
+    now = parsedate_to_datetime(date) if date else datetime.now(UTC)
+    return float((now - answer["LastModified"]).total_seconds())
