@@ -149,14 +149,20 @@ def parse(text: str | bytes, origin: str) -> dict[str, ModelEntry]:
         try:
             entries[name] = ModelEntry.model_validate(value)
         except ValidationError as error:
-            fault = error.errors()[0]
-            where = ".".join(map(str, (name, *fault["loc"])))
-            raise ModelsConfigError(
-                f"{origin}, {where}: {fault['msg']}, found {fault['input']!r}"
-            ) from None
+            raise ModelsConfigError(f"{origin}, {_first_fault(name, error)}") from None
         for key in entries[name].model_extra or {}:
             logger.warning("%s, %s: the key %r is not known and has no effect", origin, name, key)
     return entries
+
+
+def _first_fault(name: str, error: ValidationError) -> str:
+    """Where the first fault of an entry is, and what it is."""
+    fault = error.errors()[0]
+    where = ".".join(map(str, (name, *fault["loc"])))
+    # Our own validators say what they found; pydantic would add the whole entry to their text.
+    if own := fault.get("ctx", {}).get("error"):
+        return f"{where}: {own}"
+    return f"{where}: {fault['msg']}, found {fault['input']!r}"
 
 
 def parse_json(text: str | bytes, origin: str) -> object:

@@ -34,10 +34,21 @@ class Gamma(Schema):
     log : whether it is the distribution of -log(score_samples), used for sums of kernels
     """
 
+    model_config = ConfigDict(extra="forbid")
+
     shape: float = Field(gt=0, allow_inf_nan=False)
     scale: float = Field(gt=0, allow_inf_nan=False)
     loc: float = Field(default=0, allow_inf_nan=False)
     log: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_known_keys(cls, value: Any) -> Any:
+        """A misspelled key would leave its default in place, and nothing would be an anomaly."""
+        if isinstance(value, dict) and (unknown := sorted(set(value) - set(cls.model_fields))):
+            allowed = ", ".join(cls.model_fields)
+            raise ValueError(f"unknown keys {', '.join(unknown)}; allowed are {allowed}")
+        return value
 
 
 class ModelEntry(Schema):
@@ -68,6 +79,12 @@ class ModelEntry(Schema):
     def _checksums_belong_to_artifacts(self) -> "ModelEntry":
         if unknown := sorted(set(self.sha256) - set(ARTIFACTS)):
             raise ValueError(f"sha256 has the keys {unknown}; allowed are {list(ARTIFACTS)}")
+        # Without its scaler, for example, a model would score every recording as an anomaly.
+        if missing := sorted(key for key in self.sha256 if getattr(self, key) is None):
+            raise ValueError(
+                f"sha256 has {', '.join(missing)}, but the entry has no such path: add the path, or"
+                " remove the checksum"
+            )
         return self
 
 

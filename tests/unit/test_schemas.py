@@ -53,10 +53,24 @@ def test_an_entry_does_not_change_when_it_is_written_and_read() -> None:
             {"sha256": {"model": "0" * 64}},
             "sha256 has the keys ['model']; allowed are ['model_path'",
         ),
+        (
+            {"scaler_path": None, "sha256": {"scaler_path": "0" * 64}},
+            "fan: sha256 has scaler_path, but the entry has no such path",
+        ),
         ({"sample_rate": 100}, "fan.sample_rate: Input should be greater than or equal to 2000"),
         ({"window_s": 0}, "fan.window_s: Input should be greater than 0, found 0"),
         ({"threshold": 1.1}, "fan.threshold: Input should be less than or equal to 1, found 1.1"),
         ({"calibration": {"shape": 1}}, "fan.calibration.scale: Field required"),
+        (
+            {"calibration": {"shape": 1, "scale": 1, "Loc": 80, "lgo": True}},
+            "fan.calibration: unknown keys Loc, lgo; allowed are shape, scale, loc, log",
+        ),
+        ({"calibration": {}}, "fan.calibration.shape: Field required"),
+        ({"calibration": [2.0, 3.0]}, "fan.calibration: Input should be a valid dictionary"),
+        (
+            {"previous": [{"model_path": "a", "calibration": {"shpe": 1}}]},
+            "fan.previous.0.calibration: unknown keys shpe",
+        ),
     ],
 )
 def test_the_error_for_an_invalid_entry_names_the_key(

@@ -112,7 +112,7 @@ def new_version(plan: Plan, fitted: Fitted, data: TrainingData, metrics: Metrics
         "sklearn_version": sklearn.__version__,
         **fitted.fields,
     }
-    content = content_checksum(ModelEntry(model_path="", **fields))
+    content = content_checksum(ModelEntry(**dict.fromkeys(checksums, ""), **fields))
     version = plan.version or f"{date.today().isoformat()}-{content[:CHECKSUM_LENGTH]}"
     entry = ModelEntry(
         **{_key(file): f"{plan.name}/{version}/{file}" for file in artifacts},
