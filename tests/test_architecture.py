@@ -9,8 +9,8 @@ import pytest
 from oddsound_workbench.files import PROJECT
 
 LAYERS = [
-    {"errors", "formats", "cold_start"},
-    {"schemas"},
+    {"errors", "formats", "cold_start", "mpeg", "codecs"},
+    {"schemas", "containers"},
     {"settings", "storage"},
     {"descriptors", "fast_sklearn", "views", "explain.wording"},
     {"decoding", "machine_features", "events.frames"},

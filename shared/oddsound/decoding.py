@@ -4,29 +4,21 @@ import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 import numpy as np
 import soundfile
 
+from oddsound import containers
 from oddsound.descriptors import Array
 from oddsound.errors import InvalidAudioError, UnsupportedAudioError
-from oddsound.formats import FORMATS
+from oddsound.formats import FORMATS, HOW_TO_CONVERT
 
 type Source = bytes | Path
 """A recording: the content of a file, or its path."""
 
-CONTAINERS = {
-    "WAV": b"RIFF",
-    "WAVEX": b"RIFF",
-    "RF64": b"RF64",
-    "FLAC": b"fLaC",
-    "OGG": b"OggS",
-    "MP3": b"ID3",
-    "AIFF": b"FORM",
-    "AU": b".snd",
-}
-"""Supported formats: the name in libsndfile -> the first bytes of a file."""
+DECODED = {"WAV", "WAVEX", "RF64", "W64", "FLAC", "OGG", "MP3", "AIFF", "AU", "CAF"}
+"""Names in libsndfile of the formats that are decoded."""
 
 STEPS = {"PCM_S8": 1 / 128, "PCM_U8": 1 / 128, "PCM_16": 1 / 32768}
 """Subtypes in libsndfile with coarse steps -> the difference of neighbouring values. Finer ones may
@@ -71,7 +63,7 @@ def open_decoder(source: Source) -> Iterator[Decoder]:
     (damaged).
     """
     with _Bytes(source) if isinstance(source, bytes) else source.open("rb", 0) as file:
-        start = file.read(12)
+        kind = _supported(file)
         file.seek(0)
         try:
             # With a file descriptor, libsndfile reads the file without Python callbacks, and
@@ -79,9 +71,12 @@ def open_decoder(source: Source) -> Iterator[Decoder]:
             target = file if isinstance(file, _Bytes) else file.fileno()
             sound = _SoundFile(target, closefd=False)
         except (soundfile.SoundFileError, TypeError, ValueError) as error:
-            raise _open_error(start, str(error)) from None
+            reason = str(error).split(": ", 1)[-1]
+            raise InvalidAudioError(
+                f"the file begins like {kind.name} but cannot be decoded: {reason}"
+            ) from None
         with sound:
-            if sound.format not in CONTAINERS:
+            if sound.format not in DECODED:
                 raise UnsupportedAudioError(
                     f"{sound.format} files are not supported; {FORMATS} are"
                 )
@@ -154,15 +149,15 @@ class _Bytes(io.BytesIO):
             return self.tell()
 
 
-def _open_error(start: bytes, reason: str) -> InvalidAudioError | UnsupportedAudioError:
-    """The error for a file that cannot be opened: a damaged recording, or not a recording.
-
-    start : first bytes of the file; reason : text of libsndfile
-    """
-    kinds = [kind for kind, magic in CONTAINERS.items() if start.startswith(magic)]
-    if not kinds or (kinds[0] == "WAV" and not b"WAVE".startswith(start[8:12])):
-        return UnsupportedAudioError(
-            f"this is not a recording: it begins with {start[:8]!r}; supported: {FORMATS}"
+def _supported(file: BinaryIO) -> containers.Container:
+    """The container of a file. Raises UnsupportedAudioError if libsndfile does not read it."""
+    kind = containers.identify(file)
+    if kind is None:
+        file.seek(0)
+        raise UnsupportedAudioError(
+            f"this is not a recording: it begins with {file.read(8)!r}; supported: {FORMATS}"
         )
-    reason = reason.split(": ", 1)[-1]
-    return InvalidAudioError(f"the file begins like {kinds[0]} but cannot be decoded: {reason}")
+    if kind.demuxer:
+        text = f"this is {kind}, which cannot be read; {HOW_TO_CONVERT}"
+        raise UnsupportedAudioError(text, convertible=True)
+    return kind

@@ -24,7 +24,14 @@ class InvalidAudioError(AudioAnomalyError):
 
 
 class UnsupportedAudioError(AudioAnomalyError):
-    """These bytes are not a recording in a supported format."""
+    """These bytes are not a recording in a supported format.
+
+    convertible : whether they are a recording in another format
+    """
+
+    def __init__(self, text: str, *, convertible: bool = False) -> None:
+        super().__init__(text)
+        self.convertible = convertible
 
 
 class AudioTooLargeError(AudioAnomalyError):

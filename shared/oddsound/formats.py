@@ -2,9 +2,20 @@
 
 from dataclasses import dataclass
 
-FORMATS = "WAV, FLAC, OGG, MP3, AIFF and AU"
-SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".snd")
-"""File name suffixes of recordings, in lower case."""
+FORMATS = "WAV, FLAC, OGG, MP3, AIFF, AU, CAF and W64"
+SUFFIXES = (
+    *(".wav", ".wave", ".bwf", ".rf64", ".w64", ".flac", ".ogg", ".oga", ".opus"),
+    *(".mp3", ".mp2", ".aif", ".aiff", ".aifc", ".au", ".snd", ".caf"),
+)
+"""File name suffixes of recordings that are read everywhere, in lower case."""
+
+HOW_TO_CONVERT = "convert it to WAV or FLAC first, for example with `ffmpeg -i FILE recording.wav`"
+
+OPTIONAL_SUFFIXES = (
+    *(".m4a", ".mp4", ".m4b", ".mov", ".3gp", ".3gpp", ".3g2", ".aac", ".webm", ".weba"),
+    *(".mka", ".mkv", ".amr", ".awb", ".wma", ".wv", ".ape", ".tta", ".spx", ".voc", ".sph"),
+)
+"""File name suffixes of other recordings, which are refused by the name of their container."""
 
 SAMPLE_RATES_HZ = (2_000, 384_000)
 """Lowest and highest sample rate of a recording and of a model."""
@@ -20,3 +31,8 @@ class AudioLimits:
 
     max_bytes: int
     max_duration_s: float
+
+
+def named_as_recording(name: str) -> bool:
+    """Whether a file name or key is that of a recording, which may not be readable here."""
+    return name.lower().endswith(SUFFIXES + OPTIONAL_SUFFIXES)

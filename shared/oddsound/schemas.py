@@ -10,6 +10,7 @@ from oddsound.formats import SAMPLE_RATES_HZ
 Probability = Annotated[float, Field(ge=0, le=1)]
 EventKind = Literal["impact", "dropout", "tone", "level", "modulation", "timbre"]
 AlertStatus = Literal["sending", "failed", "sent"]
+Status = Literal["succeeded", "failed", "skipped"]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 NORMAL, ANOMALY = "normal", "anomaly"
@@ -339,9 +340,12 @@ class AlertState(Schema):
 class JobResult(Schema):
     """The result for one recording on S3."""
 
-    status: Literal["succeeded", "failed"]
-    prediction: Prediction | None = Field(description="null if scoring failed")
-    error: ErrorBody | None = Field(description="null if scoring succeeded")
+    status: Status = Field(
+        description="succeeded: it was scored; failed: it is a recording, by its name or content,"
+        " that cannot be scored; skipped: it is no recording"
+    )
+    prediction: Prediction | None = Field(description="null if it was not scored")
+    error: ErrorBody | None = Field(description="why there is no prediction; null if there is one")
     bucket: str
     key: str
     etag: str | None = Field(description="of the object that was scored")

@@ -134,7 +134,7 @@ def test_a_refusal_is_shown_in_the_words_of_the_service(page: Page, tmp_path: Pa
     notes.write_text("Dear fan, this is not a recording.")
     drop(page, notes)
     alert = page.get_by_role("alert")
-    expect(alert).to_contain_text("supported: WAV, FLAC, OGG, MP3, AIFF and AU")
+    expect(alert).to_contain_text("supported: WAV, FLAC, OGG, MP3, AIFF, AU, CAF and W64")
     expect(page.locator("#result")).to_be_hidden()
     expect(page.locator("#listen")).to_be_hidden()
 

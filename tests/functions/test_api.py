@@ -181,7 +181,12 @@ def test_an_unknown_model_lists_the_known_models(client: TestClient) -> None:
     ("data", "status", "error", "words"),
     [
         (b"", 422, "InvalidAudioError", "empty"),
-        (b"just a text", 415, "UnsupportedAudioError", "WAV, FLAC, OGG, MP3, AIFF and AU"),
+        (
+            b"just a text",
+            415,
+            "UnsupportedAudioError",
+            "WAV, FLAC, OGG, MP3, AIFF, AU, CAF and W64",
+        ),
         (NORMAL[:20], 422, "InvalidAudioError", "begins like WAV"),
         (NORMAL[:44], 422, "InvalidAudioError", "0 frames"),
         (wav(noise(1)[:1000]), 422, "InvalidAudioError", "(0.064 s) is required"),

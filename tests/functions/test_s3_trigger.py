@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 from aws_lambda_powertools.metrics.provider.base import reset_cold_start_flag_provider
+from fastapi.testclient import TestClient
 
+from functions.api.app import app
 from functions.s3_trigger.app import handler
 from oddsound import runtime
 from oddsound.errors import InvalidJobError, StorageError
@@ -70,18 +72,72 @@ def test_a_transient_failure_is_raised_and_the_retry_succeeds(cloud: Cloud) -> N
 
 @pytest.mark.parametrize(
     "event",
-    [
-        TEST_EVENT,
-        notification(Job(bucket=INPUT, key="a/")),
-        notification(Job(bucket=INPUT, key="a.txt")),
-    ],
+    [TEST_EVENT, notification(Job(bucket=INPUT, key="a.wav"), name="ObjectRemoved:Delete")],
 )
-def test_events_without_a_recording_are_skipped(
+def test_events_without_an_object_are_skipped(
     cloud: Cloud, lines: Lines, event: dict[str, Any]
 ) -> None:
     handler(event, LambdaContext())
     assert cloud.results() == []
     assert any(line.get("message", "").startswith("skipped: ") for line in lines())
+
+
+@pytest.mark.parametrize(
+    ("key", "data", "found"),
+    [
+        ("reports/", b"", "it is empty"),
+        ("empty", b"", "it is empty"),
+        ("notes.txt", b"pump 7, Monday", "it begins with b'pump 7, '"),
+        ("models/pump/wav", b"\xff\xfep\0u\0m\0p\0", "it begins with b'\\xff\\xfep"),
+        ("photo.heic", b"\0\0\0\x18ftypheic", "it begins with"),
+    ],
+)
+def test_an_object_that_is_no_recording_is_skipped_and_the_result_says_so(
+    cloud: Cloud, lines: Lines, key: str, data: bytes, found: str
+) -> None:
+    handler(notification(cloud.put(key, data)), LambdaContext())
+    client = TestClient(app)
+    body = client.get(f"/results/{key}").json()
+    assert (body["status"], body["prediction"]) == ("skipped", None)
+    assert body["error"]["error"] == "NotARecordingError"
+    assert (
+        f"neither its name nor its content is that of a recording: {found}"
+        in (body["error"]["detail"])
+    )
+    logged = lines()
+    assert measured(logged, "SkippedObjects", "unknown") == [1]
+    assert measured(logged, "FailedJobs") == measured(logged, "FailedJobs", "unknown") == []
+    assert any(line.get("message", "").startswith("skipped: ") for line in logged)
+
+
+@pytest.mark.parametrize("key", ["fan", "fan.dat", "folder/", ".wav", "a.wav.json"])
+def test_a_recording_is_scored_whatever_its_name_is(cloud: Cloud, key: str) -> None:
+    handler(notification(cloud.put(key, NORMAL)), LambdaContext())
+    assert cloud.result(key).status == "succeeded"
+
+
+M4A = b"\0\0\0\x1cftypM4A \0\0\x02\0M4A isomiso2\0\0\0\x20moov\0\0\0\x18stsd" + bytes(12) + b"mp4a"
+
+
+@pytest.mark.parametrize(
+    ("key", "data", "error", "words"),
+    [
+        ("phone.m4a", M4A, "UnsupportedAudioError", "an MP4/M4A (AAC) file, which cannot be read"),
+        ("phone", M4A, "UnsupportedAudioError", "convert it to WAV or FLAC first"),
+        ("fan.webm", b"text", "UnsupportedAudioError", "this is not a recording: it begins with"),
+        ("fan.amr", b"", "InvalidAudioError", "the file is empty (0 bytes)"),
+        ("fan", NORMAL[:44], "InvalidAudioError", "contains no audio (0 frames)"),
+    ],
+)
+def test_a_recording_that_cannot_be_read_by_name_or_content_gives_a_failed_result(
+    cloud: Cloud, lines: Lines, key: str, data: bytes, error: str, words: str
+) -> None:
+    handler(notification(cloud.put(key, data)), LambdaContext())
+    result = cloud.result(key)
+    assert (result.status, result.error and result.error.error) == ("failed", error)
+    assert result.error is not None
+    assert words in result.error.detail
+    assert measured(lines(), "FailedJobs") == [1]
 
 
 def test_an_event_that_is_not_a_notification_raises_an_error(cloud: Cloud) -> None:

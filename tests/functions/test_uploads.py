@@ -135,7 +135,7 @@ def test_invalid_upload_requests_are_rejected(client: TestClient) -> None:
         415,
         "UnsupportedAudioError",
         "'fan.txt'",
-        ".wav, .flac",
+        ".wav, .wave, ",
     )
     failed(
         client.post("/uploads", json={"filename": "fan.wav", "model_name": "pump"}),

@@ -126,7 +126,7 @@ def test_the_model_comes_from_the_message_the_metadata_the_prefix_or_the_default
     ("data", "error", "words"),
     [
         (b"", "InvalidAudioError", "0 bytes"),
-        (b"just a text", "UnsupportedAudioError", "WAV, FLAC, OGG, MP3, AIFF and AU"),
+        (b"just a text", "UnsupportedAudioError", "WAV, FLAC, OGG, MP3, AIFF, AU, CAF and W64"),
         (NORMAL[:44], "InvalidAudioError", "0 frames"),
     ],
 )

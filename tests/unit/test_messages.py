@@ -20,14 +20,14 @@ def test_keys_are_decoded(cloud: Cloud, key: str) -> None:
     assert runtime.jobs().process(job) == cloud.result(key)
 
 
-def test_only_new_recordings_become_jobs(caplog: pytest.LogCaptureFixture) -> None:
+def test_only_new_objects_become_jobs(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
     assert jobs_of_notification(TEST_EVENT) == []
-    skipped = [Job(bucket=INPUT, key=key) for key in ("folder/", "notes.txt", "wav", "a.wav.json")]
-    loud = Job(bucket=INPUT, key="LOUD.WAV")
-    assert jobs_of_notification(notification(*skipped, loud)) == [loud]
-    assert jobs_of_notification(notification(loud, name="ObjectRemoved:Delete")) == []
-    for words in ("s3:TestEvent", "folder/; it is a folder", "notes.txt; names of", "Removed"):
+    # Whether an object is a recording is decided by its content, not by its name.
+    created = [Job(bucket=INPUT, key=key) for key in ("folder/", "notes.txt", "wav", "LOUD.WAV")]
+    assert jobs_of_notification(notification(*created)) == created
+    assert jobs_of_notification(notification(created[0], name="ObjectRemoved:Delete")) == []
+    for words in ("s3:TestEvent", "folder/; ObjectRemoved:Delete does not create an object"):
         assert words in caplog.text
 
 

@@ -23,7 +23,7 @@ BAD = {
     "empty.wav": "the file is empty (0 bytes)",
     "short.wav": "the recording lasts 0.010 s; at least one analysis frame (0.064 s) is required",
     "text.wav": "this is not a recording: it begins with b'hello he'; supported: WAV, FLAC, OGG,"
-    " MP3, AIFF and AU",
+    " MP3, AIFF, AU, CAF and W64",
     "truncated.flac": "the file is damaged",
 }
 

@@ -2,9 +2,10 @@
 
 A permanent failure is stored as a result; every other failure is raised, and the sender sends the
 job again. A stored result names the content that was scored, so that the same job twice gives one
-result.
+result. An object that is no recording, by its name and its content, has a result that says so.
 """
 
+import io
 import logging
 import random
 import tempfile
@@ -16,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from oddsound import pipeline
+from oddsound import containers, pipeline
 from oddsound.aws.alerts import Alerts
 from oddsound.aws.announcements import Announcements
 from oddsound.aws.results import Results, result_key
@@ -29,10 +30,10 @@ from oddsound.errors import (
     UnknownModelError,
     UnsupportedAudioError,
 )
-from oddsound.formats import AudioLimits
+from oddsound.formats import FORMATS, AudioLimits, named_as_recording
 from oddsound.model import Model
 from oddsound.registry import Registry
-from oddsound.schemas import ErrorBody, Job, JobResult
+from oddsound.schemas import ErrorBody, Job, JobResult, Status
 from oddsound.storage import ConflictError, MissingError, translating_errors
 
 logger = logging.getLogger(__name__)
@@ -60,6 +61,10 @@ _jitter = random.SystemRandom()
 
 Measure = Callable[[JobResult, float | None], None]
 """Called with each stored result, and with the ms it took to load the model, if it was loaded."""
+
+
+class NotARecordingError(Exception):
+    """An object in the input bucket that is not meant to be scored."""
 
 
 @dataclass(frozen=True)
@@ -169,17 +174,22 @@ class Jobs:
     def _score(self, job: Job, content: _Content, model: str) -> "_Outcome":
         """The prediction or the permanent failure, not yet stored."""
         prediction, failure, load_ms = None, None, None
+        status: Status = "succeeded"
         try:
             if not content.exists:
                 self._check_unchanged(job, content)
                 raise RecordingNotFoundError(f"{job.url}: no such object; was it deleted?")
+            if not named_as_recording(job.key):
+                self._check_content(job, content)
             loaded, load_ms = self._model(model)
             with self._downloaded(job, content) as path:
                 prediction = pipeline.predict(path, loaded, self._limits)
         except PERMANENT as error:
-            failure = ErrorBody(error=type(error).__name__, detail=str(error))
+            status, failure = "failed", ErrorBody(error=type(error).__name__, detail=str(error))
+        except NotARecordingError as error:
+            status, failure = "skipped", ErrorBody(error=type(error).__name__, detail=str(error))
         result = JobResult(
-            status="failed" if failure else "succeeded",
+            status=status,
             prediction=prediction,
             error=failure,
             bucket=job.bucket,
@@ -195,6 +205,23 @@ class Jobs:
     def _check_unchanged(self, job: Job, content: _Content) -> None:
         if self._content(job) != content:
             raise ConflictError
+
+    def _check_content(self, job: Job, content: _Content) -> None:
+        """Raises NotARecordingError if the content of an object is not that of a recording."""
+        with (
+            translating_errors(job.url),
+            closing(self._get(job, content)["Body"]) as body,
+        ):
+            head = body.read(containers.HEAD_BYTES)
+        if containers.identify(io.BytesIO(head)) is None:
+            found = f"begins with {head[:8]!r}" if head else "is empty"
+            raise NotARecordingError(
+                f"neither its name nor its content is that of a recording: it {found};"
+                f" supported: {FORMATS}"
+            )
+
+    def _get(self, job: Job, content: _Content) -> Any:
+        return self._s3.get_object(Bucket=job.bucket, Key=job.key, IfMatch=f'"{content.etag}"')
 
     def _model(self, name: str) -> tuple[Model, float | None]:
         """The model, and the ms it took to load it; None if it was loaded before."""
@@ -214,9 +241,7 @@ class Jobs:
         `content`.
         """
         with translating_errors(job.url):
-            answer = self._s3.get_object(
-                Bucket=job.bucket, Key=job.key, IfMatch=f'"{content.etag}"'
-            )
+            answer = self._get(job, content)
         with tempfile.NamedTemporaryFile(prefix="recording-") as file:
             with closing(answer["Body"]) as body, translating_errors(job.url):
                 size, max_bytes = answer["ContentLength"], self._limits.max_bytes
@@ -276,5 +301,7 @@ def _log(result: JobResult) -> None:
             "latency_ms": prediction.latency_ms,
         }
         logger.info("scored", extra=fields)
+    elif result.error and result.status == "skipped":
+        logger.info("skipped: %s", result.error.detail, extra=fields)
     elif result.error:
         logger.warning("failed: %s", result.error.detail, extra=fields)

@@ -3,21 +3,21 @@
 import json
 import logging
 from collections.abc import Mapping
-from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import unquote_plus
 
 from pydantic import ValidationError
 
 from oddsound.errors import InvalidJobError
-from oddsound.formats import SUFFIXES
 from oddsound.schemas import Job
 
 logger = logging.getLogger(__name__)
 
 
 def jobs_of_notification(event: Mapping[str, Any]) -> list[Job]:
-    """The new recordings in an S3 event notification; everything else in it is skipped and logged.
+    """The new objects in an S3 event notification; all else in it is skipped and logged.
+
+    What is no recording is found when the object is read, not by its name.
 
     Raises InvalidJobError if it is not an S3 event notification.
     """
@@ -62,13 +62,7 @@ def _job_of(record: Mapping[str, Any]) -> Job | None:
         etag=s3["object"].get("eTag"),
         version_id=s3["object"].get("versionId"),
     )
-    if not name.startswith("ObjectCreated:"):
-        reason = f"{name} does not create an object"
-    elif job.key.endswith("/"):
-        reason = "it is a folder"
-    elif PurePosixPath(job.key).suffix.lower() not in SUFFIXES:
-        reason = f"names of recordings end in {', '.join(SUFFIXES)}"
-    else:
+    if name.startswith("ObjectCreated:"):
         return job
-    logger.info("skipped: %s; %s", job.url, reason)
+    logger.info("skipped: %s; %s does not create an object", job.url, name)
     return None

@@ -5,21 +5,25 @@ from oddsound.errors import UnknownModelError
 from oddsound.schemas import JobResult
 
 UNKNOWN = "unknown"
-"""Dimension value of models that do not exist: each new value is a metric that costs money."""
+"""Dimension value of models that do not exist, or were not looked for: each new value is a metric
+that costs money."""
 
 
 def emf(namespace: str, service: str) -> Measure:
     """A function that writes the metrics of a result to stdout, by service and model.
 
     Predictions, Anomalies and FailedJobs are counts, 0 included; AnomalyScore is 0 to 1;
-    PredictionLatency and ModelLoad are in ms.
+    PredictionLatency and ModelLoad are in ms. SkippedObjects counts objects that are no recordings.
     """
     from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 
     def measure(result: JobResult, load_ms: float | None) -> None:
         metrics = EphemeralMetrics(namespace=namespace, service=service)
         metrics.add_dimension("model", _dimension(result))
-        metrics.add_metric("FailedJobs", MetricUnit.Count, result.status == "failed")
+        if result.status == "skipped":
+            metrics.add_metric("SkippedObjects", MetricUnit.Count, 1)
+        else:
+            metrics.add_metric("FailedJobs", MetricUnit.Count, result.status == "failed")
         if prediction := result.prediction:
             metrics.add_metric("Predictions", MetricUnit.Count, 1)
             metrics.add_metric("PredictionLatency", MetricUnit.Milliseconds, prediction.latency_ms)
@@ -35,6 +39,8 @@ def emf(namespace: str, service: str) -> Measure:
 
 
 def _dimension(result: JobResult) -> str:
+    if result.status == "skipped":
+        return UNKNOWN
     if result.error and result.error.error == UnknownModelError.__name__:
         return UNKNOWN
     return result.model.encode("ascii", "replace").decode()

@@ -57,9 +57,11 @@ class Results:
         result = self.read(result_key(model, key)).result
         if result is None:
             raise ResultNotFoundError(
-                f"no result of {key!r} by the model {model!r} is stored yet; it is stored within"
-                " seconds of an upload, or within minutes if it has to be retried. If metadata or"
-                " a message chose another model, name it with ?model_name="
+                f"no result of {key!r} by the model {model!r} is stored yet. Each object in the"
+                " input bucket gets one within seconds, or within minutes if it has to be retried,"
+                " also if it cannot be read or is no recording. If none appears, no object has this"
+                " key, its event is in a failure queue, or its metadata or a message chose another"
+                " model: name it with ?model_name="
             )
         return result
 

@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from oddsound.errors import InvalidJobError, StorageError, UnsupportedAudioError
-from oddsound.formats import FORMATS, SUFFIXES
+from oddsound.formats import FORMATS, HOW_TO_CONVERT, OPTIONAL_SUFFIXES, SUFFIXES
 
 MAX_STEM = 100
 """Characters of a file name that are kept, not counting its suffix."""
@@ -36,8 +36,11 @@ def upload_key(filename: str, model: str | None) -> str:
     """
     path = PurePosixPath(filename.replace("\\", "/"))
     if path.suffix.lower() not in SUFFIXES:
+        convertible = path.suffix.lower() in OPTIONAL_SUFFIXES
         raise UnsupportedAudioError(
             f"{filename!r} does not end in {', '.join(SUFFIXES)}; supported formats: {FORMATS}"
+            + (f"; {HOW_TO_CONVERT}" if convertible else ""),
+            convertible=convertible,
         )
     if model is not None and "/" in model:
         raise InvalidJobError(f"the model name {model!r} has a slash; uploads cannot choose it")

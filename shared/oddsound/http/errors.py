@@ -46,6 +46,7 @@ HOW_TO_SEND = {
     "/predict-anomaly": "send a recording as multipart/form-data, as `curl -F file=@fan.wav` does",
     "/uploads": 'send JSON such as {"filename": "fan.wav", "model_name": "fan"}',
 }
+CONVERTED_BY_BROWSER = "the page /ui converts what the browser can play"
 UPLOAD_TO_S3 = "larger recordings are scored when they are uploaded to the input bucket on S3"
 
 
@@ -89,6 +90,8 @@ def failure(error: AudioAnomalyError) -> JSONResponse:
         logger.error("%s: %s", type(error).__name__, detail)
     if isinstance(error, AudioTooLargeError):
         detail = f"{detail}; {_how_to_send_larger()}"
+    if isinstance(error, UnsupportedAudioError) and error.convertible:
+        detail = f"{detail}; {CONVERTED_BY_BROWSER}"
     return response(status, type(error).__name__, detail)
 
 

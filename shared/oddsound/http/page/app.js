@@ -179,7 +179,7 @@ function describeLimits() {
     : " Recording needs a page that is opened by HTTPS or on this computer.";
   element("record").disabled = !Recorder.available();
   element("limits").textContent =
-    `WAV, FLAC, OGG, MP3, AIFF, AU, and what this browser can play, such as M4A. Up to ${largest}.${microphone}`;
+    `WAV, FLAC, OGG, MP3, AIFF, AU, CAF, W64, and what this browser can play, such as M4A. Up to ${largest}.${microphone}`;
 }
 
 function listenForFiles() {
