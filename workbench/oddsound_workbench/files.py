@@ -2,8 +2,12 @@
 
 import hashlib
 import os
+import re
 import tempfile
 from pathlib import Path
+
+# Control characters, line separators, and marks that change the direction of the text.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 _CHECKOUT = Path(__file__).parents[2]
 
@@ -47,6 +51,24 @@ def content_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def printable(path: Path) -> str:
-    """The path as text for people and JSON; a byte that is not UTF-8 is written as \\xff."""
+def decoded(path: Path) -> str:
+    """The path as text for JSON; a byte that is not UTF-8 is written as \\xff."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def printable(path: Path) -> str:
+    """The path as text for people: in one line, and without effect on a terminal."""
+    return harmless(decoded(path), allowed="")
+
+
+def harmless(text: str, allowed: str = "\n\t") -> str:
+    """The text with its control characters written as \\x1b, apart from the allowed ones.
+
+    A terminal obeys them: a file name with an escape sequence could change what it displays.
+    """
+    return _CONTROL.sub(
+        lambda found: (
+            found[0] if found[0] in allowed else found[0].encode("unicode_escape").decode()
+        ),
+        text,
+    )

@@ -21,7 +21,7 @@ from oddsound.artifacts import digest, resolve_path
 from oddsound.errors import ModelsConfigError
 from oddsound.schemas import ARTIFACTS, ModelEntry
 from oddsound_workbench.errors import FolderError
-from oddsound_workbench.files import content_sha256, printable, replace_file
+from oddsound_workbench.files import content_sha256, decoded, replace_file
 from oddsound_workbench.learn.fitted import Fitted
 from oddsound_workbench.learn.plan import Plan, TrainingData
 from oddsound_workbench.learn.recordings import Labelled
@@ -144,7 +144,7 @@ def save(new: NewVersion, documents: dict[str, bytes]) -> None:
 def training_details(plan: Plan, data: TrainingData, metrics: Metrics) -> bytes:
     """The content of training.json: seed, metrics, and the recordings by content."""
     recordings = {
-        printable(recording.path.relative_to(plan.folder)): content_sha256(recording.path)[:16]
+        decoded(recording.path.relative_to(plan.folder)): content_sha256(recording.path)[:16]
         for recording in data.rows.recordings
     }
     return to_json({"seed": plan.seed, "metrics": metrics, "recordings": recordings})

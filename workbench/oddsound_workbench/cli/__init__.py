@@ -1,14 +1,15 @@
 """The command `oddsound`: predict, models, train, evaluate, serve, worker, push."""
 
+import io
 import sys
 
-from oddsound_workbench.cli import learning, predicting, serving
+from oddsound_workbench.cli import learning, listing, predicting, serving
 from oddsound_workbench.cli.console import app, missing_package
 
 __all__ = ["app", "main"]
 
 app.command("predict")(predicting.predict)
-app.command("models")(predicting.list_models)
+app.command("models")(listing.list_models)
 app.command("train")(learning.train)
 app.command("evaluate")(learning.evaluate)
 app.command("serve")(serving.serve)
@@ -18,6 +19,10 @@ app.command("push")(serving.push)
 
 def main() -> None:
     """Entry point of the command `oddsound`."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A name that the terminal's encoding does not have is no reason to fail.
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except ModuleNotFoundError as error:

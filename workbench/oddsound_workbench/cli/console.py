@@ -12,10 +12,13 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.text import Text
 
 from oddsound.errors import AudioAnomalyError, ModelsConfigError, StorageError
 from oddsound.schemas import ErrorBody
+from oddsound_workbench.cli.tables import print_sentence
 from oddsound_workbench.errors import WorkbenchError
+from oddsound_workbench.files import harmless
 
 SOME_FAILED, INVALID_SETUP, ANOMALY_FOUND = 1, 3, 10
 """Exit codes."""
@@ -34,8 +37,17 @@ app = typer.Typer(
     " 10 an anomaly was found (with --fail-on-anomaly).",
 )
 
-out = Console()
-err = Console(stderr=True)
+
+class HarmlessConsole(Console):
+    """A console that passes no control character of a file name or message to the terminal."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        return super().render_str(harmless(text), **options)
+
+
+# Without emoji, so that a file called :x:.wav keeps its name.
+out = HarmlessConsole(emoji=False)
+err = HarmlessConsole(emoji=False, stderr=True)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 Models = Annotated[
@@ -83,7 +95,7 @@ def reported_errors(as_json: bool) -> Iterator[None]:
         if as_json:
             print_json(ErrorBody(error=type(error).__name__, detail=str(error)).model_dump())
         else:
-            err.print("[red]Error:[/red]", escape(str(error)), highlight=False, soft_wrap=True)
+            print_sentence(err, f" {error}", head="Error:", style="red", searched=True)
         raise typer.Exit(INVALID_SETUP) from None
 
 
