@@ -9,7 +9,7 @@ import pytest
 from oddsound_workbench.files import PROJECT
 
 LAYERS = [
-    {"errors", "formats", "cold_start", "mpeg", "codecs"},
+    {"errors", "formats", "cold_start", "deadline", "mpeg", "codecs"},
     {"schemas", "containers"},
     {"settings", "storage"},
     {"descriptors", "fast_sklearn", "views", "explain.wording"},

@@ -7,8 +7,8 @@ from mangum import Mangum
 
 from oddsound import snapshot
 from oddsound.http.app import create_app
-from oddsound.http.gateway import RestApi
+from oddsound.http.gateway import InvocationDeadline, RestApi
 
 app = create_app()
-handler = Mangum(app, lifespan="off", custom_handlers=[RestApi])
+handler = Mangum(InvocationDeadline(app), lifespan="off", custom_handlers=[RestApi])
 snapshot.register()

@@ -8,7 +8,7 @@ from aws_lambda_powertools.utilities.data_classes import S3Event, event_source
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 import oddsound.aws.jobs  # noqa: F401  while Lambda initialises, not in the first event
-from oddsound import runtime, snapshot
+from oddsound import deadline, runtime, snapshot
 from oddsound.aws.messages import jobs_of_notification
 
 logger = runtime.logger()
@@ -24,4 +24,5 @@ UPLOAD_REQUEST = 'Records[0].responseElements."x-amz-request-id"'
 def handler(event: S3Event, context: LambdaContext) -> None:
     """Transient errors are raised: Lambda retries twice, then sends the event to a queue."""
     metrics.add_metric("Received", MetricUnit.Count, len(event.get("Records") or ()))
-    runtime.jobs().process_all(jobs_of_notification(event))
+    with deadline.within(context.get_remaining_time_in_millis() / 1000):
+        runtime.jobs().process_all(jobs_of_notification(event))

@@ -17,7 +17,7 @@ from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 import oddsound.aws.jobs  # noqa: F401  while Lambda initialises, not in the first event
-from oddsound import runtime, snapshot
+from oddsound import deadline, runtime, snapshot
 from oddsound.aws.messages import jobs_of_message
 
 logger = runtime.logger()
@@ -44,7 +44,8 @@ def handler(event: dict[str, Any], context: LambdaContext) -> PartialItemFailure
             raise TimeoutError(
                 f"not started: {remaining_ms} ms remain, {reserve_ms:g} ms are reserved"
             )
-        runtime.jobs().process_all(jobs_of_message(record.body))
+        with deadline.within(remaining_ms / 1000):
+            runtime.jobs().process_all(jobs_of_message(record.body))
 
     metrics.add_metric("Received", MetricUnit.Count, len(event["Records"]))
     return process_partial_response(

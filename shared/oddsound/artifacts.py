@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from oddsound.errors import ModelArtifactError, StorageError
-from oddsound.storage import MissingError, NotModifiedError, split_url, translating_errors
+from oddsound.storage import MissingError, NotModifiedError, read_object, split_url
 
 logger = logging.getLogger(__name__)
 
@@ -75,9 +75,8 @@ class Artifacts:
         if not bucket or not key:
             raise ModelArtifactError(f"{location} names no object; expected s3://bucket/key")
         try:
-            with translating_errors(location):
-                answer = self._s3_client().get_object(Bucket=bucket, Key=key, **(condition or {}))
-                return answer["Body"].read(), answer["ETag"]
+            content, answer = read_object(self._s3_client(), bucket, key, condition or {})
+            return content, answer["ETag"]
         except MissingError:
             raise ModelArtifactError(f"{location}: no such object") from None
         except StorageError as error:

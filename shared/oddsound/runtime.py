@@ -14,6 +14,7 @@ from oddsound.errors import NotConfiguredError
 from oddsound.formats import AudioLimits
 from oddsound.registry import Registry
 from oddsound.settings import Settings, read_settings
+from oddsound.storage import READ_TIMEOUT_S, refuse_late_retries
 
 if TYPE_CHECKING:
     from aws_lambda_powertools import Logger, Metrics
@@ -74,7 +75,7 @@ def s3_client() -> Any:
     # and KMS refuse the older signature versions.
     config = Config(
         connect_timeout=5,
-        read_timeout=10,
+        read_timeout=READ_TIMEOUT_S,
         retries={"mode": "standard"},
         signature_version="s3v4",
         s3={"addressing_style": "auto" if settings().aws_endpoint_url else "virtual"},
@@ -98,7 +99,9 @@ def sns_client() -> Any:
 
 def _client(service: str, config: Any) -> Any:
     with _connecting:  # a session is not thread-safe; the clients that it creates are
-        return session().create_client(service, config=config)
+        client = session().create_client(service, config=config)
+    refuse_late_retries(client)
+    return client
 
 
 @kept

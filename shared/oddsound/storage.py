@@ -1,13 +1,28 @@
-"""Translates botocore errors into this library's errors."""
+"""Reads objects, and translates botocore errors into this library's errors."""
 
+import io
 import logging
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from types import MappingProxyType
+from typing import IO, Any
 
+from oddsound import deadline
 from oddsound.errors import StorageError
 
 logger = logging.getLogger(__name__)
+
+READ_TIMEOUT_S = 10
+"""Seconds that S3 may be silent before a request has failed, and is sent again."""
+
+BODY_ATTEMPTS = 3
+"""How often an object is requested if the connection breaks while its content is read."""
+
+CHUNK_BYTES = 1 << 20
+
+FIRST_ATTEMPT = re.compile(r"\battempt=1\b")
+"""In the header in which botocore counts the attempts of a request."""
 
 
 class MissingError(Exception):
@@ -61,6 +76,82 @@ def _translated(what: str, response: Mapping[str, Any]) -> Exception:
     # The message of AWS may name accounts and roles: it goes to the log, not to a client.
     logger.warning("%s: %s: %s", what, code, told.get("Message"))
     return StorageError(f"{what}: {code}{hint}", code)
+
+
+def get_object(
+    s3_client: Any,
+    bucket: str,
+    key: str,
+    into: IO[bytes],
+    condition: Mapping[str, str] = MappingProxyType({}),
+    accept: Callable[[int], None] = lambda size: None,
+    max_bytes: int | None = None,
+) -> Mapping[str, Any]:
+    """Write the content of an object to a file. Returns the answer of S3.
+
+    botocore repeats a request that fails, but not one whose connection breaks after the headers.
+    Then the object is requested again at once, and the file is written from its start.
+
+    condition : parameters such as IfMatch
+    accept : called with the size in bytes before the content is read; what it raises is passed on
+    max_bytes : of the content that are read; None for all
+    Raises the errors of `translating_errors`.
+    """
+    url = f"s3://{bucket}/{key}"
+    start = into.tell()
+    for left in reversed(range(BODY_ATTEMPTS)):
+        with translating_errors(url):
+            answer: Mapping[str, Any] = s3_client.get_object(Bucket=bucket, Key=key, **condition)
+        try:
+            with closing(answer["Body"]) as body:
+                accept(answer["ContentLength"])
+                with translating_errors(url):
+                    if max_bytes is None:
+                        into.writelines(body.iter_chunks(CHUNK_BYTES))
+                    else:
+                        into.write(body.read(max_bytes))
+            return answer
+        except StorageError as error:
+            if not left or not time_for_another_request():
+                raise
+            logger.warning("%s is read again, because its content did not arrive: %s", url, error)
+            into.seek(start)
+            into.truncate()
+    raise AssertionError  # the last attempt has returned or raised
+
+
+def read_object(
+    s3_client: Any,
+    bucket: str,
+    key: str,
+    condition: Mapping[str, str] = MappingProxyType({}),
+    max_bytes: int | None = None,
+) -> tuple[bytes, Mapping[str, Any]]:
+    """The content of an object, or its first bytes, and the answer of S3; see `get_object`."""
+    content = io.BytesIO()
+    answer = get_object(s3_client, bucket, key, content, condition, max_bytes=max_bytes)
+    return content.getvalue(), answer
+
+
+def time_for_another_request() -> bool:
+    """Whether a request could fail by a timeout before the call that needs it has to answer."""
+    return deadline.remaining_s() > READ_TIMEOUT_S
+
+
+def refuse_late_retries(client: Any) -> None:
+    """Send a request of this client again only if its answer can arrive before the deadline."""
+    from botocore.exceptions import BotoCoreError
+
+    class OutOfTimeError(BotoCoreError):
+        fmt = "the last attempt failed, and there is no time for another"
+
+    def check(request: Any, **_: Any) -> None:
+        # The first attempt is always made: it may find AWS quick again.
+        attempt = FIRST_ATTEMPT.search(str(request.headers.get("amz-sdk-request")))
+        if attempt is None and not time_for_another_request():
+            raise OutOfTimeError
+
+    client.meta.events.register("before-send", check)
 
 
 def split_url(url: str) -> tuple[str, str]:

@@ -63,7 +63,8 @@ class Exchange(BaseHTTPRequestHandler):
         length = {n.lower(): v for n, v in answer.headers}.get("content-length")
         self.send_header("Content-Length", length or str(len(answer.body)))
         self.end_headers()
-        self.wfile.write(answer.body[: round(share * len(answer.body))])
+        if self.command != "HEAD":
+            self.wfile.write(answer.body[: round(share * len(answer.body))])
         if share < 1:
             self.reset()
 

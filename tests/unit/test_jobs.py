@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.response import StreamingBody
 
 from oddsound import runtime
 from oddsound.aws.results import result_key
@@ -150,8 +151,10 @@ def test_an_object_over_the_limit_is_rejected_without_a_download(
     runtime.clear()
     job = cloud.put("fan.wav", NORMAL)
 
-    def unread(*_: object) -> Iterator[bytes]:
-        raise AssertionError("the object is read")
+    def unread(body: StreamingBody, _: int) -> Iterator[bytes]:
+        if vars(body)["_content_length"] == str(len(NORMAL)):
+            raise AssertionError("the object is read")
+        yield body.read()
 
     with monkeypatch.context() as patch:
         patch.setattr("botocore.response.StreamingBody.iter_chunks", unread)

@@ -11,10 +11,12 @@ import time
 import uuid
 from datetime import UTC, datetime
 
+from oddsound import deadline
 from oddsound.aws.alerts import Alerts
 from oddsound.aws.results import Results
 from oddsound.errors import StorageError
 from oddsound.schemas import AlertState, AlertStatus, JobResult, Prediction
+from oddsound.storage import READ_TIMEOUT_S
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +51,7 @@ class Announcements:
         at : key of the result
         etag, age_s : of the stored result
         own : the attempt that the caller stored, or tried to store
-        Raises StorageError if SNS fails; the next attempt sends the alert.
+        Raises StorageError if SNS fails, or if there is no time to wait; the next attempt sends it.
         """
         poll_s, longest_s = POLL_S
         while self._alerts and (state := result.alert) and state.status != "sent":
@@ -59,6 +61,8 @@ class Announcements:
                 taken = _with_state(result, "sending", uuid.uuid4().hex)
                 if taken_etag := self._results.write(at, taken, etag):
                     return self._send(self._alerts, at, taken, taken_etag)
+            elif deadline.remaining_s() < READ_TIMEOUT_S:
+                raise StorageError(f"{at}: another attempt is sending its alert")
             else:
                 time.sleep(poll_s)
                 poll_s = min(2 * poll_s, longest_s)

@@ -11,7 +11,7 @@ import random
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -34,7 +34,13 @@ from oddsound.formats import FORMATS, AudioLimits, named_as_recording
 from oddsound.model import Model
 from oddsound.registry import Registry
 from oddsound.schemas import ErrorBody, Job, JobResult, Status
-from oddsound.storage import ConflictError, MissingError, translating_errors
+from oddsound.storage import (
+    ConflictError,
+    MissingError,
+    get_object,
+    read_object,
+    translating_errors,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +59,6 @@ RETRY_AFTER_FIX = {
 """Permanent failures worth retrying after a configuration change or another upload."""
 
 ATTEMPTS = 5
-CHUNK_BYTES = 1 << 20
 
 # SystemRandom, because processes restored from one SnapStart snapshot share the state of `random`
 # and would all wait for the same time.
@@ -208,20 +213,15 @@ class Jobs:
 
     def _check_content(self, job: Job, content: _Content) -> None:
         """Raises NotARecordingError if the content of an object is not that of a recording."""
-        with (
-            translating_errors(job.url),
-            closing(self._get(job, content)["Body"]) as body,
-        ):
-            head = body.read(containers.HEAD_BYTES)
+        head, _ = read_object(
+            self._s3, job.bucket, job.key, _unchanged(content), containers.HEAD_BYTES
+        )
         if containers.identify(io.BytesIO(head)) is None:
             found = f"begins with {head[:8]!r}" if head else "is empty"
             raise NotARecordingError(
                 f"neither its name nor its content is that of a recording: it {found};"
                 f" supported: {FORMATS}"
             )
-
-    def _get(self, job: Job, content: _Content) -> Any:
-        return self._s3.get_object(Bucket=job.bucket, Key=job.key, IfMatch=f'"{content.etag}"')
 
     def _model(self, name: str) -> tuple[Model, float | None]:
         """The model, and the ms it took to load it; None if it was loaded before."""
@@ -240,17 +240,16 @@ class Jobs:
         Raises AudioTooLargeError before a byte is read, ConflictError if the object is no longer
         `content`.
         """
-        with translating_errors(job.url):
-            answer = self._get(job, content)
+
+        def accept(size: int) -> None:
+            max_bytes = self._limits.max_bytes
+            if size > max_bytes:
+                raise AudioTooLargeError(
+                    f"the object has {size:,} bytes; the limit is {max_bytes:,}"
+                )
+
         with tempfile.NamedTemporaryFile(prefix="recording-") as file:
-            with closing(answer["Body"]) as body, translating_errors(job.url):
-                size, max_bytes = answer["ContentLength"], self._limits.max_bytes
-                if size > max_bytes:
-                    raise AudioTooLargeError(
-                        f"the object has {size:,} bytes; the limit is {max_bytes:,}"
-                    )
-                for chunk in body.iter_chunks(CHUNK_BYTES):
-                    file.write(chunk)
+            get_object(self._s3, job.bucket, job.key, file.file, _unchanged(content), accept)
             file.flush()
             yield Path(file.name)
 
@@ -265,6 +264,11 @@ class _Outcome:
     def attempt(self) -> str | None:
         """Id of this attempt to send the alert, if there is one to send."""
         return self.result.alert.attempt if self.result.alert else None
+
+
+def _unchanged(content: _Content) -> dict[str, str]:
+    """The condition that an object is still this content."""
+    return {"IfMatch": f'"{content.etag}"'}
 
 
 def _settles(stored: JobResult, job: Job, content: _Content) -> bool:

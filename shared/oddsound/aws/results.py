@@ -1,6 +1,7 @@
 """The results bucket: the key of a result, and conditional reads and writes."""
 
 import logging
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from hashlib import sha256
@@ -10,7 +11,7 @@ from pydantic import ValidationError
 
 from oddsound.errors import ResultNotFoundError
 from oddsound.schemas import JobResult
-from oddsound.storage import ConflictError, MissingError, translating_errors
+from oddsound.storage import ConflictError, MissingError, read_object, translating_errors
 
 logger = logging.getLogger(__name__)
 
@@ -67,17 +68,14 @@ class Results:
 
     def read(self, at: str) -> Stored:
         """The result at a key of the bucket; without an ETag if there is no object."""
-        url = f"s3://{self.bucket}/{at}"
         try:
-            with translating_errors(url):
-                answer = self._s3.get_object(Bucket=self.bucket, Key=at)
-                text = answer["Body"].read()
+            text, answer = read_object(self._s3, self.bucket, at)
         except MissingError:
             return Stored(None, None)
         try:
             return Stored(JobResult.model_validate_json(text), answer["ETag"], _age_s(answer))
         except ValidationError:
-            logger.warning("%s is not a result; it will be replaced", url)
+            logger.warning("s3://%s/%s is not a result; it will be replaced", self.bucket, at)
             return Stored(None, answer["ETag"])
 
     def write(self, at: str, result: JobResult, etag: str | None) -> str | None:
@@ -100,7 +98,7 @@ class Results:
         return str(answer["ETag"])
 
 
-def _age_s(answer: dict[str, Any]) -> float:
+def _age_s(answer: Mapping[str, Any]) -> float:
     """Seconds since an object was stored, by the clock of S3."""
     date = answer["ResponseMetadata"]["HTTPHeaders"].get("date")
     now = parsedate_to_datetime(date) if date else datetime.now(UTC)
