@@ -38,7 +38,7 @@ LAYERS = [
 
 WORKBENCH_LAYERS = [
     {"errors", "files"},
-    {"synthesis"},
+    {"labels", "synthesis"},
     {"deploy", "learn"},
     {"report", "model_folder"},
     {"training"},

@@ -1,7 +1,7 @@
 """`oddsound predict`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,8 +17,31 @@ from oddsound_workbench.cli.console import (
     progress_bars,
     reported_errors,
 )
-from oddsound_workbench.cli.predictions import print_predictions, print_warnings
+from oddsound_workbench.cli.predictions import (
+    print_label_files,
+    print_predictions,
+    print_warnings,
+)
+from oddsound_workbench.errors import WorkbenchError
 from oddsound_workbench.files import decoded
+from oddsound_workbench.labels.formats import LabelFormat
+from oddsound_workbench.labels.writing import LabelWriter
+
+if TYPE_CHECKING:
+    from oddsound.model import Model
+
+
+Labels = Annotated[
+    LabelFormat | None,
+    typer.Option(
+        help="Write the events of each recording beside it, as an Audacity label track (.txt), a"
+        " Raven selection table (.selections.txt) or CSV (.csv)."
+    ),
+]
+LabelsDir = Annotated[
+    Path | None,
+    typer.Option(file_okay=False, help="Folder for the files of --labels."),
+]
 
 
 def predict(
@@ -31,40 +54,81 @@ def predict(
         bool,
         typer.Option("--explain", help="Show the features and bands that led to each verdict."),
     ] = False,
+    labels: Labels = None,
+    labels_dir: LabelsDir = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace files of --labels that exist.")
+    ] = False,
     fail_on_anomaly: Annotated[
         bool, typer.Option("--fail-on-anomaly", help="Exit with 10 if there is an anomaly.")
     ] = False,
     as_json: Json = False,
 ) -> None:
     """Score recordings, or every recording below a folder."""
-    from oddsound import pipeline, runtime
-    from oddsound_workbench.learn.recordings import expand
+    from oddsound import runtime
 
+    if labels is None and (labels_dir is not None or overwrite):
+        raise typer.BadParameter("--labels-dir and --overwrite need --labels")
     with reported_errors(as_json):
-        files = [
-            file for path in recordings for file in (expand([path]) if path.exists() else [path])
-        ]
+        files = _files(recordings)
         configure(models)
         loaded = runtime.registry().get(model)
-        limits = runtime.limits()
-    results: list[tuple[Path, Prediction | ErrorBody]] = []
-    with progress_bars(show=len(files) > 1 and not as_json) as progress:
-        advance = progress("Scoring", len(files))
-        for file in files:
-            try:
-                prediction = pipeline.predict(file, loaded, limits, explain=explain)
-                results.append((file, prediction))
-            except (AudioAnomalyError, OSError) as error:
-                detail = error.strerror if isinstance(error, OSError) else None
-                body = ErrorBody(error=type(error).__name__, detail=detail or str(error))
-                results.append((file, body))
-            advance()
+        writer = None
+        if labels is not None:
+            _check_events(loaded)
+            writer = LabelWriter(labels, files, labels_dir, overwrite=overwrite)
+        results: list[tuple[Path, Prediction | ErrorBody]] = []
+        with progress_bars(show=len(files) > 1 and not as_json) as progress:
+            advance = progress("Scoring", len(files))
+            for file, _ in files:
+                result = _scored(file, loaded, explain=explain)
+                if writer is not None and isinstance(result, Prediction):
+                    writer.write(file, result)
+                results.append((file, result))
+                advance()
     if as_json:
         print_json([{"file": decoded(file), **result.model_dump()} for file, result in results])
     else:
         print_predictions(results)
         print_warnings(results)
+        if writer is not None:
+            print_label_files(writer.written)
     if any(isinstance(result, ErrorBody) for _, result in results):
         raise typer.Exit(SOME_FAILED)
     if fail_on_anomaly and any(isinstance(r, Prediction) and r.is_anomaly for _, r in results):
         raise typer.Exit(ANOMALY_FOUND)
+
+
+def _check_events(model: "Model") -> None:
+    """Raises WorkbenchError if the model never finds events."""
+    if model.predictor.normal_label is None or model.events_reference is None:
+        raise WorkbenchError(
+            f"the model {model.name} finds no events for --labels: only detectors do that were"
+            " trained with this version of `oddsound train`"
+        )
+
+
+def _files(recordings: list[Path]) -> list[tuple[Path, Path]]:
+    """Every recording, each with the folder that it was found in.
+
+    Raises FolderError if a folder contains no recordings. A file that does not exist is an
+    error of that recording only.
+    """
+    from oddsound_workbench.learn.recordings import expand
+
+    return [
+        (file, path if path.is_dir() else path.parent)
+        for path in recordings
+        for file in (expand([path]) if path.exists() else [path])
+    ]
+
+
+def _scored(file: Path, model: "Model", *, explain: bool) -> Prediction | ErrorBody:
+    """The prediction for a recording, or the reason that it has none."""
+    from oddsound import pipeline, runtime
+
+    try:
+        return pipeline.predict(file, model, runtime.limits(), explain=explain)
+    except (AudioAnomalyError, OSError) as error:
+        detail = error.strerror if isinstance(error, OSError) else None
+        return ErrorBody(error=type(error).__name__, detail=detail or str(error))

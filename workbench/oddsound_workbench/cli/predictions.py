@@ -74,6 +74,16 @@ def print_warnings(results: Results) -> None:
         print_sentence(err, f"{_name(named[0])}{more}: {text}", head="Warning: ")
 
 
+def print_label_files(written: Sequence[Path]) -> None:
+    """Where the files of --labels are."""
+    if not written:
+        return
+    if len(written) == 1:
+        print_sentence(out, f"Label file: {printable(written[0])}")
+    else:
+        print_sentence(out, f"{len(written)} label files, such as {printable(written[0])}")
+
+
 def _cells(name: str, result: Prediction | ErrorBody) -> list[Cell]:
     """The values under the headings of COLUMNS."""
     if isinstance(result, ErrorBody):
