@@ -76,12 +76,11 @@ def print_warnings(results: Results) -> None:
 
 def print_label_files(written: Sequence[Path]) -> None:
     """Where the files of --labels are."""
-    if not written:
-        return
     if len(written) == 1:
-        print_sentence(out, f"Label file: {printable(written[0])}")
-    else:
-        print_sentence(out, f"{len(written)} label files, such as {printable(written[0])}")
+        print_sentence(out, f"Label file: {printable(written[0])}", searched=True)
+    elif written:
+        text = f"{len(written)} label files, such as {printable(written[0])}"
+        print_sentence(out, text, searched=True)
 
 
 def _cells(name: str, result: Prediction | ErrorBody) -> list[Cell]:
