@@ -9,11 +9,12 @@ import pytest
 from oddsound_workbench.files import PROJECT
 
 LAYERS = [
-    {"errors", "formats", "cold_start", "deadline", "mpeg", "codecs"},
+    {"errors", "formats", "cold_start", "deadline", "mpeg", "codecs", "spliced"},
     {"schemas", "containers"},
     {"settings", "storage"},
     {"descriptors", "fast_sklearn", "views", "explain.wording"},
-    {"decoding", "machine_features", "events.frames"},
+    {"ffmpeg", "repairs", "machine_features", "events.frames"},
+    {"decoding"},
     {"events.reference", "quality.clipping", "quality.dropouts", "quality.bandwidth"},
     {"events.candidates", "quality.channels"},
     {"events.wording", "events.resolving", "quality.meter"},

@@ -41,8 +41,8 @@ def predict(
 ) -> Prediction:
     """What a model says about one recording.
 
-    recording : path of a sound file, or its content as bytes. WAV, FLAC, OGG and MP3, any sample
-        rate, any number of channels.
+    recording : path of a sound file, or its content as bytes. WAV, FLAC, OGG, MP3 and others, any
+        sample rate, up to 64 channels.
     model : a model of `load_model`, or the name of a model; None for the default model
     explain : whether to add the features and frequency bands that led to the verdict
 

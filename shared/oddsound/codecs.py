@@ -1,6 +1,6 @@
 """Finds which codec is in a container, as far as it decides who can decode it.
 
-The functions for WAV, AIFF, CAF and OGG return an empty string if libsndfile decodes it.
+The functions for WAV, AIFF and CAF return an empty string if libsndfile decodes it.
 """
 
 import re
@@ -42,8 +42,15 @@ CAF_CODECS = {
 }
 """Codecs of AIFF-C and CAF that libsndfile does not decode."""
 
-OGG_DECODED = (b"\x01vorbis", b"OpusHead", b"\x7fFLAC")
-OGG_CODECS = {b"Speex   ": "Speex", b"\x80theora": "Theora video", b"fishead\0": "several streams"}
+OGG_CODECS = {
+    b"\x01vorbis": "Vorbis",
+    b"OpusHead": "Opus",
+    b"\x7fFLAC": "FLAC",
+    b"Speex   ": "Speex",
+    b"\x80theora": "Theora video",
+    b"fishead\0": "several streams",
+}
+"""Codecs of OGG -> how their first packet begins."""
 
 MP4_CODECS = {
     b"mp4a": "AAC",
@@ -108,18 +115,20 @@ def of_caf(head: bytes) -> str:
 
 
 def of_ogg(head: bytes) -> str:
-    """The codec of the first stream of an OGG file."""
+    """The codec of the first stream of an OGG file; empty if the file ends before it."""
     packet = head[27 + head[26] :][:8] if len(head) > 27 else b""
-    if not packet or any(packet.startswith(begin) for begin in OGG_DECODED):
-        return ""
     found = (name for begin, name in OGG_CODECS.items() if packet.startswith(begin))
-    return next(found, "an unknown codec")
+    return next(found, "an unknown codec" if packet else "")
 
 
 def of_matroska(head: bytes) -> str:
     """The codec of the first sound track of a Matroska or WebM file."""
-    found = re.search(rb"\x86.A_([A-Z0-9]+)", head, re.DOTALL)
-    return MATROSKA_CODECS.get(found[1], found[1].decode()) if found else ""
+    found = re.search(rb"\x86([\x82-\xff])A_", head)
+    if found is None:
+        return ""
+    # The byte before the name is its length, with the highest bit set.
+    name = head[found.end() :][: found[1][0] - 0x82].partition(b"/")[0]
+    return MATROSKA_CODECS.get(name, name.decode("ascii", "replace"))
 
 
 def of_mp4(file: BinaryIO, offset: int) -> str:

@@ -6,6 +6,9 @@ from typing import BinaryIO
 
 from oddsound import codecs, mpeg
 
+OGG_DECODED = {"Vorbis", "Opus", "FLAC", ""}
+"""Codecs in OGG that are decoded without FFmpeg."""
+
 HEAD_BYTES = 1 << 16
 """Bytes from the start of a container that are looked at."""
 
@@ -105,7 +108,8 @@ def _of_head(head: bytes) -> Container | None:
     if head[:4] == b"caff":
         return _other_codec(Container("CAF"), codecs.of_caf(head), "caf")
     if head[:4] == b"OggS":
-        return _other_codec(Container("OGG"), codecs.of_ogg(head), "ogg")
+        codec = codecs.of_ogg(head)
+        return Container("OGG", codec, "" if codec in OGG_DECODED else "ogg")
     if mpeg.begins_with_frames(head):
         return Container("MP3")
     if codecs.begins_with_adts(head):

@@ -4,15 +4,17 @@ import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 import soundfile
 
-from oddsound import containers
+from oddsound import containers, repairs
 from oddsound.descriptors import Array
 from oddsound.errors import InvalidAudioError, UnsupportedAudioError
-from oddsound.formats import FORMATS, HOW_TO_CONVERT
+from oddsound.ffmpeg import open_ffmpeg
+from oddsound.formats import FORMATS
+from oddsound.spliced import SplicedFile
 
 type Source = bytes | Path
 """A recording: the content of a file, or its path."""
@@ -63,24 +65,51 @@ def open_decoder(source: Source) -> Iterator[Decoder]:
     (damaged).
     """
     with _Bytes(source) if isinstance(source, bytes) else source.open("rb", 0) as file:
-        kind = _supported(file)
-        file.seek(0)
-        try:
-            # With a file descriptor, libsndfile reads the file without Python callbacks, and
-            # does not see the name: its suffix must not decide how the file is decoded.
-            target = file if isinstance(file, _Bytes) else file.fileno()
-            sound = _SoundFile(target, closefd=False)
-        except (soundfile.SoundFileError, TypeError, ValueError) as error:
-            reason = str(error).split(": ", 1)[-1]
-            raise InvalidAudioError(
-                f"the file begins like {kind.name} but cannot be decoded: {reason}"
-            ) from None
-        with sound:
-            if sound.format not in DECODED:
-                raise UnsupportedAudioError(
-                    f"{sound.format} files are not supported; {FORMATS} are"
-                )
+        kind = _container(file)
+        if kind.demuxer:
+            size = file.seek(0, io.SEEK_END)
+            with open_ffmpeg(SplicedFile(file, [range(kind.offset, size)]), kind) as decoder:
+                yield decoder
+            return
+        with _opened(_readable(file, kind), kind) as sound:
             yield LibsndfileDecoder(sound)
+
+
+def _readable(file: BinaryIO, kind: containers.Container) -> Any:
+    """What libsndfile reads the recording from."""
+    pieces = repairs.pieces(file, kind)
+    if pieces is not None:
+        return SplicedFile(file, pieces)
+    file.seek(0)
+    # With a file descriptor, libsndfile reads the file without Python callbacks, and does not see
+    # the name: its suffix must not decide how the file is decoded.
+    return file if isinstance(file, _Bytes) else file.fileno()
+
+
+def _container(file: BinaryIO) -> containers.Container:
+    """The container of a file. Raises UnsupportedAudioError if it is not that of a recording."""
+    kind = containers.identify(file)
+    if kind is None:
+        file.seek(0)
+        raise UnsupportedAudioError(
+            f"this is not a recording: it begins with {file.read(8)!r}; supported: {FORMATS}"
+        )
+    return kind
+
+
+def _opened(target: Any, kind: containers.Container) -> soundfile.SoundFile:
+    """A file or a file descriptor, opened by libsndfile."""
+    try:
+        sound = _SoundFile(target, closefd=False)
+    except (soundfile.SoundFileError, TypeError, ValueError) as error:
+        reason = str(error).split(": ", 1)[-1]
+        raise InvalidAudioError(
+            f"the file begins like {kind.name} but cannot be decoded: {reason}"
+        ) from None
+    if sound.format not in DECODED:
+        sound.close()
+        raise UnsupportedAudioError(f"{sound.format} files are not supported; {FORMATS} are")
+    return sound
 
 
 class _SoundFile(soundfile.SoundFile):  # type: ignore[misc]  # soundfile has no types
@@ -147,17 +176,3 @@ class _Bytes(io.BytesIO):
             return super().seek(offset, whence)
         except ValueError:
             return self.tell()
-
-
-def _supported(file: BinaryIO) -> containers.Container:
-    """The container of a file. Raises UnsupportedAudioError if libsndfile does not read it."""
-    kind = containers.identify(file)
-    if kind is None:
-        file.seek(0)
-        raise UnsupportedAudioError(
-            f"this is not a recording: it begins with {file.read(8)!r}; supported: {FORMATS}"
-        )
-    if kind.demuxer:
-        text = f"this is {kind}, which cannot be read; {HOW_TO_CONVERT}"
-        raise UnsupportedAudioError(text, convertible=True)
-    return kind

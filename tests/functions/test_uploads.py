@@ -17,7 +17,7 @@ from moto.server import ThreadedMotoServer
 
 from functions.api.app import app
 from functions.s3_trigger.app import handler
-from oddsound import runtime
+from oddsound import formats, runtime
 from oddsound.aws.uploads import upload_key
 from oddsound.schemas import Job, JobResult
 from tests.cloud import (
@@ -129,13 +129,28 @@ def test_file_names_are_sanitized(filename: str, end: str) -> None:
     assert key != upload_key(filename, None)
 
 
-def test_invalid_upload_requests_are_rejected(client: TestClient) -> None:
+def test_a_phone_recording_can_be_uploaded_where_it_can_be_read(client: TestClient) -> None:
+    assert client.post("/uploads", json={"filename": "phone.M4A"}).json()["key"].endswith(".m4a")
+
+
+def test_invalid_upload_requests_are_rejected(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
     failed(
         client.post("/uploads", json={"filename": "fan.txt"}),
         415,
         "UnsupportedAudioError",
         "'fan.txt'",
         ".wav, .wave, ",
+    )
+    monkeypatch.setattr(formats, "find_spec", lambda _: None)  # as on AWS
+    failed(
+        client.post("/uploads", json={"filename": "phone.M4A"}),
+        415,
+        "UnsupportedAudioError",
+        "'phone.M4A'",
+        "convert it to WAV or FLAC first",
+        "the page /ui converts what the browser can play",
     )
     failed(
         client.post("/uploads", json={"filename": "fan.wav", "model_name": "pump"}),

@@ -76,7 +76,8 @@ def matroska(doctype: bytes, codec: bytes) -> bytes:
 )
 def test_what_libsndfile_writes_is_read_without_ffmpeg(kind: str, subtype: str) -> None:
     container = found(written(kind, subtype))
-    assert container == Container(kind.removesuffix("EX"))
+    assert container is not None
+    assert (container.name, container.demuxer) == (kind.removesuffix("EX"), "")
 
 
 @pytest.mark.parametrize("kind", ["VOC", "NIST", "SVX"])
@@ -154,7 +155,8 @@ def test_random_bytes_are_no_recordings() -> None:
 def test_tags_before_a_container_are_skipped(kind: str) -> None:
     tag = b"ID3\4\0\0\0\0\1\1" + bytes(129)
     container = found(tag + tag + written(kind))
-    assert container == Container(kind, offset=2 * len(tag))
+    assert container is not None
+    assert (container.name, container.offset) == (kind, 2 * len(tag))
     assert found(tag) == Container("MP3")
 
 

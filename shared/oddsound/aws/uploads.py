@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from oddsound.errors import InvalidJobError, StorageError, UnsupportedAudioError
-from oddsound.formats import FORMATS, HOW_TO_CONVERT, OPTIONAL_SUFFIXES, SUFFIXES
+from oddsound.formats import FORMATS, HOW_TO_CONVERT, OPTIONAL_SUFFIXES, SUFFIXES, ffmpeg_installed
 
 MAX_STEM = 100
 """Characters of a file name that are kept, not counting its suffix."""
@@ -35,8 +35,9 @@ def upload_key(filename: str, model: str | None) -> str:
     model's name cannot be part of a prefix.
     """
     path = PurePosixPath(filename.replace("\\", "/"))
-    if path.suffix.lower() not in SUFFIXES:
-        convertible = path.suffix.lower() in OPTIONAL_SUFFIXES
+    suffix = path.suffix.lower()
+    convertible = suffix in OPTIONAL_SUFFIXES
+    if suffix not in SUFFIXES and not (convertible and ffmpeg_installed()):
         raise UnsupportedAudioError(
             f"{filename!r} does not end in {', '.join(SUFFIXES)}; supported formats: {FORMATS}"
             + (f"; {HOW_TO_CONVERT}" if convertible else ""),
@@ -47,7 +48,7 @@ def upload_key(filename: str, model: str | None) -> str:
     ascii_only = unicodedata.normalize("NFKD", path.stem).encode("ascii", "ignore").decode()
     stem = re.sub(r"[^A-Za-z0-9_-]+", "-", ascii_only)[:MAX_STEM].strip("-") or "recording"
     folder = "uploads" if model is None else f"models/{model}"
-    return f"{folder}/{uuid.uuid4()}/{stem}{path.suffix.lower()}"
+    return f"{folder}/{uuid.uuid4()}/{stem}{suffix}"
 
 
 def model_of_key(key: str) -> str | None:

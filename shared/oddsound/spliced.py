@@ -1,0 +1,67 @@
+"""A file that is put together from parts of another file and from other bytes."""
+
+import io
+from bisect import bisect_right
+from collections.abc import Sequence
+from itertools import accumulate
+from typing import BinaryIO
+
+type Piece = bytes | range
+"""Bytes, or a range of positions in the file."""
+
+
+class SplicedFile(io.RawIOBase):
+    """The pieces, one behind the other. The file itself is not changed."""
+
+    def __init__(self, file: BinaryIO, pieces: Sequence[Piece]) -> None:
+        super().__init__()
+        self._file = file
+        self._pieces = [piece for piece in pieces if len(piece)]
+        self._ends = list(accumulate(map(len, self._pieces)))
+        self._at = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        """Move; a negative position leaves the position as it is.
+
+        A damaged header can make libsndfile seek to one, in a callback from C, which no exception
+        can pass through.
+        """
+        size = self._ends[-1] if self._ends else 0
+        target = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: size}[whence] + offset
+        if target >= 0:
+            self._at = target
+        return self._at
+
+    def readinto(self, buffer: bytearray | memoryview, /) -> int:  # type: ignore[override]
+        """Fill the buffer as far as there are bytes."""
+        done = 0
+        while done < len(buffer):
+            data = self._read_piece(len(buffer) - done)
+            if not data:
+                break
+            buffer[done : done + len(data)] = data
+            done += len(data)
+            self._at += len(data)
+        return done
+
+    def _read_piece(self, size: int) -> bytes:
+        """At most so many bytes, from the piece at the current position."""
+        index = bisect_right(self._ends, self._at)
+        if index == len(self._pieces):
+            return b""
+        piece = self._pieces[index]
+        start = self._at - (self._ends[index] - len(piece))
+        part = piece[start : start + size]
+        if isinstance(part, bytes):
+            return part
+        self._file.seek(part.start)
+        return self._file.read(len(part))
