@@ -10,7 +10,7 @@ from oddsound_workbench.files import PROJECT
 
 LAYERS = [
     {"errors", "formats", "cold_start", "deadline", "mpeg", "codecs", "spliced"},
-    {"schemas", "containers"},
+    {"schemas", "containers", "memory"},
     {"settings", "storage"},
     {"descriptors", "fast_sklearn", "views", "explain.wording"},
     {"ffmpeg", "repairs", "machine_features", "events.frames"},

@@ -66,6 +66,16 @@ class Catalogue:
         """
         return self._default_of(self.entries())
 
+    def current_default_name(self) -> str:
+        """`default_name`, by the models.json of this moment if the environment names no model.
+
+        Then a changed models.json may have another default model, and what is scored with the
+        previous one stays stored. Raises as `default_name` does.
+        """
+        if "default_model_name" not in self._settings.model_fields_set:
+            self.refresh()
+        return self.default_name()
+
     def entry(self, name: str | None = None) -> tuple[str, ModelEntry]:
         """Name and entry of the model called `name`, or of the default model.
 

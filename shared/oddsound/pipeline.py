@@ -11,6 +11,7 @@ from oddsound.descriptors import Array
 from oddsound.errors import InvalidAudioError
 from oddsound.features import FeatureExtractor
 from oddsound.formats import AudioLimits
+from oddsound.memory import refusing_when_exhausted
 from oddsound.model import Model
 from oddsound.predictors import Floats, Predictor
 from oddsound.quality import warnings
@@ -29,6 +30,7 @@ LENGTH_TOLERANCE = 0.95
 """Recorders cut a second a little short."""
 
 
+@refusing_when_exhausted()
 def predict(
     source: bytes | Path, model: Model, limits: AudioLimits, *, explain: bool = False
 ) -> Prediction:
@@ -36,7 +38,8 @@ def predict(
 
     source : the bytes or the path of an audio file
     explain : whether to add the features and bands that contributed most
-    Raises InvalidAudioError, UnsupportedAudioError or AudioTooLargeError.
+    Raises InvalidAudioError, UnsupportedAudioError or AudioTooLargeError (also if the memory of the
+    process does not suffice).
     """
     started = time.perf_counter()
     full_hz = top_hz(model.extractor, model.sample_rate)

@@ -6,6 +6,7 @@ import time
 from collections import OrderedDict, defaultdict
 from typing import TYPE_CHECKING
 
+from oddsound import memory
 from oddsound.artifacts import Artifacts, resolve_path
 from oddsound.catalogue import Catalogue
 from oddsound.errors import ModelArtifactError
@@ -108,6 +109,9 @@ class Registry:
 
         started = time.perf_counter()
         model = Model.load(name, entry, self._settings.sample_rate, fetch)
+        memory.reserve_for_blas()
+        if self._settings.aws_lambda_function_memory_size is not None:
+            memory.limit(self._settings.aws_lambda_function_memory_size << 20)
         took_ms = 1000 * (time.perf_counter() - started)
         logger.info("model %s %s loaded in %.0f ms", name, entry.version, took_ms)
         return model

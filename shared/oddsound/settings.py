@@ -112,6 +112,9 @@ class Settings(BaseSettings):
     aws_lambda_initialization_type: str = "on-demand"
     """Set by Lambda. If it is snap-start, the default model is loaded into the snapshot."""
 
+    aws_lambda_function_memory_size: int | None = Field(default=None, gt=0)
+    """Set by Lambda: MB of the function. A recording that needs more is refused with a reason."""
+
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     """Lowest level of messages that are logged."""
 

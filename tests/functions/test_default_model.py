@@ -10,6 +10,7 @@ from fastapi.testclient import TestClient
 from functions.api.app import app
 from functions.sqs_trigger.app import handler
 from oddsound import runtime
+from oddsound.errors import ModelsConfigError
 from oddsound.schemas import Job
 from tests.cloud import FAULTY, MODELS, NORMAL, OTHER_NORMAL, Cloud, LambdaContext, batch
 
@@ -66,3 +67,32 @@ def test_a_new_models_json_applies_to_the_first_recording_after_it(
     models(bearing="bearing")
     answer = client.post("/predict-anomaly", files={"file": FAULTY})
     assert answer.json()["model_name"] == "bearing"
+
+
+def test_a_default_model_that_is_missing_for_a_moment_is_a_reason_to_try_again(
+    cloud: Cloud, models: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DEFAULT_MODEL_NAME", "fan")
+    monkeypatch.setenv("MODELS_REFRESH_S", "0")
+    runtime.clear()
+    models(bearing="bearing")
+    job = cloud.put("a.wav", NORMAL)
+    event = batch({"bucket": job.bucket, "key": job.key})
+    assert len(handler(event, LambdaContext())["batchItemFailures"]) == 1
+    with pytest.raises(ModelsConfigError, match=r"no default model: .*'fan'.*bearing"):
+        runtime.jobs().process(job)
+    assert cloud.results() == []
+    models(fan="fan", bearing="bearing")
+    score(job)
+    assert cloud.result("a.wav").status == "succeeded"
+
+
+def test_a_recording_is_scored_by_the_default_model_that_models_json_has_now(
+    cloud: Cloud, models: Callable[..., None]
+) -> None:
+    """Without DEFAULT_MODEL_NAME, and before MODELS_REFRESH_S have passed."""
+    models(pump="fan")
+    score(cloud.put("a.wav", NORMAL))
+    models(press="fan")
+    score(cloud.put("b.wav", OTHER_NORMAL))
+    assert cloud.results() == ["results/press/b.wav.json", "results/pump/a.wav.json"]

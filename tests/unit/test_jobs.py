@@ -191,7 +191,11 @@ def test_an_unknown_model_gives_a_failed_result_until_it_exists(cloud: Cloud) ->
 
 
 @pytest.mark.parametrize("operation", ["HeadObject", "GetObject", "PutObject"])
-def test_throttling_by_s3_raises_an_error(cloud: Cloud, operation: str) -> None:
+def test_throttling_by_s3_raises_an_error(
+    cloud: Cloud, operation: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DEFAULT_MODEL_NAME", "fan")  # otherwise models.json is read first
+    runtime.clear()
     job = cloud.put("fan.wav", FAULTY)
     runtime.registry().get()
     refuse(runtime.s3_client(), operation, 503, "SlowDown", times=1)

@@ -25,6 +25,7 @@ from oddsound.aws.uploads import model_of_key
 from oddsound.errors import (
     AudioTooLargeError,
     InvalidAudioError,
+    ModelsConfigError,
     RecordingNotFoundError,
     StorageError,
     UnknownModelError,
@@ -131,8 +132,8 @@ class Jobs:
             if attempt:
                 time.sleep(_jitter.uniform(0, 0.05 * 2**attempt))
             content = self._content(job)
-            model = job.model_name or content.model_name or model_of_key(job.key)
-            model = model or self._registry.catalogue.default_name()
+            named = job.model_name or content.model_name or model_of_key(job.key)
+            model = named or self._registry.catalogue.current_default_name()
             at = result_key(model, job.key)
             # Read before the object is read, so that a result of newer content is never replaced.
             stored, etag, age_s = self._results.read(at)
@@ -142,7 +143,7 @@ class Jobs:
                 return self._announcements.complete(at, stored, etag, age_s, own)
             try:
                 if done is None or (done.content, done.result.model) != (content, model):
-                    done = self._score(job, content, model)
+                    done = self._score(job, content, model, is_default=named is None)
                 else:
                     self._check_unchanged(job, content)
             except (MissingError, ConflictError):
@@ -176,7 +177,7 @@ class Jobs:
         except MissingError:
             raise StorageError(f"s3://{bucket}: no such bucket") from None
 
-    def _score(self, job: Job, content: _Content, model: str) -> "_Outcome":
+    def _score(self, job: Job, content: _Content, model: str, *, is_default: bool) -> "_Outcome":
         """The prediction or the permanent failure, not yet stored."""
         prediction, failure, load_ms = None, None, None
         status: Status = "succeeded"
@@ -186,7 +187,7 @@ class Jobs:
                 raise RecordingNotFoundError(f"{job.url}: no such object; was it deleted?")
             if not named_as_recording(job.key):
                 self._check_content(job, content)
-            loaded, load_ms = self._model(model)
+            loaded, load_ms = self._model(model, is_default=is_default)
             with self._downloaded(job, content) as path:
                 prediction = pipeline.predict(path, loaded, self._limits)
         except PERMANENT as error:
@@ -223,14 +224,19 @@ class Jobs:
                 f" supported: {FORMATS}"
             )
 
-    def _model(self, name: str) -> tuple[Model, float | None]:
+    def _model(self, name: str, *, is_default: bool) -> tuple[Model, float | None]:
         """The model, and the ms it took to load it; None if it was loaded before."""
         known = {info.name: info.loaded for info in self._registry.describe().models}
         if name not in known:
             # It may have been pushed a moment ago, together with the recording.
             self._registry.catalogue.refresh()
         started = time.perf_counter()
-        model = self._registry.get(name)
+        try:
+            model = self._registry.get(name)
+        except UnknownModelError as error:
+            if is_default:  # nobody asked for it: this is no fault of the job
+                raise ModelsConfigError(f"there is no default model: {error}") from None
+            raise
         return model, None if known.get(name) else 1000 * (time.perf_counter() - started)
 
     @contextmanager
