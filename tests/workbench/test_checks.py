@@ -83,6 +83,7 @@ def test_the_reasons_are_those_of_predict(folder: Path, configured: Path) -> Non
 
 @pytest.mark.slow
 def test_skip_bad_trains_without_them_and_says_so(folder: Path) -> None:
+    (folder / "notes.txt").write_text("pump 7")
     result = train(folder, "--skip-bad", "--json")
     assert result.exit_code == 0, result.output
     found: dict[str, Any] = json.loads(result.stdout)
@@ -93,6 +94,8 @@ def test_skip_bad_trains_without_them_and_says_so(folder: Path) -> None:
     (details,) = folder.parent.rglob("training.json")
     assert set(json.loads(details.read_text())["recordings"]).isdisjoint(BAD)
     assert left_out in (details.parent / "report.txt").read_text()
+    other = f"Left out 1 file that is no recording by name in {folder}: notes.txt."
+    assert other in found["notes"]
 
 
 @pytest.mark.parametrize("skip", [False, True])
@@ -102,6 +105,11 @@ def test_a_finished_model_is_evaluated_in_the_same_way(
     options = ("--model", "fan", "--models", trained, *(("--skip-bad",) if skip else ()))
     result = run("evaluate", folder, *options)
     if skip:
+        (folder / "notes.txt").write_text("pump 7")
+        found = json.loads(run("evaluate", folder, *options, "--json").stdout)
+        assert found["left_out"] == [
+            f"Left out 1 file that is no recording by name in {folder}: notes.txt."
+        ]
         assert result.exit_code == 0, result.output
         assert "Left out 5 of 14 recordings: dead.wav" in result.stdout
     else:

@@ -8,7 +8,7 @@ from typing import Any
 from oddsound import runtime
 from oddsound.schemas import NORMAL
 from oddsound_workbench.errors import FolderError
-from oddsound_workbench.learn import checks, dataset, finished
+from oddsound_workbench.learn import checks, dataset, finished, left_out
 from oddsound_workbench.learn import recipe as recipes
 from oddsound_workbench.learn.dataset import ExtractionSettings
 from oddsound_workbench.learn.detector import DetectorRecipe
@@ -53,15 +53,18 @@ def of_recipe(plan: Plan, progress: Progress, conditions: Sequence[str] = ()) ->
     Raises FolderError if the recordings are not enough.
     """
     if machines := machine_folders(plan.folder):
-        return _of_machines(plan, machines, progress, conditions)
-    title = f"Recipe on {plan.folder_name}"
-    return _cross_validated(title, recipes.choose(plan), progress, conditions)
+        assessed = _of_machines(plan, machines, progress, conditions)
+    else:
+        title = f"Recipe on {plan.folder_name}"
+        assessed = _cross_validated(title, recipes.choose(plan), progress, conditions)
+    return _with_left_out(assessed, plan)
 
 
 def of_each_class(plan: Plan, progress: Progress, conditions: Sequence[str] = ()) -> Assessment:
     """Cross-validate detectors that each take one class as normal, all others as anomalies."""
     title = f"Each class of {plan.folder_name} as normal"
-    return _cross_validated(title, EachClassAsNormal(plan), progress, conditions)
+    assessed = _cross_validated(title, EachClassAsNormal(plan), progress, conditions)
+    return _with_left_out(assessed, plan)
 
 
 def of_model(plan: Plan, progress: Progress, conditions: Sequence[str] = ()) -> Assessment:
@@ -100,7 +103,17 @@ def of_model(plan: Plan, progress: Progress, conditions: Sequence[str] = ()) -> 
         warnings=_warnings(known, len(recordings)),
     )
     assessed = _assessed(report, result, measure, recordings, conditions, progress)
-    return replace(assessed, metrics=assessed.metrics | {"trained_on_recordings": known})
+    assessed = replace(assessed, metrics=assessed.metrics | {"trained_on_recordings": known})
+    return _with_left_out(assessed, plan)
+
+
+def _with_left_out(assessed: Assessment, plan: Plan) -> Assessment:
+    """The assessment with a note about files in the plan's folders that are no recordings."""
+    notes = left_out.sentences(plan.folders, full_paths=plan.links)
+    if not notes:
+        return assessed
+    report = replace(assessed.report, notes=[*assessed.report.notes, *notes])
+    return Assessment(assessed.metrics | {"left_out": notes}, report)
 
 
 def _warnings(trained_on: int | None, recordings: int) -> list[str]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from oddsound.schemas import ModelEntry
 from oddsound_workbench import model_folder
+from oddsound_workbench.learn import left_out
 from oddsound_workbench.learn import recipe as recipes
 from oddsound_workbench.learn.plan import Plan, Progress, no_progress
 from oddsound_workbench.learn.results import Result
@@ -42,7 +43,9 @@ def train(plan: Plan, progress: Progress = no_progress) -> Trained:
     model_folder.check_target(plan)
     recipe = recipes.choose(plan)
     data = recipe.read(progress)
-    facts, notes = recipe.describe(data), [*recipe.notes(data), *data.check_notes]
+    others = left_out.sentences(plan.folders, full_paths=plan.links)
+    notes = [*recipe.notes(data), *data.check_notes, *others]
+    facts = recipe.describe(data)
     done = progress("Fitting the model", 1)
     fitted = recipe.fit(data)
     done()

@@ -13,6 +13,7 @@ from oddsound_workbench.cli.console import (
     Json,
     Models,
     configure,
+    err,
     print_json,
     progress_bars,
     reported_errors,
@@ -22,6 +23,7 @@ from oddsound_workbench.cli.predictions import (
     print_predictions,
     print_warnings,
 )
+from oddsound_workbench.cli.tables import print_sentence
 from oddsound_workbench.errors import WorkbenchError
 from oddsound_workbench.files import decoded
 from oddsound_workbench.labels.formats import LabelFormat
@@ -66,6 +68,7 @@ def predict(
 ) -> None:
     """Score recordings, or every recording below a folder."""
     from oddsound import runtime
+    from oddsound_workbench.learn.left_out import sentences
 
     if labels is None and (labels_dir is not None or overwrite):
         raise typer.BadParameter("--labels-dir and --overwrite need --labels")
@@ -86,6 +89,8 @@ def predict(
                     writer.write(file, result)
                 results.append((file, result))
                 advance()
+    for sentence in sentences(recordings):
+        print_sentence(err, sentence, searched=True)
     if as_json:
         print_json([{"file": decoded(file), **result.model_dump()} for file, result in results])
     else:

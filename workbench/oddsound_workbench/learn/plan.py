@@ -71,6 +71,11 @@ class Plan:
     skip_bad: bool = False
 
     @property
+    def folders(self) -> list[Path]:
+        """The folders with recordings."""
+        return [self.folder] if self.anomalies is None else [self.folder, self.anomalies]
+
+    @property
     def folder_name(self) -> str:
         """The folder as it was given, or only its name if the report has no links."""
         return printable(self.folder if self.links else Path(self.folder.resolve().name))

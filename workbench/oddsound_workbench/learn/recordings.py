@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from oddsound.formats import SUFFIXES
+from oddsound.formats import SUFFIXES, named_as_recording
 from oddsound.schemas import NORMAL
 from oddsound_workbench.errors import FolderError
 from oddsound_workbench.files import content_sha256
@@ -27,14 +27,20 @@ class Labelled:
 
 
 def audio_files(folder: Path) -> list[Path]:
-    """Every file below `folder` with the suffix of a recording, sorted; no hidden files."""
+    """Every file below `folder` that is named as a recording, sorted; no hidden files.
+
+    Also those that may not be readable here, so that they are reported and not left out.
+    """
     return sorted(
         path
         for path in folder.rglob("*")
-        if path.suffix.lower() in SUFFIXES
-        and path.is_file()
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        if named_as_recording(path.name) and path.is_file() and not is_hidden(path, folder)
     )
+
+
+def is_hidden(path: Path, folder: Path) -> bool:
+    """Whether a part of the path below `folder` begins with a dot."""
+    return any(part.startswith(".") for part in path.relative_to(folder).parts)
 
 
 def expand(paths: Iterable[Path]) -> list[Path]:
@@ -85,7 +91,7 @@ def labelled(
             f"{folder} contains {len(folders)} folder(s) with recordings; a classifier needs two"
             " or more. To train a detector, pass the folder that contains the recordings"
         )
-    if outside := [path.name for path in folder.iterdir() if path.suffix.lower() in SUFFIXES]:
+    if outside := [path.name for path in folder.iterdir() if named_as_recording(path.name)]:
         raise FolderError(
             f"{folder} contains both class folders and recordings, such as {outside[0]}; move the"
             " recordings into the folder of their class"
