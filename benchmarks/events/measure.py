@@ -14,6 +14,7 @@ from benchmarks.events import scoring
 from benchmarks.events.inject import INJECT, LEVELS, MIN_SOUND_S, inject
 from oddsound import audio
 from oddsound.descriptors import Array
+from oddsound.events.finder import find_events
 from oddsound.formats import AudioLimits
 from oddsound.schemas import Event
 from oddsound_workbench.learn.augmentation import rms
@@ -37,9 +38,11 @@ def measure(split: Split, seed: Sequence[int]) -> Figures:
     """
     with tempfile.TemporaryDirectory() as folder:
         model = trained(split.train, Path(folder))
-    rate = model.sample_rate
+    rate, reference = model.sample_rate, model.events_reference
     sounds = [audio.load(path, rate, LIMITS).waveform for path in split.normal]
-    return figures(lambda sound: model.events(sound) or [], sounds, rate, seed)
+    return figures(
+        lambda sound: find_events(sound, *reference) if reference else [], sounds, rate, seed
+    )
 
 
 def figures(find: Find, sounds: Sequence[Array], sample_rate: int, seed: Sequence[int]) -> Figures:

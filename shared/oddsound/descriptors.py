@@ -106,15 +106,12 @@ def contrast_bands(hz: Array, fmin_hz: float) -> list[tuple[slice, int]]:
     return bands
 
 
-def spectral_contrast(magnitude: Array, bands: list[tuple[slice, int]]) -> Array:
-    """Ratio of the mean of the largest fifth to that of the smallest fifth of a band's bins.
+def octave_extremes(magnitude: Array, bands: list[tuple[slice, int]]) -> tuple[Array, Array]:
+    """Mean of the largest fifth, and of the smallest fifth, of the bins in each octave band.
 
     magnitude : float32 [shape=(frames, bins)], >= 0
     bands : from contrast_bands
-    Returns float32 [shape=(frames, len(bands))] in dB, >= 0.
-    Jiang et al., "Music type classification by spectral contrast feature", ICME 2002.
-    Same value as librosa.feature.spectral_contrast, which limits peaks and valleys each to
-    80 dB below their maximum.
+    Returns two float32 [shape=(frames, len(bands))], for `spectral_contrast`.
     """
     peak = np.empty((len(magnitude), len(bands)), magnitude.dtype)
     valley = np.empty_like(peak)
@@ -125,6 +122,18 @@ def spectral_contrast(magnitude: Array, bands: list[tuple[slice, int]]) -> Array
     fifths = np.array([fifth for _, fifth in bands], magnitude.dtype)
     peak /= fifths
     valley /= fifths
+    return peak, valley
+
+
+def spectral_contrast(peak: Array, valley: Array) -> Array:
+    """Ratio of the mean of the largest fifth to that of the smallest fifth of a band's bins.
+
+    peak, valley : from octave_extremes
+    Returns float32 [shape of peak] in dB, >= 0.
+    Jiang et al., "Music type classification by spectral contrast feature", ICME 2002.
+    Same value as librosa.feature.spectral_contrast, which limits peaks and valleys each to
+    80 dB below their maximum.
+    """
     offset = 10 * np.log10(max(float(peak.max()), SILENCE) / max(float(valley.max()), SILENCE))
     return decibels(peak, 80) - decibels(valley, 80) + np.float32(offset)
 
@@ -143,25 +152,24 @@ def flux(log_mel: Array) -> tuple[Array, Array]:
     return rise, fall
 
 
-def zero_crossing_rate(waveform: Array, n_fft: int, hop_length: int) -> Array:
-    """Share of sign changes between neighbouring samples in each centred frame.
+def zero_crossing_rate(samples: Array, hop_length: int) -> Array:
+    """Share of sign changes between neighbouring samples in each frame of two hops.
 
-    waveform : float32 [shape=(samples,)]
-    n_fft : samples in a frame, twice hop_length
-    Returns float32 [shape=(1 + samples // hop_length,)] from 0 to 1.
-    Same value as librosa.feature.zero_crossing_rate, which needs numba.
+    samples : float32 [shape=(samples,)], whole frames
+    Returns float32 [shape=(len(samples) // hop_length - 1,)] from 0 to 1.
+    Same value as librosa.feature.zero_crossing_rate, which needs numba, with center=False.
 
     Crossings are counted once per block of hop_length samples; a frame consists of two blocks.
     """
-    frames = 1 + len(waveform) // hop_length
-    negative = waveform < -ZERO_CROSSING_THRESHOLD
-    # The waveform is padded with its first and last sample, so that the padding has no crossings.
-    crossed = np.zeros((frames + 1, hop_length), dtype=bool)
-    inside = crossed.ravel()[hop_length : hop_length + len(negative) - 1]
-    np.not_equal(negative[1:], negative[:-1], out=inside[: len(negative) - 1])
-    block = crossed.sum(axis=1)
+    blocks = len(samples) // hop_length
+    negative = samples < -ZERO_CROSSING_THRESHOLD
+    crossed = np.zeros((blocks, hop_length), dtype=bool)
+    flat = crossed.ravel()[: len(negative) - 1]
+    np.not_equal(negative[1 : len(flat) + 1], negative[: len(flat)], out=flat)
+    count = crossed.sum(axis=1)
     # The last position is subtracted: it compares with the first sample after the frame.
-    rate: Array = ((block[:-1] + block[1:] - crossed[1:, -1]) / n_fft).astype(np.float32)
+    inside = count[:-1] + count[1:] - crossed[1:, -1]
+    rate: Array = (inside / (2 * hop_length)).astype(np.float32)
     return rate
 
 

@@ -13,6 +13,7 @@ from scipy.fft import dct, next_fast_len, rfft
 
 from oddsound import descriptors
 from oddsound.descriptors import SILENCE, Array
+from oddsound.framewise import FramewiseExtractor, side_by_side
 
 FRAME_S = 0.064
 LOW_HZ = 50.0
@@ -40,7 +41,7 @@ ENERGY_PERCENTILES = (10, 25, 50, 75, 90)
 ENERGY_LAGS_S = (0.064, 0.1, 0.2, 0.4, 0.8)
 
 
-class MachineExtractor:
+class MachineExtractor(FramewiseExtractor):
     """Statistics over the frames of one STFT (Hann window, 64 ms frames, 50 % overlap).
 
     The families are:
@@ -55,24 +56,22 @@ class MachineExtractor:
     sample_rate : of the waveforms, in Hz
     """
 
-    version = "1"
+    version = "2"
 
     def __init__(self, sample_rate: int) -> None:
-        self.n_fft = 2 ** round(np.log2(FRAME_S * sample_rate))
-        self.hop_length = self.n_fft // 2
-        self.min_samples = self.n_fft
-        self.frame_rate = sample_rate / self.hop_length
-        turn = np.arange(self.n_fft) * (2 * np.pi / self.n_fft)
-        self.window = (0.5 - 0.5 * np.cos(turn)).astype(np.float32)
+        super().__init__(sample_rate, FRAME_S)
+        self.window = self.window.astype(np.float32)
         hz = np.arange(self.n_fft // 2 + 1) * (sample_rate / self.n_fft)
         top_hz = TOP_SHARE * sample_rate
         self.bins = slice(*np.searchsorted(hz, (LOW_HZ, top_hz)).tolist())
         self.hz = hz[self.bins].astype(np.float32)
         self.log_hz = np.log2(self.hz)
         self.moments = np.column_stack([np.ones_like(self.hz), self.hz, np.square(self.hz)])
+        self.shape_of_silence = np.array([*2 * [np.log2(LOW_HZ)], *4 * [self.log_hz[0]]])
         edges = librosa.mel_frequencies(BANDS + 2, fmin=LOW_HZ, fmax=top_hz)
         self.mel_basis = _mel_basis(self.hz, edges)
         self.dct_basis = dct(np.eye(BANDS), norm="ortho")[:, 1 : CEPSTRA + 1].astype(np.float32)
+        self.columns = side_by_side(mel=BANDS, energy=1, shape=6, entropy=1, over_peak=1)
         self.families = _families()
         self.names = tuple(name for names in self.families.values() for name in names)
         self.bands = _bands(self.names, edges)
@@ -80,24 +79,62 @@ class MachineExtractor:
         self.level_effect = np.zeros((BANDS, len(self.names)), np.float32)
         self.level_effect[:, self.levels] = np.eye(BANDS)
 
-    def __call__(self, waveform: Array) -> Array:
-        """The feature vector of one waveform.
-
-        waveform : float32 [shape=(samples,)], samples >= min_samples, finite
-        Returns float32 [shape=(len(names),)], finite, in the order of `names`.
-        """
-        power = self._power(waveform)
+    def _measure(self, samples: Array) -> dict[str, Array]:
+        power = self._power(samples)
         mel = power @ self.mel_basis
+        energy = power.sum(axis=1)
+        share = (mel + SILENCE) / (mel.sum(axis=1, keepdims=True) + BANDS * SILENCE)
+        over_peak = _decibels((energy + SILENCE) / (power.max(axis=1) + SILENCE))
+        return {
+            "mel": mel,
+            "energy": energy[:, None],
+            "shape": self._shape(power),
+            "entropy": -(share * np.log(share)).sum(axis=1, keepdims=True),
+            "over_peak": over_peak[:, None],
+        }
+
+    def _power(self, samples: Array) -> Array:
+        """Power of the frames between LOW_HZ and the top [shape=(frames, bins)]."""
+        frames = self.split_into_frames(samples)
+        # A constant does not reach LOW_HZ, but a large one costs digits of float32, and digital
+        # silence would have a spectrum of rounding errors.
+        spectrum = rfft((frames - frames[:, :1]) * self.window, axis=1)[:, self.bins]
+        power: Array = np.square(spectrum.real) + np.square(spectrum.imag)
+        return power
+
+    def _shape(self, power: Array) -> Array:
+        """Position and spread of the energy of each frame, in octaves above 1 Hz."""
+        # Digital silence has a flat spectrum, like the quantisation noise that it stands for.
+        magnitude = np.sqrt(power + np.float32(SILENCE))
+        total, first, second = (magnitude @ self.moments).T
+        centroid = first / total
+        bandwidth = np.sqrt(np.maximum(second / total - np.square(centroid), 1))
+        below = np.cumsum(magnitude, axis=1)
+        last = len(self.hz) - 1
+        rolloffs = [
+            self.log_hz[np.minimum((below < share * below[:, -1:]).sum(axis=1), last)]
+            for share in ROLLOFFS
+        ]
+        return np.column_stack(
+            [
+                np.log2(np.maximum(centroid, LOW_HZ)),
+                np.log2(np.maximum(bandwidth, LOW_HZ)),
+                *rolloffs,
+            ]
+        )
+
+    def summarise(self, frames: Array, _first: Array, _rest: Array) -> Array:
+        of = self.named(frames)
+        mel, energy = of["mel"], of["energy"][:, 0]
         mean = max(float(mel.mean()), SILENCE)
         floor = np.float32(mean * 10 ** (-FLOOR_DB / 10))
         levels = _decibels((mel.mean(axis=0) + floor) / np.float32(mean))
         relative = descriptors.decibels(mel, DYNAMIC_RANGE_DB)
         groups = mel.reshape(len(mel), GROUPS, -1).mean(axis=2)
-        energy = power.sum(axis=1)
         return np.concatenate(
             [
                 levels - levels.mean(),
-                _statistics(self._shape(power, mel, floor)),
+                _statistics(self._all_shape(of, floor)),
                 _statistics(descriptors.decibels(groups, DYNAMIC_RANGE_DB)),
                 _statistics(relative @ self.dct_basis),
                 self._rhythm(
@@ -109,39 +146,20 @@ class MachineExtractor:
             dtype=np.float32,
         )
 
-    def _power(self, waveform: Array) -> Array:
-        """Power of the frames between LOW_HZ and the top [shape=(frames, bins)]."""
-        centred = waveform - np.float32(waveform.mean(dtype=np.float64))
-        frames = np.lib.stride_tricks.sliding_window_view(centred, self.n_fft)
-        spectrum = rfft(frames[:: self.hop_length] * self.window, axis=1)[:, self.bins]
-        power: Array = np.square(spectrum.real) + np.square(spectrum.imag)
-        return power
-
-    def _shape(self, power: Array, mel: Array, floor: np.float32) -> Array:
-        """Position and spread of the energy of each frame; frequencies in octaves above 1 Hz."""
-        magnitude = np.sqrt(power)
-        total, first, second = (magnitude @ self.moments).T
-        total = np.maximum(total, SILENCE)
-        centroid = first / total
-        bandwidth = np.sqrt(np.maximum(second / total - np.square(centroid), 1))
-        below = np.cumsum(magnitude, axis=1)
-        last = len(self.hz) - 1
-        rolloffs = [
-            self.log_hz[np.minimum((below < share * below[:, -1:]).sum(axis=1), last)]
-            for share in ROLLOFFS
-        ]
+    def _all_shape(self, of: dict[str, Array], floor: np.float32) -> Array:
+        """The shape of each frame, with what depends on the floor of the waveform."""
+        mel = of["mel"]
         level = _decibels(mel + floor / 10)
         mean_db = level.mean(axis=1)
-        share = (mel + SILENCE) / (mel.sum(axis=1, keepdims=True) + BANDS * SILENCE)
+        # A waveform that is silent throughout resembles no machine, whatever its spectrum is.
+        shape = of["shape"] if mel.any() else np.broadcast_to(self.shape_of_silence, (len(mel), 6))
         return np.column_stack(
             [
-                np.log2(np.maximum(centroid, LOW_HZ)),
-                np.log2(np.maximum(bandwidth, LOW_HZ)),
-                *rolloffs,
+                shape,
                 mean_db - _decibels(mel.mean(axis=1) + floor / 10),
-                -(share * np.log(share)).sum(axis=1),
+                of["entropy"],
                 level.max(axis=1) - mean_db,
-                _decibels((power.sum(axis=1) + SILENCE) / (power.max(axis=1) + SILENCE)),
+                of["over_peak"],
                 *descriptors.flux(level),
             ]
         )

@@ -16,12 +16,12 @@ from sklearn.exceptions import InconsistentVersionWarning
 from oddsound import fast_sklearn
 from oddsound.descriptors import Array
 from oddsound.errors import ModelArtifactError, ModelsConfigError
-from oddsound.events.finder import find_events
+from oddsound.events.finder import EventFinder
 from oddsound.events.frames import FrameAnalyser
 from oddsound.events.reference import ARTIFACT_KEY, EventReference
 from oddsound.features import FeatureExtractor, extractor
 from oddsound.predictors import PREDICTORS, Floats, Predictor
-from oddsound.schemas import Event, ModelEntry
+from oddsound.schemas import ModelEntry
 
 type Fetch = Callable[[str], bytes]
 """From a key of a models.json entry, such as "scaler_path", to the verified bytes of the file."""
@@ -141,17 +141,9 @@ class Model:
         """
         return np.stack([self.extractor(window)[self.kept] for window in windows])
 
-    def events(self, waveform: Array) -> list[Event] | None:
-        """What is unusual in a recording and when, by start.
-
-        waveform : of the whole recording at the model's sample rate
-        Returns an empty list without a reference, and None if the model has no normal class.
-        """
-        if self.predictor.normal_label is None:
-            return None
-        if self.events_reference is None:
-            return []
-        return find_events(waveform, *self.events_reference)
+    def event_finder(self) -> EventFinder | None:
+        """Finds what is unusual in a recording and when; None without a reference."""
+        return None if self.events_reference is None else EventFinder(*self.events_reference)
 
     def scaled(self, rows: Array) -> Floats:
         """Scales rows of `features` for the predictor; float64 [shape=(rows, scaled features)]."""

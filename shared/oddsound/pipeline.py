@@ -1,12 +1,12 @@
 """Computes the prediction of a model for one recording. Does not use AWS."""
 
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from oddsound import audio
+from oddsound import audio, scanning
+from oddsound.decoding import Source
 from oddsound.descriptors import Array
 from oddsound.errors import InvalidAudioError
 from oddsound.features import FeatureExtractor
@@ -20,19 +20,13 @@ from oddsound.schemas import Prediction, Window
 if TYPE_CHECKING:
     from oddsound.explain.evidence import Explainer
 
-DEFAULT_WINDOW_S = 60.0
-"""Window length if the model has no window_s: one STFT of an hour would take gigabytes."""
-
-MAX_SINGLE_WINDOW = 1.5
-"""A recording longer than this many windows is divided into windows."""
-
 LENGTH_TOLERANCE = 0.95
 """Recorders cut a second a little short."""
 
 
 @refusing_when_exhausted()
 def predict(
-    source: bytes | Path, model: Model, limits: AudioLimits, *, explain: bool = False
+    source: Source, model: Model, limits: AudioLimits, *, explain: bool = False
 ) -> Prediction:
     """The prediction of `model` for one recording.
 
@@ -42,14 +36,10 @@ def predict(
     process does not suffice).
     """
     started = time.perf_counter()
-    full_hz = top_hz(model.extractor, model.sample_rate)
-    if model.narrower:
-        model = model.for_rate(audio.native_rate(source, limits))
-    recording = load(source, model.extractor, model.sample_rate, limits)
-    waveform = recording.waveform
-    _check_length(recording, model)
-    starts, size = split(len(waveform), model.window_s or DEFAULT_WINDOW_S, model.sample_rate)
-    rows = model.features([waveform[start : start + size] for start in starts])
+    scan = scanning.scan(source, model, limits)
+    full_hz, model = top_hz(model.extractor, model.sample_rate), scan.model
+    _check_length(scan.info, model)
+    rows, starts, size = scan.rows, scan.starts, scan.size
     explainer = _explainer(model, rows) if explain else None
     predictor = model.predictor
     # The rows of an explanation are scored in the same call: a call costs more than its rows.
@@ -59,7 +49,6 @@ def predict(
     probabilities = scored[: len(rows)]
     whole = predictor.combine(probabilities) if len(rows) > 1 else probabilities[0]
     label, score, is_anomaly = verdict(whole, predictor)
-    events = model.events(waveform)
     prediction = Prediction(
         prediction=label,
         probability=float(whole[predictor.classes.index(label)]),
@@ -71,16 +60,16 @@ def predict(
         anomaly_score=score,
         threshold=predictor.threshold,
         anomaly_level=predictor.level(whole),
-        duration_s=recording.duration_s,
-        sample_rate=recording.sample_rate,
+        duration_s=scan.info.duration_s,
+        sample_rate=scan.info.sample_rate,
         signal=warnings.signal(
-            recording.quality,
+            scan.info.quality,
             full_hz,
             is_anomaly=is_anomaly,
             compared_hz=top_hz(model.extractor, model.sample_rate),
         ),
         windows=_windows(starts, size, probabilities, model) if len(rows) > 1 else None,
-        events=events,
+        events=scan.events,
     )
     if explainer is None:
         return prediction
@@ -89,37 +78,13 @@ def predict(
     return prediction.model_copy(update={"explanation": explanation, "latency_ms": latency_ms})
 
 
-def _check_length(recording: audio.Recording, model: Model) -> None:
+def _check_length(recording: audio.RecordingInfo, model: Model) -> None:
     """Raises InvalidAudioError if the recording is too short for a verdict of the model."""
     min_length_s = model.predictor.min_length_s
     if recording.duration_s < LENGTH_TOLERANCE * min_length_s:
         raise InvalidAudioError(
             f"the recording lasts {recording.duration_s:.3f} s, which is too short to judge; the"
             f" model {model.name} needs at least {min_length_s:g} s"
-        )
-
-
-def load(
-    source: bytes | Path, extractor: FeatureExtractor, sample_rate: int, limits: AudioLimits
-) -> audio.Recording:
-    """Decode a recording, and check that features can be computed from it.
-
-    sample_rate : of the extractor, in Hz
-    Raises InvalidAudioError (also if the recording never changes, or is shorter than one analysis
-    frame), UnsupportedAudioError or AudioTooLargeError.
-    """
-    recording = audio.load(source, sample_rate, limits)
-    check_length(recording, extractor, sample_rate)
-    recording.check_sound()
-    return recording
-
-
-def check_length(recording: audio.Recording, extractor: FeatureExtractor, sample_rate: int) -> None:
-    """Raises InvalidAudioError if the recording is shorter than one analysis frame."""
-    if len(recording.waveform) < extractor.min_samples:
-        raise InvalidAudioError(
-            f"the recording lasts {recording.duration_s:.3f} s; at least one analysis frame"
-            f" ({extractor.min_samples / sample_rate:.3f} s) is required"
         )
 
 
@@ -136,22 +101,6 @@ def _explainer(model: Model, rows: Array) -> "Explainer":
     from oddsound.explain.evidence import create_explainer
 
     return create_explainer(model, rows)
-
-
-def split(samples: int, window_s: float | None, sample_rate: int) -> tuple[list[int], int]:
-    """The first sample of each window of a recording, and the number of samples in a window.
-
-    A recording of up to 1.5 windows is one window. A longer one is covered by the smallest
-    possible number of windows at equal distances; the last window ends with the recording.
-
-    samples : in the recording
-    window_s : length of a window; None for one window
-    """
-    size = samples if window_s is None else round(window_s * sample_rate)
-    if samples <= MAX_SINGLE_WINDOW * size:
-        return [0], samples
-    count = -(-samples // size)
-    return np.linspace(0, samples - size, count).round().astype(int).tolist(), size
 
 
 def verdict(probabilities: Floats, predictor: Predictor) -> tuple[str, float | None, bool | None]:

@@ -13,9 +13,10 @@ import soundfile
 from numpy.typing import NDArray
 
 from oddsound import audio
+from oddsound.default_features import DefaultExtractor
 from oddsound.descriptors import Array
 from oddsound.errors import ModelsConfigError
-from oddsound.features import DefaultExtractor, extractor
+from oddsound.features import extractor
 from oddsound.formats import AudioLimits
 from oddsound_workbench.synthesis import fan
 from tests.conftest import REAL_DATA, click, noise, sine

@@ -13,7 +13,7 @@ from oddsound.descriptors import Array
 from oddsound.errors import AudioTooLargeError, InvalidAudioError
 from oddsound.formats import AudioLimits
 from oddsound.model import Model
-from oddsound.pipeline import split, verdict
+from oddsound.pipeline import verdict
 from oddsound.predictors import SklearnProba
 from oddsound.schemas import ModelEntry, Prediction, Window
 from oddsound_workbench.synthesis import fan
@@ -51,43 +51,6 @@ def predictor(*classes: str, normal: str | None = None, at: float | None = None)
     return SklearnProba(
         estimator, None, ModelEntry(model_path="-", normal_label=normal, threshold=at)
     )
-
-
-class TestSplit:
-    """Windows of a recording, in samples."""
-
-    @pytest.mark.parametrize(
-        ("samples", "window_s", "starts", "size"),
-        [
-            (100, None, [0], 100),
-            (1, 10.0, [0], 1),
-            (90, 10.0, [0], 90),
-            (100, 10.0, [0], 100),
-            (150, 10.0, [0], 150),
-            (151, 10.0, [0, 51], 100),
-            (200, 10.0, [0, 100], 100),
-            (201, 10.0, [0, 50, 101], 100),
-            (300, 10.0, [0, 100, 200], 100),
-            (1000, 10.0, list(range(0, 1000, 100)), 100),
-        ],
-    )
-    def test_starts_and_size_of_the_windows(
-        self, samples: int, window_s: float | None, starts: list[int], size: int
-    ) -> None:
-        assert split(samples, window_s, 10) == (starts, size)
-
-    @pytest.mark.parametrize("samples", [151, 999, 16001, 57_600_000])
-    def test_the_windows_cover_every_sample_and_stay_inside_the_recording(
-        self, samples: int
-    ) -> None:
-        starts, size = split(samples, 10.0, 10)
-        assert starts[0] == 0
-        assert starts[-1] + size == samples
-        steps = np.diff(starts)
-        assert steps.min() > 0
-        assert steps.max() <= size
-        assert steps.max() - steps.min() <= 1
-        assert all(type(start) is int for start in starts)
 
 
 class TestVerdict:

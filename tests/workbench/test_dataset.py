@@ -16,10 +16,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from oddsound import audio, pipeline
+from oddsound import audio
+from oddsound.default_features import DefaultExtractor
 from oddsound.descriptors import Array
-from oddsound.features import DefaultExtractor
 from oddsound.machine_features import MachineExtractor
+from oddsound.windows import split
 from oddsound_workbench.learn import augmentation, dataset, robustness
 from oddsound_workbench.learn.dataset import ExtractionSettings
 from oddsound_workbench.learn.recordings import unlabelled
@@ -73,13 +74,13 @@ def decoded() -> list[float]:
         for gain in (0.5, -0.5):
             soundfile.write(path, np.column_stack([sound, gain * sound]), 22050, "PCM_16")
             found += statistics(audio.load(path, RATE, dataset.LIMITS).waveform)
-    starts, size = pipeline.split(10 * RATE, 3.0, RATE)
+    starts, size = split(10 * RATE, 3.0, RATE, DefaultExtractor(RATE))
     return [*found, *map(float, starts), float(size)]
 
 
 PARTS: dict[str, tuple[str, str, Callable[[], list[float]]]] = {
     "DefaultExtractor.version": (
-        "shared/oddsound/features.py",
+        "shared/oddsound/default_features.py",
         DefaultExtractor.version,
         extracted,
     ),

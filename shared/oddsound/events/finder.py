@@ -28,24 +28,30 @@ class EventFinder:
         self._analyser = analyser
         self._reference = reference
         self._size = analyser.chunk_samples(reference.chunk_s)
-        self._waiting = np.empty(0, np.float32)
+        self._waiting: list[Array] = []
+        self._waiting_samples = 0
         self._samples = 0
         self._candidates: list[Candidate] = []
 
     def feed(self, samples: Array) -> None:
         """The next samples, float32 [shape=(samples,)], finite, at the model's sample rate."""
         self._samples += len(samples)
-        waiting = np.concatenate([self._waiting, samples]) if len(self._waiting) else samples
+        self._waiting.append(samples)
+        self._waiting_samples += len(samples)
+        if self._waiting_samples <= MAX_SINGLE_CHUNK * self._size:
+            return
+        waiting = np.concatenate(self._waiting)
         while len(waiting) > MAX_SINGLE_CHUNK * self._size:
             # The last frame and tick of a chunk end in the next one.
             self._analyse(waiting, self._size + self._analyser.hop)
             waiting = waiting[self._size :]
-        self._waiting = waiting
+        # A copy, because a view would keep everything that has been analysed in memory.
+        self._waiting, self._waiting_samples = [waiting.copy()], len(waiting)
 
     def finish(self) -> list[Event]:
         """The events of the whole recording by start, at most MAX_EVENTS."""
-        if len(self._waiting) >= self._analyser.n_fft:
-            self._analyse(self._waiting, len(self._waiting))
+        if self._waiting_samples >= self._analyser.n_fft:
+            self._analyse(np.concatenate(self._waiting), self._waiting_samples)
         chunks = self._samples / self._size
         limits = {kind: each.limit_of(chunks) for kind, each in self._reference.usual.items()}
         scored = [replace(e, score=e.units / limits[e.kind]) for e in self._candidates]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from oddsound import pipeline
+from oddsound import pipeline, scanning
 from oddsound.errors import AudioAnomalyError
 from oddsound.features import extractor
 from oddsound.quality import warnings
@@ -83,7 +83,7 @@ def check(
     faults: dict[str, list[Path]] = {}
     for recording in recordings:
         try:
-            quality = pipeline.load(recording.path, extract, sample_rate, LIMITS).quality
+            quality = scanning.load(recording.path, extract, sample_rate, LIMITS).quality
         except AudioAnomalyError as error:
             bad.append((recording.path, str(error)))
         except OSError as error:

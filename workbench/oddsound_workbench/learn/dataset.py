@@ -17,17 +17,18 @@ from numpy.typing import NDArray
 from platformdirs import user_cache_path
 from threadpoolctl import threadpool_limits
 
-from oddsound import audio, pipeline
+from oddsound import audio, scanning
 from oddsound.descriptors import Array
 from oddsound.errors import AudioAnomalyError
 from oddsound.features import extractor
 from oddsound.formats import AudioLimits
+from oddsound.windows import split
 from oddsound_workbench.errors import FolderError
 from oddsound_workbench.files import content_sha256, printable, replace_file
 from oddsound_workbench.learn import augmentation, robustness
 from oddsound_workbench.learn.recordings import Labelled
 
-DECODING_VERSION = "2"
+DECODING_VERSION = "3"
 """Raise this when the same file gives other samples or other windows; see `_cache_path`."""
 
 LIMITS = AudioLimits(max_bytes=2_000_000_000, max_duration_s=24 * 3600)
@@ -250,14 +251,14 @@ def _extract(path: Path, settings: ExtractionSettings) -> Array:
     # From the content and not from the place in the list: a file gives the same copies anywhere.
     seed = [settings.seed, int(content_sha256(path)[:16], 16)]
     if settings.condition is None:
-        recording = pipeline.load(path, extract, settings.sample_rate, LIMITS)
+        recording = scanning.load(path, extract, settings.sample_rate, LIMITS)
     else:
         # A degraded recording may be silent: at 20 dB less, a quiet sound has no steps left.
         altered = altered_file(path, settings.condition, [*seed, 1])
         recording = audio.load(altered, settings.sample_rate, LIMITS)
-        pipeline.check_length(recording, extract, settings.sample_rate)
+        scanning.check_length(len(recording.waveform), extract, settings.sample_rate)
     waveform = recording.waveform
-    starts, size = pipeline.split(len(waveform), settings.window_s, settings.sample_rate)
+    starts, size = split(len(waveform), settings.window_s, settings.sample_rate, extract)
     rng = np.random.default_rng(seed)
     rows = []
     for start in starts:
