@@ -14,6 +14,7 @@ from oddsound_workbench.learn.dataset import ExtractionSettings
 from oddsound_workbench.learn.detector import DetectorRecipe
 from oddsound_workbench.learn.detector_result import DetectorGroup
 from oddsound_workbench.learn.each_class import EachClassAsNormal
+from oddsound_workbench.learn.labelled import with_pieces
 from oddsound_workbench.learn.plan import Plan, Progress
 from oddsound_workbench.learn.recipe import Evaluation
 from oddsound_workbench.learn.recordings import Labelled, machine_folders
@@ -52,12 +53,12 @@ def of_recipe(plan: Plan, progress: Progress, conditions: Sequence[str] = ()) ->
     conditions : keys of robustness.CONDITIONS; the same models are also tested under each
     Raises FolderError if the recordings are not enough.
     """
-    if machines := machine_folders(plan.folder):
-        assessed = _of_machines(plan, machines, progress, conditions)
-    else:
-        title = f"Recipe on {plan.folder_name}"
-        assessed = _cross_validated(title, recipes.choose(plan), progress, conditions)
-    return _with_left_out(assessed, plan)
+    if not plan.label_files and (machines := machine_folders(plan.folder)):
+        return _with_left_out(_of_machines(plan, machines, progress, conditions), plan)
+    title = f"Recipe on {plan.folder_name}"
+    with with_pieces(plan, progress) as prepared:
+        assessed = _cross_validated(title, recipes.choose(prepared), progress, conditions)
+        return _with_left_out(_about_pieces(assessed, prepared), prepared)
 
 
 def of_each_class(plan: Plan, progress: Progress, conditions: Sequence[str] = ()) -> Assessment:
@@ -69,6 +70,18 @@ def of_each_class(plan: Plan, progress: Progress, conditions: Sequence[str] = ()
 
 def of_model(plan: Plan, progress: Progress, conditions: Sequence[str] = ()) -> Assessment:
     """Evaluate a finished model on a folder of recordings."""
+    window_s = plan.window_s or runtime.registry().get(plan.name).window_s
+    with with_pieces(replace(plan, window_s=window_s), progress) as prepared:
+        return _about_pieces(_of_model(prepared, progress, conditions), prepared)
+
+
+def _about_pieces(assessed: Assessment, plan: Plan) -> Assessment:
+    """The same with what label files said, if there are any."""
+    notes = [*plan.notes, *assessed.report.notes]
+    return replace(assessed, report=replace(assessed.report, notes=notes, origins=plan.origins))
+
+
+def _of_model(plan: Plan, progress: Progress, conditions: Sequence[str]) -> Assessment:
     registry = runtime.registry()
     model = registry.get(plan.name)
     recordings = finished.recordings_for(model, plan)
@@ -87,7 +100,7 @@ def of_model(plan: Plan, progress: Progress, conditions: Sequence[str] = ()) -> 
         rows = dataset.rows_of(recordings, chosen, advance)
         return finished.evaluate_model(model, plan, rows)
 
-    known = count_trained_on(plan.models, entry, recordings)
+    known = count_trained_on(plan.models, entry, recordings, plan.origins)
     result = measure(AS_RECORDED, progress("Scoring the recordings", len(recordings)))
     report = Report(
         title=f"Model {model.name} {model.version} on {plan.folder_name}",
@@ -109,7 +122,7 @@ def of_model(plan: Plan, progress: Progress, conditions: Sequence[str] = ()) -> 
 
 def _with_left_out(assessed: Assessment, plan: Plan) -> Assessment:
     """The assessment with a note about files in the plan's folders that are no recordings."""
-    notes = left_out.sentences(plan.folders, full_paths=plan.links)
+    notes = left_out.sentences(plan.folders, full_paths=plan.links, known=plan.used_label_files)
     if not notes:
         return assessed
     report = replace(assessed.report, notes=[*assessed.report.notes, *notes])

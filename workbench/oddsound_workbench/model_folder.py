@@ -5,12 +5,14 @@ version that is replaced keeps its folder, and its entry under `previous` of the
 Models of the first layout, with their artifacts in models/<name>/, stay where they are.
 """
 
+import functools
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import joblib
@@ -23,7 +25,7 @@ from oddsound.schemas import ARTIFACTS, ModelEntry
 from oddsound_workbench.errors import FolderError
 from oddsound_workbench.files import content_sha256, decoded, replace_file
 from oddsound_workbench.learn.fitted import Fitted
-from oddsound_workbench.learn.plan import Plan, TrainingData
+from oddsound_workbench.learn.plan import Origin, Plan, TrainingData
 from oddsound_workbench.learn.recordings import Labelled
 
 METRICS_IN_ENTRY = (
@@ -142,24 +144,52 @@ def save(new: NewVersion, documents: dict[str, bytes]) -> None:
 
 
 def training_details(plan: Plan, data: TrainingData, metrics: Metrics) -> bytes:
-    """The content of training.json: seed, metrics, and the recordings by content."""
+    """The content of training.json: seed, metrics, and the recordings by content.
+
+    `stretches` has the seconds of long recordings that were used, by the content of each.
+    """
     recordings = {
-        decoded(recording.path.relative_to(plan.folder)): content_sha256(recording.path)[:16]
+        decoded(plan.name_of(recording.path)): content_sha256(recording.path)[:16]
         for recording in data.rows.recordings
     }
-    return to_json({"seed": plan.seed, "metrics": metrics, "recordings": recordings})
+    details = {"seed": plan.seed, "metrics": metrics, "recordings": recordings}
+    content_of = functools.cache(content_sha256)
+    stretches: dict[str, list[list[float]]] = {}
+    for recording in data.rows.recordings:
+        if origin := plan.origins.get(recording.path):
+            content = content_of(origin.recording)[:16]
+            stretches.setdefault(content, []).append([origin.start_s, origin.end_s])
+    return to_json(details | ({"stretches": stretches} if stretches else {}))
 
 
-def count_trained_on(models: Path, entry: ModelEntry, recordings: Sequence[Labelled]) -> int | None:
+def count_trained_on(
+    models: Path,
+    entry: ModelEntry,
+    recordings: Sequence[Labelled],
+    origins: Mapping[Path, Origin] = MappingProxyType({}),
+) -> int | None:
     """How many of the recordings a model was trained on, compared by content.
 
+    origins : of recordings that were cut from long ones; they count if some of their sound was
+        used in training
     Returns None if the folder of the model has no training.json, so that this is unknown.
     """
     details = Path(resolve_path(str(models), entry.model_path)).parent / "training.json"
     if not details.exists():
         return None
-    known = set(json.loads(details.read_text(encoding="utf-8"))["recordings"].values())
-    return sum(content_sha256(recording.path)[:16] in known for recording in recordings)
+    found = json.loads(details.read_text(encoding="utf-8"))
+    known, stretches = set(found["recordings"].values()), found.get("stretches", {})
+    content_of = functools.cache(lambda path: content_sha256(path)[:16])
+
+    def trained_on(path: Path) -> bool:
+        if (origin := origins.get(path)) is None:
+            return content_of(path) in known or content_of(path) in stretches
+        used = stretches.get(content_of(origin.recording), [])
+        return content_of(path) in known or any(
+            start_s < origin.end_s and end_s > origin.start_s for start_s, end_s in used
+        )
+
+    return sum(trained_on(recording.path) for recording in recordings)
 
 
 def content_checksum(entry: ModelEntry) -> str:

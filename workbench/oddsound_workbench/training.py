@@ -8,6 +8,7 @@ from oddsound.schemas import ModelEntry
 from oddsound_workbench import model_folder
 from oddsound_workbench.learn import left_out
 from oddsound_workbench.learn import recipe as recipes
+from oddsound_workbench.learn.labelled import with_pieces
 from oddsound_workbench.learn.plan import Plan, Progress, no_progress
 from oddsound_workbench.learn.results import Result
 from oddsound_workbench.report import page, plots, text
@@ -41,10 +42,15 @@ def train(plan: Plan, progress: Progress = no_progress) -> Trained:
     ModelsConfigError if models.json is not usable.
     """
     model_folder.check_target(plan)
+    with with_pieces(plan, progress) as prepared:
+        return _trained(prepared, progress)
+
+
+def _trained(plan: Plan, progress: Progress) -> Trained:
     recipe = recipes.choose(plan)
     data = recipe.read(progress)
-    others = left_out.sentences(plan.folders, full_paths=plan.links)
-    notes = [*recipe.notes(data), *data.check_notes, *others]
+    others = left_out.sentences(plan.folders, full_paths=plan.links, known=plan.used_label_files)
+    notes = [*recipe.notes(data), *plan.notes, *data.check_notes, *others]
     facts = recipe.describe(data)
     done = progress("Fitting the model", 1)
     fitted = recipe.fit(data)
@@ -59,6 +65,7 @@ def train(plan: Plan, progress: Progress = no_progress) -> Trained:
         facts=[*facts, ("Version", new.entry.version), ("Trained on", today)],
         summary=summary,
         notes=notes,
+        origins=plan.origins,
     )
     documents = {
         "report.txt": text.render(report).encode(),

@@ -1,7 +1,7 @@
 """`oddsound train` and `oddsound evaluate`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -85,6 +85,35 @@ SkipBad = Annotated[
     bool,
     typer.Option("--skip-bad", help="Leave out recordings that cannot be used, and list them."),
 ]
+LabelFiles = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--labels",
+        metavar="FILE",
+        help="Label file (Audacity, Raven, CSV) with the normal and faulty stretches of the long"
+        " recordings in FOLDER, or of the recording FOLDER. Repeat it, or name a folder, for more.",
+    ),
+]
+NormalLabels = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--normal-label",
+        metavar="TEXT",
+        help="Labels with this text are normal. Repeat it for more. [default: no text, normal,"
+        " ok, good, healthy]",
+        show_default=False,
+    ),
+]
+FaultyLabels = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--faulty-label",
+        metavar="TEXT",
+        help="Labels with this text are faulty, and only evaluate. Repeat it for more. [default:"
+        " faulty, fault, anomaly, anomalous, abnormal, bad]",
+        show_default=False,
+    ),
+]
 
 
 def train(
@@ -97,6 +126,9 @@ def train(
     ],
     name: Annotated[str, typer.Option(help="Name of the model.", show_default=False)],
     anomalies: Anomalies = None,
+    labels: LabelFiles = None,
+    normal_labels: NormalLabels = None,
+    faulty_labels: FaultyLabels = None,
     models: Annotated[Path, typer.Option(help="models.json to add to.")] = Path(MODELS_CONFIG_PATH),
     group_pattern: GroupPattern = None,
     fold_pattern: FoldPattern = None,
@@ -118,6 +150,7 @@ def train(
     """Train a model: its artifacts, its entry in models.json and a report."""
     from oddsound_workbench import training
 
+    _check_labels(labels, normal_labels, faulty_labels)
     with reported_errors(as_json), progress_bars(show=not as_json) as progress:
         plan = training.Plan(
             folder=folder,
@@ -137,6 +170,9 @@ def train(
             version=version,
             links=links,
             skip_bad=skip_bad,
+            label_files=tuple(labels or ()),
+            normal_labels=tuple(normal_labels or ()),
+            faulty_labels=tuple(faulty_labels or ()),
         )
         trained = training.train(plan, progress)
     if as_json:
@@ -167,6 +203,9 @@ def evaluate(
         typer.Option(help="Evaluate this trained model, on recordings that are new to it."),
     ] = None,
     anomalies: Anomalies = None,
+    labels: LabelFiles = None,
+    normal_labels: NormalLabels = None,
+    faulty_labels: FaultyLabels = None,
     each_class_as_normal: Annotated[
         bool,
         typer.Option(
@@ -203,6 +242,9 @@ def evaluate(
     from oddsound_workbench.learn.robustness import CONDITIONS
     from oddsound_workbench.report import page
 
+    _check_labels(labels, normal_labels, faulty_labels)
+    if labels and each_class_as_normal:
+        raise typer.BadParameter("--each-class-as-normal needs a folder per class, not --labels")
     with reported_errors(as_json), progress_bars(show=not as_json) as progress:
         plan = training.Plan(
             folder=folder,
@@ -220,6 +262,9 @@ def evaluate(
             seed=seed,
             links=links,
             skip_bad=skip_bad,
+            label_files=tuple(labels or ()),
+            normal_labels=tuple(normal_labels or ()),
+            faulty_labels=tuple(faulty_labels or ()),
         )
         conditions = tuple(CONDITIONS) if robustness else ()
         if model is not None:
@@ -237,3 +282,9 @@ def evaluate(
     if html is not None:
         with reported_errors(as_json=False):
             page.write(assessed.report, html, links=links)
+
+
+def _check_labels(*options: list[Any] | None) -> None:
+    """Raises BadParameter if the texts of labels are given without --labels."""
+    if not options[0] and any(options[1:]):
+        raise typer.BadParameter("--normal-label and --faulty-label need --labels")

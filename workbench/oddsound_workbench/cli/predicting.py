@@ -89,7 +89,7 @@ def predict(
                     writer.write(file, result)
                 results.append((file, result))
                 advance()
-    for sentence in sentences(recordings):
+    for sentence in sentences(recordings, known=[] if writer is None else writer.written):
         print_sentence(err, sentence, searched=True)
     if as_json:
         print_json([{"file": decoded(file), **result.model_dump()} for file, result in results])

@@ -12,7 +12,6 @@ from threadpoolctl import threadpool_limits
 from oddsound.events.reference import ARTIFACT_KEY
 from oddsound.model import NARROWER
 from oddsound.predictors import Floats
-from oddsound.schemas import ANOMALY, NORMAL
 from oddsound_workbench.errors import FolderError
 from oddsound_workbench.files import content_sha256
 from oddsound_workbench.learn import plan as plans
@@ -22,7 +21,7 @@ from oddsound_workbench.learn.events import fit_reference
 from oddsound_workbench.learn.fitted import FeatureChoice, Fitted
 from oddsound_workbench.learn.folds import Fold, normal_splits, score
 from oddsound_workbench.learn.plan import Facts, Plan, Progress, TrainingData
-from oddsound_workbench.learn.recordings import Labelled, unlabelled
+from oddsound_workbench.learn.recordings import Labelled
 from oddsound_workbench.learn.robustness import OGG
 from oddsound_workbench.learn.views import Sample, fit_views
 
@@ -56,8 +55,7 @@ class DetectorRecipe:
     def read(self, progress: Progress) -> TrainingData:
         """The recordings of the plan's folders. Raises FolderError if they are not enough."""
         plan = self.plan
-        recordings = unlabelled(plan.folder, NORMAL, plan.group_pattern)
-        anomalies = unlabelled(plan.anomalies, ANOMALY) if plan.anomalies else []
+        recordings, anomalies = plan.normal_recordings(), plan.anomalous_recordings()
         self.check(recordings)
         return plans.read(
             plan,
@@ -78,6 +76,10 @@ class DetectorRecipe:
             raise FolderError(
                 f"a detector needs at least {MIN_NORMAL_RECORDINGS} normal recordings, found"
                 f" {count} (identical files, and those of one group, count once)"
+                if self.plan.pieces is None
+                else f"the normal stretches give {count} piece(s) (those of one group count once);"
+                f" a detector needs at least {MIN_NORMAL_RECORDINGS}: label more, or choose a"
+                " shorter --window-s"
             )
 
     def describe(self, data: TrainingData) -> Facts:

@@ -5,25 +5,24 @@ from typing import Any
 import numpy as np
 
 from oddsound.model import Model
-from oddsound.schemas import ANOMALY, NORMAL
+from oddsound.schemas import NORMAL
 from oddsound_workbench.errors import FolderError
 from oddsound_workbench.learn.classifier_result import ClassifierResult
 from oddsound_workbench.learn.dataset import Rows
 from oddsound_workbench.learn.detector_result import DetectorResult, groups_of
 from oddsound_workbench.learn.folds import combine_windows
 from oddsound_workbench.learn.plan import Plan
-from oddsound_workbench.learn.recordings import Labelled, class_folders, labelled, unlabelled
+from oddsound_workbench.learn.recordings import Labelled, class_folders, labelled
 from oddsound_workbench.learn.results import Result
 
 
 def recordings_for(model: Model, plan: Plan) -> list[Labelled]:
     """The recordings of a plan, labelled. Raises FolderError if they do not fit the model."""
-    if class_folders(plan.folder):
+    if plan.pieces is None and class_folders(plan.folder):
         return labelled(plan.folder, plan.group_pattern, plan.fold_pattern)
     if not model.predictor.is_detector:
         raise FolderError(f"{plan.folder} has no subfolder per class, which {model.name} needs")
-    anomalies = unlabelled(plan.anomalies, ANOMALY) if plan.anomalies else []
-    return unlabelled(plan.folder, NORMAL, plan.group_pattern) + anomalies
+    return plan.normal_recordings() + plan.anomalous_recordings()
 
 
 def evaluate_model(model: Model, plan: Plan, rows: Rows) -> Result:

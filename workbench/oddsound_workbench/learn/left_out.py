@@ -1,6 +1,6 @@
 """Files in a folder of recordings that are left out, for a sentence to the user."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from oddsound import containers
@@ -12,32 +12,36 @@ MAX_NAMED = 3
 """Files that a sentence names."""
 
 
-def left_out(folder: Path) -> list[Path]:
-    """What is below a folder and is not scored, sorted.
+def left_out(folder: Path, known: Iterable[Path] = ()) -> list[Path]:
+    """What is below a folder and is not scored, sorted; without the known files.
 
     Files whose names are not those of recordings; recordings that are hidden; and links to
     folders, which are not followed. Other hidden files are not mentioned.
     """
-    taken = set(audio_files(folder))
+    taken, used = set(audio_files(folder)), {path.resolve() for path in known}
     return sorted(
         path
         for path in folder.rglob("*")
         if path not in taken
+        and path.resolve() not in used
         and (path.is_symlink() or not path.is_dir())
         and (named_as_recording(path.name) or not is_hidden(path, folder))
     )
 
 
-def sentences(folders: Iterable[Path], *, full_paths: bool = True) -> list[str]:
+def sentences(
+    folders: Iterable[Path], *, full_paths: bool = True, known: Sequence[Path] = ()
+) -> list[str]:
     """For each folder from which something was left out: how many files, and the first names.
 
     folders : others than folders are ignored
+    known : files that have a use, such as label files
     full_paths : whether folders are named as they are given, or by their last part only
     """
     return [
         _sentence(folder, printable(folder if full_paths else Path(folder.resolve().name)), paths)
         for folder in folders
-        if folder.is_dir() and (paths := left_out(folder))
+        if folder.is_dir() and (paths := left_out(folder, known))
     ]
 
 

@@ -1,17 +1,18 @@
 """What to train, and the data that it is trained and tested with."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from oddsound.features import extractor
 from oddsound.predictors import DETECTOR_THRESHOLD
+from oddsound.schemas import ANOMALY, NORMAL
 from oddsound_workbench.files import printable
 from oddsound_workbench.learn import checks, dataset
 from oddsound_workbench.learn.dataset import ExtractionSettings, HeaderSummary, Rows
 from oddsound_workbench.learn.fitted import FeatureChoice
-from oddsound_workbench.learn.recordings import Labelled
+from oddsound_workbench.learn.recordings import Labelled, unlabelled
 from oddsound_workbench.learn.robustness import AS_RECORDED
 
 COPIES = 8
@@ -39,6 +40,33 @@ def no_progress(_step: str, _total: int) -> Callable[[], None]:
 
 
 @dataclass(frozen=True)
+class Origin:
+    """The part of a long recording that a short one was cut from, in seconds."""
+
+    recording: Path
+    start_s: float
+    end_s: float
+
+
+@dataclass(frozen=True)
+class Pieces:
+    """Short recordings that were cut from long ones, as label files say.
+
+    folder : where they are
+    label_files : that were read
+    facts : about the labels, for the report; notes : sentences for the user
+    """
+
+    folder: Path
+    label_files: Sequence[Path]
+    normal: Sequence[Labelled]
+    faulty: Sequence[Labelled]
+    origins: Mapping[Path, Origin]
+    facts: Sequence[tuple[str, str]]
+    notes: Sequence[str]
+
+
+@dataclass(frozen=True)
 class Plan:
     """What to train or evaluate, with which recordings and settings.
 
@@ -50,6 +78,10 @@ class Plan:
     recordings_per_day : of normal operation; the report gives false alarms per day for them
     links : whether the report links to the recordings
     skip_bad : whether recordings that cannot be used are left out, instead of an error
+    label_files : say which stretches of the recordings in the folder are normal or faulty; the
+        folder may also be a single recording
+    normal_labels, faulty_labels : texts of labels; without them, those of labels.stretches
+    pieces : of the label files, see learn.labelled.with_pieces
     """
 
     folder: Path
@@ -69,6 +101,39 @@ class Plan:
     version: str | None = None
     links: bool = True
     skip_bad: bool = False
+    label_files: tuple[Path, ...] = ()
+    normal_labels: tuple[str, ...] = ()
+    faulty_labels: tuple[str, ...] = ()
+    pieces: Pieces | None = None
+
+    @property
+    def origins(self) -> Mapping[Path, Origin]:
+        """Where the recordings were cut from, by path; empty without label files."""
+        return {} if self.pieces is None else self.pieces.origins
+
+    @property
+    def notes(self) -> list[str]:
+        """Sentences about the label files."""
+        return [] if self.pieces is None else [*self.pieces.notes]
+
+    @property
+    def used_label_files(self) -> Sequence[Path]:
+        return () if self.pieces is None else self.pieces.label_files
+
+    def name_of(self, recording: Path) -> Path:
+        """A training recording, relative to its folder."""
+        return recording.relative_to(self.folder if self.pieces is None else self.pieces.folder)
+
+    def normal_recordings(self) -> list[Labelled]:
+        """What trains a detector. Raises FolderError if there is nothing."""
+        if self.pieces is not None:
+            return [*self.pieces.normal]
+        return unlabelled(self.folder, NORMAL, self.group_pattern)
+
+    def anomalous_recordings(self) -> list[Labelled]:
+        """What evaluates a detector. Raises FolderError if there is no such folder."""
+        cut = [] if self.pieces is None else self.pieces.faulty
+        return [*cut, *(unlabelled(self.anomalies, ANOMALY) if self.anomalies else [])]
 
     @property
     def folders(self) -> list[Path]:
@@ -212,7 +277,8 @@ def describe(plan: Plan, data: TrainingData) -> Facts:
     groups = len({recording.group for recording in data.rows.recordings})
     return [
         ("Folder", plan.folder_name),
-        ("Recordings", data.summary.describe()),
+        *(() if plan.pieces is None else plan.pieces.facts),
+        ("Recordings" if plan.pieces is None else "Pieces", data.summary.describe()),
         ("Groups", f"{groups}; no group is in both the training and the test part of a split"),
         ("Model sample rate", f"{plan.sample_rate / 1000:g} kHz"),
         ("Window", f"{data.settings.window_s:g} s"),

@@ -61,9 +61,11 @@ class Recipe(Evaluation, Protocol):
 def choose(plan: Plan) -> Recipe:
     """A classifier for a folder with one subfolder per class, otherwise a detector.
 
+    Label files say what is normal, so they always train a detector.
+
     Raises FolderError if the folder does not exist, or if --anomalies contradicts it.
     """
-    folders = class_folders(plan.folder)
+    folders = [] if plan.label_files else class_folders(plan.folder)
     if not folders:
         return DetectorRecipe(plan)
     if plan.anomalies is not None:

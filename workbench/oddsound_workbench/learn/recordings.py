@@ -111,8 +111,8 @@ def unlabelled(folder: Path, label: str, group_pattern: str | None = None) -> li
 def _labelled(
     path: Path, label: str, group_pattern: str | None, fold_pattern: str | None
 ) -> Labelled:
-    group = _match(group_pattern, path) or _content_group(path)
-    return Labelled(path, label, group, _match(fold_pattern, path))
+    group = match(group_pattern, path) or _content_group(path)
+    return Labelled(path, label, group, match(fold_pattern, path))
 
 
 def _content_group(path: Path) -> str:
@@ -123,7 +123,11 @@ def _content_group(path: Path) -> str:
         return str(path)
 
 
-def _match(pattern: str | None, path: Path) -> str | None:
+def match(pattern: str | None, path: Path) -> str | None:
+    """What a pattern finds in the name of a file: its first group, or all; None without one.
+
+    Raises FolderError if it finds nothing.
+    """
     if pattern is None:
         return None
     try:

@@ -1,6 +1,8 @@
 """A report as one HTML page: plots included, no scripts, readable without a network."""
 
 import os
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -9,6 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from oddsound_workbench.errors import FolderError
 from oddsound_workbench.files import replace_file
+from oddsound_workbench.learn.plan import Origin
 from oddsound_workbench.learn.results import Mistake, Summary, Table
 from oddsound_workbench.report import plots
 from oddsound_workbench.report.report import Report, robustness_table, robustness_text
@@ -49,7 +52,8 @@ def render(report: Report, folder: Path, *, links: bool, readme: Path | None = N
     )
     summary = report.summary
     parts = summary.parts or {"": summary}
-    sections = [_section(name, part, folder if links else None) for name, part in parts.items()]
+    links_from = _Links(folder, report.origins) if links else None
+    sections = [_section(name, part, links_from) for name, part in parts.items()]
     return environment.get_template("report.html").render(
         report=report,
         key_figures=summary.key_figures,
@@ -74,7 +78,28 @@ def _tables(summary: Summary) -> list[Table]:
     return [table for table in summary.tables if not table.has_plot]
 
 
-def _section(name: str, summary: Summary, folder: Path | None) -> dict[str, Any]:
+@dataclass(frozen=True)
+class _Links:
+    """How a page links to recordings.
+
+    folder : where the page will be
+    """
+
+    folder: Path
+    origins: Mapping[Path, Origin]
+
+    def to(self, recording: Path) -> dict[str, Any]:
+        """The URL, and whether a browser can play it; that of a piece plays only this part."""
+        origin = self.origins.get(recording)
+        path = recording if origin is None else origin.recording
+        part = "" if origin is None else f"#t={origin.start_s:.2f},{origin.end_s:.2f}"
+        return {
+            "href": link(path, self.folder) + part,
+            "playable": path.suffix.lower() in PLAYABLE,
+        }
+
+
+def _section(name: str, summary: Summary, links: _Links | None) -> dict[str, Any]:
     return {
         "name": name,
         "plots": [
@@ -83,14 +108,11 @@ def _section(name: str, summary: Summary, folder: Path | None) -> dict[str, Any]
         ],
         "tables": _tables(summary),
         "head": summary.mistakes_head,
-        "mistakes": [_row(mistake, folder) for mistake in summary.mistakes[:MAX_MISTAKES]],
+        "mistakes": [_row(mistake, links) for mistake in summary.mistakes[:MAX_MISTAKES]],
         "omitted": max(0, len(summary.mistakes) - MAX_MISTAKES),
     }
 
 
-def _row(mistake: Mistake, folder: Path | None) -> dict[str, Any]:
-    return {
-        "cells": mistake.cells(),
-        "href": None if folder is None else link(mistake.path, folder),
-        "playable": folder is not None and mistake.path.suffix.lower() in PLAYABLE,
-    }
+def _row(mistake: Mistake, links: _Links | None) -> dict[str, Any]:
+    target = {"href": None, "playable": False} if links is None else links.to(mistake.path)
+    return {"cells": mistake.cells(), **target}

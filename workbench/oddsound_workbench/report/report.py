@@ -1,9 +1,12 @@
 """What a report contains, whatever its form."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from oddsound_workbench.learn import robustness
+from oddsound_workbench.learn.plan import Origin
 from oddsound_workbench.learn.results import Summary, Table, metrics_table
 
 
@@ -15,6 +18,7 @@ class Report:
     facts : names and values of the settings and the recordings
     robustness : metrics for each of robustness.TITLES; empty if not measured
     notes : how the command understood its input
+    origins : for recordings that were cut from longer ones
     """
 
     title: str
@@ -24,6 +28,7 @@ class Report:
     robustness: dict[str, dict[str, Any]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    origins: Mapping[Path, Origin] = field(default_factory=dict)
 
 
 def robustness_text(report: Report) -> str:
