@@ -3,8 +3,6 @@
 import io
 import random
 import re
-import tempfile
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -18,50 +16,9 @@ from oddsound.decoding import open_decoder
 from oddsound.descriptors import Array
 from oddsound.errors import AudioAnomalyError, InvalidAudioError, UnsupportedAudioError
 from oddsound.formats import AudioLimits
-from oddsound_workbench.synthesis import fan
+from tests.media import FAN, RATE, encoded, remuxed, written
 
-RATE = 16000
 LIMITS = AudioLimits(max_bytes=10_000_000, max_duration_s=60)
-FAN = fan(1, faulty=True, duration_s=2)
-
-
-def written(kind: str, subtype: str, rate: int = RATE, waveform: Array = FAN) -> bytes:
-    file = io.BytesIO()
-    soundfile.write(file, waveform, rate, subtype, format=kind)
-    return file.getvalue()
-
-
-def encoded(container: str, codec: str, waveform: Array = FAN, rate: int = RATE) -> bytes:
-    """A file that FFmpeg encodes, with one channel or two."""
-    file = io.BytesIO()
-    columns = np.atleast_2d(waveform.T)
-    layout = "stereo" if len(columns) == 2 else "mono"
-    with av.open(file, "w", format=container) as output:
-        stream: Any = output.add_stream(codec, rate=rate, layout=layout)
-        frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(columns), "fltp", layout)
-        frame.sample_rate, frame.pts, frame.time_base = rate, 0, Fraction(1, rate)
-        context = stream.codec_context
-        resampler = av.AudioResampler(context.format, layout, rate, context.frame_size or None)
-        for part in [*resampler.resample(frame), *resampler.resample(None), None]:
-            output.mux(stream.encode(part))
-    return file.getvalue()
-
-
-def remuxed(data: bytes, source: str, container: str, **options: str) -> bytes:
-    """The same packets in another container."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "recording"
-        with (
-            av.open(io.BytesIO(data), "r", format=source) as recorded,
-            av.open(path, "w", format=container, options=options) as output,
-        ):
-            stream = recorded.streams.audio[0]
-            copy = output.add_stream_from_template(stream)
-            for packet in recorded.demux(stream):
-                if packet.dts is not None:
-                    packet.stream = copy
-                    output.mux(packet)
-        return path.read_bytes()
 
 
 def decoded(data: bytes, block: int = 10_000) -> Array:

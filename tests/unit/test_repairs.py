@@ -3,49 +3,26 @@
 import io
 from pathlib import Path
 
-import av
 import numpy as np
 import pytest
-import soundfile
 
 from oddsound import audio
 from oddsound.errors import InvalidAudioError
 from oddsound.formats import AudioLimits
 from oddsound.spliced import Piece, SplicedFile
-from oddsound_workbench.synthesis import fan
+from tests.media import RATE, remuxed, written
 
-RATE = 16000
 LIMITS = AudioLimits(max_bytes=10_000_000, max_duration_s=60)
-FAN = (fan(1, faulty=True, duration_s=2) * 32767).astype(np.int16)
 
 
-def written(kind: str, subtype: str | None = None) -> bytes:
-    file = io.BytesIO()
-    soundfile.write(file, FAN, RATE, subtype, format=kind)
-    return file.getvalue()
-
-
-def ogg_flac() -> bytes:
-    file = io.BytesIO()
-    with (
-        av.open(io.BytesIO(written("FLAC")), "r", format="flac") as recorded,
-        av.open(file, "w", format="ogg") as output,
-    ):
-        copy = output.add_stream_from_template(recorded.streams.audio[0])
-        for packet in recorded.demux(recorded.streams.audio[0]):
-            if packet.dts is not None:
-                packet.stream = copy
-                output.mux(packet)
-    return file.getvalue()
-
-
+OGG_FLAC = remuxed(written("FLAC"), "flac", "ogg")
 TAG = b"ID3\4\0\0\0\0\1\1" + bytes(129)
 READ = {
     "BW64": b"BW64" + written("RF64")[4:],
-    "OGG with FLAC": ogg_flac(),
+    "OGG with FLAC": OGG_FLAC,
     **{f"{kind} after a tag": TAG + written(kind) for kind in ("WAV", "FLAC", "AIFF", "CAF")},
     "RF64 after two tags": TAG + TAG + written("RF64"),
-    "OGG with FLAC after a tag": TAG + ogg_flac(),
+    "OGG with FLAC after a tag": TAG + OGG_FLAC,
 }
 
 
@@ -68,7 +45,7 @@ def test_a_lossy_recording_after_a_tag_is_the_same(kind: str, tmp_path: Path) ->
 
 
 def test_a_truncated_flac_stream_in_ogg_is_refused() -> None:
-    data = ogg_flac()
+    data = OGG_FLAC
     with pytest.raises(InvalidAudioError, match=r"truncated|damaged"):
         audio.load(data[: len(data) // 2], RATE, LIMITS)
 

@@ -25,6 +25,7 @@ from oddsound_workbench.learn import augmentation, dataset, robustness
 from oddsound_workbench.learn.dataset import ExtractionSettings
 from oddsound_workbench.learn.recordings import unlabelled
 from oddsound_workbench.synthesis import fan
+from tests.media import remuxed, written
 
 STORED = Path(__file__).parent / "feature_versions.json"
 RTOL, ATOL = 1e-3, 1e-3
@@ -206,6 +207,31 @@ def test_features_are_computed_without_a_writable_cache(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     found = unlabelled(recordings / "faulty", "faulty")[:1]
     assert len(dataset.rows_of(found, ExtractionSettings(RATE, 2.0)).values) == 1
+
+
+def test_the_container_of_a_recording_makes_no_difference(tmp_path: Path) -> None:
+    unfinished = bytearray(written("FLAC"))
+    # The low 36 bits of the eight bytes from 18 on are the number of samples; 0 means unknown.
+    unfinished[21] &= 0xF0
+    unfinished[22:26] = bytes(4)
+    files = {
+        "a.wav": written("WAV"),
+        "b.wav": b"BW64" + written("RF64")[4:],
+        "c.flac": bytes(unfinished),
+        "d.oga": remuxed(written("FLAC"), "flac", "ogg"),
+        "e.mka": remuxed(written("FLAC"), "flac", "matroska"),
+    }
+    for name, data in files.items():
+        (tmp_path / name).write_bytes(data)
+    found = unlabelled(tmp_path, "normal")
+    assert [recording.path.name for recording in found] == list(files)
+    assert dataset.summarize_headers(found).durations_s == [2.0] * len(files)
+    for settings in (
+        ExtractionSettings(RATE, 1.0),
+        ExtractionSettings(RATE, 2.0).under(robustness.OGG),
+    ):
+        values = dataset.rows_of(found, settings).values.reshape(len(files), -1)
+        np.testing.assert_array_equal(values, values[:1].repeat(len(files), axis=0))
 
 
 def main() -> None:

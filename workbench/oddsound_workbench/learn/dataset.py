@@ -18,10 +18,11 @@ from platformdirs import user_cache_path
 from threadpoolctl import threadpool_limits
 
 from oddsound import audio, scanning
+from oddsound.decoding import open_decoder
 from oddsound.descriptors import Array
 from oddsound.errors import AudioAnomalyError
 from oddsound.features import extractor
-from oddsound.formats import AudioLimits
+from oddsound.formats import AudioLimits, ffmpeg_installed
 from oddsound.windows import split
 from oddsound_workbench.errors import FolderError
 from oddsound_workbench.files import content_sha256, printable, replace_file
@@ -32,6 +33,7 @@ DECODING_VERSION = "3"
 """Raise this when the same file gives other samples or other windows; see `_cache_path`."""
 
 LIMITS = AudioLimits(max_bytes=2_000_000_000, max_duration_s=24 * 3600)
+COUNTED_FRAMES = 1 << 16
 PARALLEL_FROM_S = 600
 """Seconds of sound, copies included, from which several processes extract features. One process
 takes about a second for that; starting others takes several."""
@@ -147,7 +149,7 @@ def rows_of(
 
 @dataclass(frozen=True)
 class HeaderSummary:
-    """Durations and sample rates of recordings, from their headers.
+    """Durations and sample rates of recordings.
 
     durations_s : of each; sample_rates : number of recordings for each rate in Hz
     """
@@ -176,20 +178,35 @@ def summarize_headers(recordings: Sequence[Labelled]) -> HeaderSummary:
     for recording in recordings:
         try:
             headers.append(_header(recording.path))
-        except (soundfile.SoundFileError, OSError) as error:
+        except (AudioAnomalyError, OSError) as error:
             raise FolderError(f"{printable(recording.path)} cannot be read: {error}") from None
-    return HeaderSummary([h.duration for h in headers], Counter(h.samplerate for h in headers))
+    return HeaderSummary([h.duration_s for h in headers], Counter(h.sample_rate for h in headers))
 
 
-def _header(path: Path) -> Any:
-    # soundfile cannot open a path that is not UTF-8; a file it can.
-    with path.open("rb") as file:
-        return soundfile.info(file)
+@dataclass(frozen=True)
+class _Header:
+    duration_s: float
+    sample_rate: int
+
+
+def _header(path: Path) -> _Header:
+    """The header of a recording; where it has no length, the frames are counted.
+
+    Raises AudioAnomalyError or OSError.
+    """
+    with open_decoder(path) as decoder:
+        frames = decoder.frames
+        if frames is None:
+            frames = 0
+            while size := len(decoder.read(COUNTED_FRAMES)):
+                frames += size
+        return _Header(frames / decoder.sample_rate, decoder.sample_rate)
 
 
 def altered_file(path: Path, condition: str, seed: list[int]) -> bytes:
     """The content of the file that a recording becomes under one of robustness.CONDITIONS."""
-    rate = _header(path).samplerate
+    with open_decoder(path) as decoder:
+        rate = decoder.sample_rate
     waveform = audio.load(path, rate, LIMITS).waveform
     return robustness.altered(waveform, rate, condition, seed)
 
@@ -208,6 +225,8 @@ def _cache_path(path: Path, settings: ExtractionSettings) -> Path:
         versions.append(f"robustness {robustness.ROBUSTNESS_VERSION}")
     versions += [f"{name} {version(name)}" for name in ("numpy", "scipy", "librosa", "soxr")]
     versions.append(f"libsndfile {soundfile.__libsndfile_version__}")
+    if ffmpeg_installed():
+        versions.append(f"av {version('av')}")
     key = " ".join([content_sha256(path), str(settings), *versions])
     name = hashlib.sha256(key.encode()).hexdigest()
     return user_cache_path("oddsound") / "features" / f"{name}.npy"
@@ -216,8 +235,8 @@ def _cache_path(path: Path, settings: ExtractionSettings) -> Path:
 def _duration_s(path: Path) -> float:
     """Duration of a recording; 0 if its header cannot be read, which decoding reports."""
     try:
-        return float(_header(path).duration)
-    except (soundfile.SoundFileError, OSError):
+        return _header(path).duration_s
+    except (AudioAnomalyError, OSError):
         return 0.0
 
 

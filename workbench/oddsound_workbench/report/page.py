@@ -16,7 +16,7 @@ from oddsound_workbench.learn.results import Mistake, Summary, Table
 from oddsound_workbench.report import plots
 from oddsound_workbench.report.report import Report, robustness_table, robustness_text
 
-PLAYABLE = {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3"}
+PLAYABLE = {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".m4a", ".webm"}
 """Suffixes of recordings that browsers can play."""
 
 MAX_MISTAKES = 100
