@@ -136,6 +136,7 @@ def test_a_message_stays_hidden_for_six_timeouts() -> None:
         "maxReceiveCount": 5,
     }
     jobs = FUNCTIONS["SqsTriggerFunction"]["Events"]["Jobs"]["Properties"]
+    assert jobs["BatchSize"] == 1
     assert jobs["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
     assert jobs["ScalingConfig"] == {"MaximumConcurrency": {"Ref": "JobsMaxConcurrency"}}
 

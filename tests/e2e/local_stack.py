@@ -31,14 +31,17 @@ def aws(local_cloud: LocalCloud, *arguments: object) -> Any:
 def wait_for_result(
     local_cloud: LocalCloud, key: str, model: str | None = None, wait_s: float = 60
 ) -> Any:
-    """Wait for a result. Returns the answer of GET /results."""
+    """Wait for a result, and until its alert is sent. Returns the answer of GET /results."""
     deadline = time.monotonic() + wait_s
     params = {} if model is None else {"model_name": model}
     while True:
         answer = httpx2.get(f"{local_cloud.api_url}/results/{key}", params=params, timeout=60)
         if answer.status_code == 200:
-            return answer.json()
-        assert answer.status_code == 404, answer.text
+            found = answer.json()
+            if found["alert"] is None or found["alert"]["status"] == "sent":
+                return found
+        else:
+            assert answer.status_code == 404, answer.text
         assert time.monotonic() < deadline, f"no result of {key}: {answer.text}"
         time.sleep(0.1)
 
@@ -67,11 +70,14 @@ def wait_until_empty(local_cloud: LocalCloud, wait_s: float = 60) -> None:
 
 
 def versions(local_cloud: LocalCloud, key: str) -> int:
-    """How many times a result was written; the results bucket is versioned."""
-    found = local_cloud.client("s3").list_object_versions(
-        Bucket=local_cloud.results_bucket, Prefix=f"results/fan/{key}.json"
-    )
-    return len(found.get("Versions", []))
+    """How many results were stored: one that is stored again when its alert was sent is one."""
+    s3, bucket = local_cloud.client("s3"), local_cloud.results_bucket
+    found = s3.list_object_versions(Bucket=bucket, Prefix=f"results/fan/{key}.json")
+    stored = [
+        s3.get_object(Bucket=bucket, Key=version["Key"], VersionId=version["VersionId"])
+        for version in found.get("Versions", [])
+    ]
+    return len({json.loads(answer["Body"].read())["finished_at"] for answer in stored})
 
 
 def request_score(local_cloud: LocalCloud, key: str, model: str = "fan", times: int = 1) -> None:

@@ -34,7 +34,8 @@ class Exchange(BaseHTTPRequestHandler):
 
     def _exchange(self) -> None:
         self.body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        fault = self.proxy.fault_for(self.command, self.path, self.body)
+        operation = self.headers.get("X-Amz-Target", "")
+        fault = self.proxy.fault_for(self.command, self.path, operation, self.body)
         if fault is None:
             self.answer(self.forward())
         else:
@@ -131,7 +132,7 @@ class Proxy:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def on(self, method: str, part: str, fault: Fault, times: int = 1) -> None:
-        """Break the next `times` requests whose path, or whose short body, contains `part`."""
+        """Break the next `times` requests whose path, operation or short body contains `part`."""
         with self._lock:
             self._rules.append(_Rule(method, part, fault, times))
 
@@ -140,9 +141,9 @@ class Proxy:
         with self._lock:
             self._rules.clear()
 
-    def fault_for(self, method: str, path: str, body: bytes) -> Fault | None:
+    def fault_for(self, method: str, path: str, operation: str, body: bytes) -> Fault | None:
         """The fault of a request, which is counted."""
-        text = path if len(body) > 10_000 else path + body.decode("latin-1")
+        text = f"{path} {operation} " + ("" if len(body) > 10_000 else body.decode("latin-1"))
         with self._lock:
             self.requests.append((method, path))
             for rule in self._rules:

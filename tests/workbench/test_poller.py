@@ -81,6 +81,47 @@ def test_if_the_handler_raises_the_whole_batch_stays_in_the_queue(sqs: Any, jobs
     assert seen == ["first"]
 
 
+def test_messages_stay_hidden_while_their_batch_is_processed(
+    sqs: Any, jobs: str, dead: str
+) -> None:
+    """The batch takes longer than the visibility timeout of one second."""
+    for body in "abc":
+        sqs.send_message(QueueUrl=jobs, MessageBody=body)
+    extended = threading.Semaphore(0)
+    sqs.meta.events.register(
+        "after-call.sqs.ChangeMessageVisibilityBatch", lambda **_: extended.release()
+    )
+    begun: list[int] = []
+
+    def slow(event: dict[str, Any]) -> None:
+        begun.append(len(event["Records"]))
+        for _ in range(5):
+            assert extended.acquire(timeout=10)
+        assert bodies(sqs, jobs) == []
+
+    QueuePoller(sqs, jobs, ARN, slow).poll_once()
+    assert begun == [3]
+    time.sleep(1.1)
+    assert bodies(sqs, jobs) == bodies(sqs, dead) == []
+
+
+def test_messages_that_were_not_begun_return_at_once_when_polling_stops(
+    sqs: Any, jobs: str
+) -> None:
+    for body in "abc":
+        sqs.send_message(QueueUrl=jobs, MessageBody=body)
+    stopped = threading.Event()
+    begun: list[str] = []
+
+    def handler(event: dict[str, Any]) -> None:
+        begun.extend(record["body"] for record in event["Records"])
+        stopped.set()
+
+    QueuePoller(sqs, jobs, ARN, handler, one_by_one=True).run(stopped)
+    assert len(begun) == 1
+    assert sorted(begun + bodies(sqs, jobs)) == ["a", "b", "c"]
+
+
 def test_a_record_has_the_form_of_lambda(sqs: Any, jobs: str) -> None:
     events: list[dict[str, Any]] = []
     attributes = {"trace": {"DataType": "String", "StringValue": "7"}}

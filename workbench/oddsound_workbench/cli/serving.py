@@ -77,7 +77,12 @@ def serve(
 
 def worker(
     queue_url: Annotated[str, typer.Option(help="URL of the jobs queue.", show_default=False)],
-    batch_size: Annotated[int, typer.Option(min=1, max=10, help="Messages at a time.")] = 10,
+    batch_size: Annotated[
+        int,
+        typer.Option(
+            min=1, max=10, help="Messages fetched at once; those that wait count as received."
+        ),
+    ] = 1,
     models: Models = None,
     as_json: Json = False,
 ) -> None:

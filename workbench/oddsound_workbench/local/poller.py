@@ -9,9 +9,12 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
 
 logger = logging.getLogger("oddsound.poller")
 
@@ -24,6 +27,9 @@ POLL_S = 1
 MAX_MESSAGES = 10
 """SQS returns at most this many messages per request."""
 
+EXTENSIONS = 3
+"""How often in each visibility timeout the messages of a running batch are hidden anew."""
+
 type Invoke = Callable[[dict[str, Any]], Any]
 
 
@@ -32,10 +38,13 @@ class QueuePoller:
 
     Messages that the handler returns as batchItemFailures stay in the queue; if the handler
     raises, the whole batch does. They become visible again after the visibility timeout, and
-    move to the dead-letter queue after the receives that the redrive policy allows.
+    move to the dead-letter queue after the receives that the redrive policy allows. While the
+    handler works, all messages of its batch stay hidden, however long it takes.
 
-    batch_size : most messages per invocation
+    batch_size : most messages per request, and per invocation
     window_s : how long a batch that is not full waits for more messages, in seconds
+    one_by_one : invoke the handler with one message at a time, so that each is deleted when it is
+        done, and those that were not begun are returned to the queue when polling stops
     """
 
     def __init__(
@@ -46,15 +55,19 @@ class QueuePoller:
         invoke: Invoke,
         batch_size: int = 10,
         window_s: float = 0,
+        *,
+        one_by_one: bool = False,
     ) -> None:
         self._sqs, self._queue_url, self._queue_arn = sqs, queue_url, queue_arn
         self._invoke, self._batch_size, self._window_s = invoke, batch_size, window_s
+        self._one_by_one = one_by_one
+        self._visibility_s: int | None = None
 
     def run(self, stopped: threading.Event) -> None:
-        """Poll until `stopped` is set; a batch that was started is completed."""
+        """Poll until `stopped` is set; an invocation that was started is completed."""
         while not stopped.is_set():
             try:
-                self.poll_once()
+                self.poll_once(stopped)
             # One failed request must not end the polling of all later messages.
             except Exception:
                 if stopped.is_set():
@@ -62,11 +75,22 @@ class QueuePoller:
                 logger.exception("polling %s failed; next attempt in 1 s", self._queue_url)
                 stopped.wait(1)
 
-    def poll_once(self) -> int:
+    def poll_once(self, stopped: threading.Event | None = None) -> int:
         """Process at most one batch. Returns the number of messages received."""
         messages = self._receive_batch()
-        if not messages:
-            return 0
+        size = 1 if self._one_by_one else len(messages)
+        waiting = list(messages)
+        with self._hidden(waiting):
+            while waiting and not (stopped and stopped.is_set()):
+                self._process(waiting[:size])
+                del waiting[:size]
+        if waiting:
+            logger.info("%d messages that were not begun return to the queue", len(waiting))
+            self._hide(waiting, 0)
+        return len(messages)
+
+    def _process(self, messages: list[dict[str, Any]]) -> None:
+        """Invoke the handler with messages, and delete those that are done."""
         records = [self._record(message) for message in messages]
         try:
             answer = self._invoke({"Records": records}) or {}
@@ -77,12 +101,53 @@ class QueuePoller:
             failed = {message["MessageId"] for message in messages}
         done = [message for message in messages if message["MessageId"] not in failed]
         if done:
-            entries = [
-                {"Id": str(number), "ReceiptHandle": message["ReceiptHandle"]}
-                for number, message in enumerate(done)
-            ]
-            self._sqs.delete_message_batch(QueueUrl=self._queue_url, Entries=entries)
-        return len(messages)
+            self._delete(done)
+
+    def _delete(self, messages: list[dict[str, Any]]) -> None:
+        """Delete messages. One that cannot be deleted is received again, and finds its result."""
+        try:
+            self._sqs.delete_message_batch(QueueUrl=self._queue_url, Entries=_entries(messages))
+        except (BotoCoreError, ClientError) as error:
+            logger.error("%d messages were not deleted: %s", len(messages), error)
+
+    @contextmanager
+    def _hidden(self, messages: list[dict[str, Any]]) -> Iterator[None]:
+        """Hide messages again and again, until they leave the list or the context ends."""
+        if not messages:
+            yield
+            return
+        timeout_s = self._visibility_timeout_s()
+        ended = threading.Event()
+
+        def hide() -> None:
+            while not ended.wait(timeout_s / EXTENSIONS):
+                try:
+                    self._hide(list(messages), timeout_s)
+                # The next extension may succeed; if none does, the messages are received again.
+                except (BotoCoreError, ClientError) as error:
+                    logger.warning("%s: messages were not hidden anew: %s", self._queue_url, error)
+
+        thread = threading.Thread(target=hide, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+
+    def _hide(self, messages: list[dict[str, Any]], seconds: int) -> None:
+        """Make messages visible after this time. Those that are deleted meanwhile do not matter."""
+        entries = [{**entry, "VisibilityTimeout": seconds} for entry in _entries(messages)]
+        self._sqs.change_message_visibility_batch(QueueUrl=self._queue_url, Entries=entries)
+
+    def _visibility_timeout_s(self) -> int:
+        """Of the queue; at least a second, because nothing can be done in less."""
+        if self._visibility_s is None:
+            answer = self._sqs.get_queue_attributes(
+                QueueUrl=self._queue_url, AttributeNames=["VisibilityTimeout"]
+            )
+            self._visibility_s = max(1, int(answer["Attributes"]["VisibilityTimeout"]))
+        return self._visibility_s
 
     def _receive_batch(self) -> list[dict[str, Any]]:
         messages = self._receive(self._batch_size, POLL_S)
@@ -123,6 +188,14 @@ class QueuePoller:
             "eventSourceARN": self._queue_arn,
             "awsRegion": self._queue_arn.split(":")[3],
         }
+
+
+def _entries(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The messages in a request for several of them."""
+    return [
+        {"Id": str(number), "ReceiptHandle": message["ReceiptHandle"]}
+        for number, message in enumerate(messages)
+    ]
 
 
 class NotificationPoller:
