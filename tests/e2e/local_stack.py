@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ import httpx2
 
 from oddsound_workbench.local.aws import CREDENTIALS
 from oddsound_workbench.local.cloud import LocalCloud
+
+ARCHIVE = "archive"
 
 
 def aws(local_cloud: LocalCloud, *arguments: object) -> Any:
@@ -80,9 +83,22 @@ def versions(local_cloud: LocalCloud, key: str) -> int:
     return len({json.loads(answer["Body"].read())["finished_at"] for answer in stored})
 
 
-def request_score(local_cloud: LocalCloud, key: str, model: str = "fan", times: int = 1) -> None:
+def archive(local_cloud: LocalCloud, key: str, body: bytes) -> str:
+    """Store an object in a bucket whose uploads trigger nothing. Returns the bucket."""
+    s3 = local_cloud.client("s3")
+    region = {"LocationConstraint": CREDENTIALS["AWS_DEFAULT_REGION"]}
+    with suppress(s3.exceptions.BucketAlreadyOwnedByYou):
+        s3.create_bucket(Bucket=ARCHIVE, CreateBucketConfiguration=region)
+    s3.put_object(Bucket=ARCHIVE, Key=key, Body=body)
+    return ARCHIVE
+
+
+def request_score(
+    local_cloud: LocalCloud, key: str, model: str = "fan", times: int = 1, bucket: str | None = None
+) -> None:
     """Send `times` equal messages for one recording to the jobs queue."""
-    body = json.dumps({"bucket": local_cloud.input_bucket, "key": key, "model_name": model})
+    where = bucket or local_cloud.input_bucket
+    body = json.dumps({"bucket": where, "key": key, "model_name": model})
     local_cloud.client("sqs").send_message_batch(
         QueueUrl=local_cloud.jobs_queue_url,
         Entries=[{"Id": str(number), "MessageBody": body} for number in range(times)],

@@ -12,6 +12,8 @@ import pytest
 from oddsound_workbench.local.aws import CREDENTIALS
 from oddsound_workbench.local.cloud import LocalCloud
 from tests.e2e.local_stack import (
+    ARCHIVE,
+    archive,
     queue_depth,
     request_score,
     versions,
@@ -27,11 +29,11 @@ INVALID = '{"buckett": "misspelt"}'
 def test_an_invalid_message_is_parked_and_the_rest_of_its_batch_is_stored(
     local_cloud: LocalCloud, wavs: dict[str, Path]
 ) -> None:
-    sqs, s3 = local_cloud.client("sqs"), local_cloud.client("s3")
-    keys = [f"mate-{number}.bin" for number in range(4)]
+    sqs = local_cloud.client("sqs")
+    keys = [f"mate-{number}.wav" for number in range(4)]
     for key in keys:
-        s3.put_object(Bucket=local_cloud.input_bucket, Key=key, Body=wavs["normal"].read_bytes())
-    bodies = [json.dumps({"bucket": local_cloud.input_bucket, "key": key}) for key in keys]
+        archive(local_cloud, key, wavs["normal"].read_bytes())
+    bodies = [json.dumps({"bucket": ARCHIVE, "key": key}) for key in keys]
     entries = [
         {"Id": str(number), "MessageBody": body}
         for number, body in enumerate([*bodies[:2], INVALID, *bodies[2:]])
@@ -58,18 +60,16 @@ def test_each_of_200_messages_is_either_stored_or_parked(
     dead_before = queue_depth(local_cloud, "JobsDeadLetterQueue")
     bodies, expected = [], {}
     for number in range(200):
-        key = f"mixed/{number:03}.bin"
+        key = f"mixed/{number:03}.wav"
         kind = ("good", "good", "good", "broken", "unknown model", "missing", "invalid")[number % 7]
         if kind == "invalid":
             bodies.append("this is not JSON")
             continue
         if kind != "missing":
             body = noise if kind == "broken" else sound
-            s3.put_object(Bucket=local_cloud.input_bucket, Key=key, Body=body)
+            archive(local_cloud, key, body)
         model = "no-such-model" if kind == "unknown model" else "fan"
-        bodies.append(
-            json.dumps({"bucket": local_cloud.input_bucket, "key": key, "model_name": model})
-        )
+        bodies.append(json.dumps({"bucket": ARCHIVE, "key": key, "model_name": model}))
         expected[f"results/{model}/{key}.json"] = "succeeded" if kind == "good" else "failed"
     for start in range(0, 200, 10):
         sqs.send_message_batch(
@@ -94,12 +94,10 @@ def test_the_same_event_twice_gives_one_result(
     local_cloud: LocalCloud, wavs: dict[str, Path]
 ) -> None:
     sound = wavs["anomaly"].read_bytes()
-    local_cloud.client("s3").put_object(
-        Bucket=local_cloud.input_bucket, Key="twice.bin", Body=sound
-    )
-    request_score(local_cloud, "twice.bin")
+    bucket = archive(local_cloud, "twice.bin", sound)
+    request_score(local_cloud, "twice.bin", bucket=bucket)
     first = wait_for_result(local_cloud, "twice.bin")
-    request_score(local_cloud, "twice.bin", times=3)
+    request_score(local_cloud, "twice.bin", times=3, bucket=bucket)
     wait_until_empty(local_cloud)
     assert wait_for_result(local_cloud, "twice.bin") == first
     assert versions(local_cloud, "twice.bin") == 1
@@ -124,10 +122,10 @@ def test_the_worker_replaces_the_sqs_function(
     local_cloud: LocalCloud, wavs: dict[str, Path]
 ) -> None:
     """`oddsound worker` polls a separate queue until SIGTERM."""
-    sqs, s3 = local_cloud.client("sqs"), local_cloud.client("s3")
+    sqs = local_cloud.client("sqs")
     queue_url = sqs.create_queue(QueueName="own")["QueueUrl"]
-    s3.put_object(Bucket=local_cloud.input_bucket, Key="own.bin", Body=wavs["anomaly"].read_bytes())
-    body = json.dumps({"bucket": local_cloud.input_bucket, "key": "own.bin"})
+    bucket = archive(local_cloud, "own.bin", wavs["anomaly"].read_bytes())
+    body = json.dumps({"bucket": bucket, "key": "own.bin"})
     sqs.send_message(QueueUrl=queue_url, MessageBody=body)
     environment = CREDENTIALS | {
         "AWS_ENDPOINT_URL": local_cloud.endpoint_url,
