@@ -46,15 +46,16 @@ types: .venv
 test-fast: .venv
 	$(PYTEST) --numprocesses auto --quiet -m "not slow" --ignore tests/e2e
 
-test: .venv .venv-sam .venv-docs build/runtime  ## Everything: lint, types, all tests, coverage of at least 90 %, the demo
+test: .venv  ## Everything: lint, types, all tests, coverage of at least 90 %, the demo
 	rm -f .coverage .coverage.*
-	@$(MAKE) --no-print-directory --jobs 3 --output-sync=target lint types test-units test-e2e demo
+	@$(MAKE) --no-print-directory --jobs 4 --output-sync=target test-e2e test-units types lint demo
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
-# One process each: the tests of tests/e2e share one build and one local stack.
+# One process: the tests of tests/e2e share one build and one local stack. They often wait for
+# other processes, therefore the others run in two processes beside them.
 test-units: .venv .venv-docs
-	COVERAGE_FILE=.coverage.units $(PYTEST) --quiet --ignore tests/e2e --cov --cov-report= --cov-fail-under=0
+	COVERAGE_FILE=.coverage.units $(PYTEST) --numprocesses 2 --quiet --ignore tests/e2e --cov --cov-report= --cov-fail-under=0
 
 test-e2e: .venv .venv-sam build/runtime  ## What `sam build` built in Lambda's runtime; the local stack
 	COVERAGE_FILE=.coverage.e2e $(PYTEST) --quiet tests/e2e --cov --cov-report= --cov-fail-under=0
@@ -114,6 +115,10 @@ bench-detection: .venv  ## Detection beside other methods: make bench-detection 
 bench-events: .venv  ## Events beside injected faults: make bench-events DATA=recordings/machines
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.events.run $(DATA) \
 	  $(if $(FAN),--fan $(FAN)) $(OPTIONS)
+
+bench-conditions: .venv  ## Other files, noise, lengths: make bench-conditions DATA=recordings/machines
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.conditions.run $(DATA) \
+	  $(if $(FAN),--fan $(FAN)) $(if $(NOISES),--noises $(NOISES)) $(OPTIONS)
 
 validate: .venv-sam  ## Check template.yaml: sam, cfn-lint, checkov
 	$(SAM) validate --lint

@@ -13,6 +13,7 @@ import typer.main
 from typer.testing import CliRunner
 
 import oddsound
+from benchmarks.conditions.tables import tables as condition_tables
 from benchmarks.detection.tables import mean_over_splits, tables
 from benchmarks.events.tables import tables as event_tables
 from oddsound.events.frames import KINDS
@@ -93,6 +94,14 @@ def test_the_tables_of_events_are_those_of_the_results() -> None:
         pytest.skip("the benchmark of events has no results yet")
     expected = event_tables(json.loads(results.read_text(encoding="utf-8")))
     for part in expected.split("\n\n"):
+        assert part in page("performance")
+
+
+def test_the_tables_of_other_files_noise_and_lengths_are_those_of_the_results() -> None:
+    results = ROOT / "benchmarks" / "conditions" / "results.json"
+    parts = condition_tables(json.loads(results.read_text(encoding="utf-8"))).split("\n\n")
+    assert len(parts) >= 1
+    for part in parts:
         assert part in page("performance")
 
 

@@ -93,12 +93,12 @@ def join(sounds: Sequence[Array], fade: int) -> Array:
     fade : samples in which one fades into the next
     """
     rise = np.sqrt(np.linspace(0, 1, fade, dtype=np.float32))
-    whole = _levelled(sounds[0])
+    parts = [_levelled(sounds[0])]
     for sound in sounds[1:]:
         following = _levelled(sound)
-        whole[-fade:] = whole[-fade:] * rise[::-1] + following[:fade] * rise
-        whole = np.concatenate([whole, following[fade:]])
-    return whole
+        parts[-1][-fade:] = parts[-1][-fade:] * rise[::-1] + following[:fade] * rise
+        parts.append(following[fade:])
+    return np.concatenate(parts)
 
 
 def _levelled(sound: Array) -> Array:

@@ -67,8 +67,8 @@ def low_pass(waveform: Array, sample_rate: int, cutoff_hz: float) -> bytes:
     return _wav(augmentation.low_pass(waveform, sample_rate, cutoff_hz), sample_rate)
 
 
-def mp3(waveform: Array, sample_rate: int) -> bytes:
-    """An MP3 of constant 64 kbit/s, at the recording's rate or the next higher rate of MP3."""
+def mp3(waveform: Array, sample_rate: int, kbps: int = MP3_KBPS) -> bytes:
+    """An MP3 of a constant bit rate, at the recording's rate or the next higher rate of MP3."""
     rate = next((r for r in MP3_RATES_HZ if r >= sample_rate), MP3_RATES_HZ[-1])
     low, high = next((low, high) for first, low, high in MP3_RANGES_KBPS if rate >= first)
     file = io.BytesIO()
@@ -79,7 +79,7 @@ def mp3(waveform: Array, sample_rate: int) -> bytes:
         format="MP3",
         subtype="MPEG_LAYER_III",
         bitrate_mode="CONSTANT",
-        compression_level=(high - MP3_KBPS) / (high - low),
+        compression_level=(high - kbps) / (high - low),
     )
     return file.getvalue()
 
