@@ -13,13 +13,19 @@ from oddsound.schemas import Job
 from oddsound.settings import Settings
 from oddsound_workbench.deploy.events import through_api
 from oddsound_workbench.local.aws import CREDENTIALS, moto_server
-from tests.cloud import ENVIRONMENT, INPUT, NORMAL, REGION, batch, notification, set_up
+from tests.cloud import ENVIRONMENT, INPUT, MODELS, NORMAL, REGION, batch, notification, set_up
 
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[1]
 HTTP = {"fastapi", "starlette", "mangum", "anyio"}
-PREDICTION = {"sklearn", "librosa", "scipy", "soundfile", "soxr", "joblib", "numpy"}
+PREDICTION = {"librosa", "scipy", "soundfile", "soxr", "numpy"}
+JOBLIB_ONLY = "joblib-only.json"
+"""Key of a models.json on S3 without compiled models."""
+
+PICKLES = {"sklearn"}
+"""What loads joblib files; a compiled model needs none of it."""
+
 AWS = {"botocore"}
 SLOW = {"boto3", "scipy.signal"}
 """Slow imports that would be needed for a single function only, and are avoided."""
@@ -55,6 +61,13 @@ def on_s3(trained: Path) -> Any:
             patch.setenv(name, value)
         cloud = set_up(trained, endpoint_url=endpoint)
         cloud.put("fan.wav", NORMAL)
+        for bucket in ("compiled-results", "joblib-results"):
+            location = {"LocationConstraint": REGION}
+            cloud.s3.create_bucket(Bucket=bucket, CreateBucketConfiguration=location)
+        entries = json.loads(trained.read_text())
+        for entry in entries.values():
+            del entry["compiled_path"], entry["sha256"]["compiled_path"]
+        cloud.s3.put_object(Bucket=MODELS, Key=JOBLIB_ONLY, Body=json.dumps(entries).encode())
         yield {"AWS_ENDPOINT_URL": endpoint, **credentials, **ENVIRONMENT}
 
 
@@ -88,18 +101,34 @@ def test_a_presigned_upload_needs_no_model(on_s3: dict[str, str], tmp_path: Path
 
 
 @pytest.mark.parametrize("function", ["s3_trigger", "sqs_trigger"])
+@pytest.mark.parametrize("form", ["compiled", "joblib"])
 def test_a_trigger_imports_no_http_package(
-    function: str, on_s3: dict[str, str], tmp_path: Path
+    function: str, form: str, on_s3: dict[str, str], trained: Path, tmp_path: Path
 ) -> None:
+    """Both forms of a model go from S3 into /tmp, with their checksums; only one needs the other's
+    packages.
+    """
+    name = {"s3_trigger": "fan", "sqs_trigger": "bearing"}[function]
     events = {
         "s3_trigger": notification(Job(bucket=INPUT, key="fan.wav")),
-        "sqs_trigger": batch({"bucket": INPUT, "key": "fan.wav", "model_name": "bearing"}),
+        "sqs_trigger": batch({"bucket": INPUT, "key": "fan.wav", "model_name": name}),
     }
-    answer, imported = cold(f"functions/{function}", events[function], tmp_path, **on_s3)
+    settings = {
+        "compiled": {"ALLOW_PICKLE": "false"},
+        "joblib": {"MODELS_CONFIG_PATH": f"s3://{MODELS}/{JOBLIB_ONLY}"},
+    }
+    environment = {**on_s3, **settings[form]}
+    # Another bucket of results: a recording that has a result is not scored again.
+    environment["RESULTS_BUCKET"] = f"{form}-results"
+    answer, imported = cold(f"functions/{function}", events[function], tmp_path, **environment)
     assert answer in (None, {"batchItemFailures": []})
-    assert imported >= PREDICTION | AWS
-    assert imported & (HTTP | SLOW) == set()
-    assert list((tmp_path / "oddsound").iterdir())  # a model was loaded
+    assert imported >= (PREDICTION if form == "compiled" else PREDICTION | PICKLES) | AWS
+    assert imported & (HTTP | SLOW if form == "joblib" else HTTP | SLOW | PICKLES) == set()
+    entry = json.loads(trained.read_text())[name]
+    checksums = set(entry["sha256"].values())
+    compiled = entry["sha256"]["compiled_path"]
+    in_tmp = {path.name for path in (tmp_path / "oddsound").iterdir()}
+    assert in_tmp == ({compiled} if form == "compiled" else checksums - {compiled})
 
 
 def test_the_benchmark_measures_the_steps_of_a_prediction(trained: Path, tmp_path: Path) -> None:

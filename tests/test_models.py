@@ -1,5 +1,6 @@
 """The shipped models load unchanged, and perform on real recordings as their READMEs say."""
 
+import io
 import json
 from pathlib import Path
 
@@ -9,12 +10,13 @@ import soundfile
 from typer.testing import CliRunner
 
 from oddsound import pipeline, runtime
+from oddsound.compiled.classifiers import CompiledClassifier
+from oddsound.compiled.steps import CompiledScaler
 from oddsound.descriptors import Array
-from oddsound.explain.comparison import TrainingStatistics
-from oddsound.fast_sklearn import translate
 from oddsound.model import Model
 from oddsound.views import ViewDetector
 from oddsound_workbench.cli import app
+from oddsound_workbench.compiling.compiler import compiled
 from oddsound_workbench.synthesis import write_fan
 from tests.conftest import noise, sine
 from tests.making import probabilities
@@ -39,16 +41,31 @@ def test_a_shipped_model_loads_verified_and_predicts(
 
 
 @pytest.mark.parametrize("name", ["esc10", "fan"])
-def test_a_shipped_model_is_computed_in_numpy(name: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_shipped_model_is_served_from_its_compiled_file(name: str) -> None:
     model = runtime.registry().get(name)
-    assert [record for record in caplog.records if record.levelname == "WARNING"] == []
-    translate(model.scaler, "transform")
-    estimator = model.predictor.estimator
-    if hasattr(estimator, "mahalanobis"):
-        pytest.skip(f"{name} is a detector of an older form, a {type(estimator).__name__}")
-    if isinstance(estimator, ViewDetector):
-        return
-    translate(estimator, "predict_proba", "score_samples")
+    assert isinstance(model.scaler, CompiledScaler)
+    assert isinstance(model.predictor.estimator, CompiledClassifier | ViewDetector)
+    assert model.statistics is not None
+
+
+@pytest.mark.parametrize("name", ["esc10", "fan"])
+def test_the_compiled_file_of_a_shipped_model_is_made_from_its_joblib_files(name: str) -> None:
+    """The same numbers, so that it was not edited."""
+    catalogue = runtime.registry().catalogue
+    _, entry = catalogue.entry(name)
+    folder = MODELS.parent
+
+    def fetch(key: str) -> bytes:
+        path: Path = folder / getattr(entry, key)
+        return path.read_bytes()
+
+    found, expected = (
+        np.load(io.BytesIO(data))
+        for data in (fetch("compiled_path"), compiled(name, entry, 16000, fetch))
+    )
+    assert set(found) == set(expected)
+    for key in expected:
+        np.testing.assert_array_equal(found[key], expected[key])
 
 
 def test_the_default_is_the_fan() -> None:
@@ -120,7 +137,7 @@ def test_an_explanation_names_the_band_of_a_tone_in_noise_with_the_spectrum_of_t
 
 def noise_like_training(model: Model) -> Array:
     """10 s of noise with the spectrum of the recordings that a model was trained on."""
-    training = TrainingStatistics.of(model)
+    training = model.statistics
     assert training is not None
     levels = model.extractor.levels
     spectrum = np.fft.rfft(noise(3, 10))

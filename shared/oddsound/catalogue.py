@@ -15,7 +15,7 @@ from oddsound.errors import (
     ModelsConfigError,
     UnknownModelError,
 )
-from oddsound.schemas import ARTIFACTS, ModelEntry
+from oddsound.schemas import JOBLIB_ARTIFACTS, ModelEntry
 from oddsound.settings import MODELS_CONFIG_PATH, Settings, shipped_models
 
 logger = logging.getLogger(__name__)
@@ -125,7 +125,7 @@ class Catalogue:
                 self._settings.models_config_json, "MODELS_CONFIG_JSON"
             )
         elif self.location is None:
-            paths = {key: getattr(self._settings, key) for key in ARTIFACTS}
+            paths = {key: getattr(self._settings, key) for key in JOBLIB_ARTIFACTS}
             named = "default_model_name" in self._settings.model_fields_set
             name = self._settings.default_model_name if named else SINGLE_MODEL_NAME
             self._entries = {name: ModelEntry(**paths)}

@@ -1,32 +1,23 @@
-"""Loads a model: its feature extractor, scaler and predictor."""
+"""A model: its feature extractor, scaler and predictor, assembled from its artifacts."""
 
-import io
-import pickle
-import threading
-import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-import joblib
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.exceptions import InconsistentVersionWarning
 
-from oddsound import fast_sklearn
+from oddsound.compiled.steps import CompiledScaler, Standard
 from oddsound.descriptors import Array
 from oddsound.errors import ModelArtifactError, ModelsConfigError
 from oddsound.events.finder import EventFinder
 from oddsound.events.frames import FrameAnalyser
 from oddsound.events.reference import ARTIFACT_KEY, EventReference
 from oddsound.features import FeatureExtractor, extractor
+from oddsound.numbers import Numbers
+from oddsound.parts import Fetch, Parts, TrainingStatistics
 from oddsound.predictors import PREDICTORS, Floats, Predictor
-from oddsound.schemas import ModelEntry
-
-type Fetch = Callable[[str], bytes]
-"""From a key of a models.json entry, such as "scaler_path", to the verified bytes of the file."""
-
-_unpickling = threading.Lock()
+from oddsound.schemas import VIEWS, ModelEntry
 
 NARROWER = "narrower"
 """Key of a detector's artifact for models of lower sample rates."""
@@ -36,27 +27,14 @@ EXTRACTOR, SCALER = "the extractor", "the scaler"
 
 
 @dataclass(frozen=True)
-class Standardiser:
-    """A StandardScaler made of plain arrays [shape=(features,)]; the names are scikit-learn's."""
-
-    mean_: Floats
-    var_: Floats
-    scale_: Floats
-
-    def transform(self, rows: Floats) -> Floats:
-        """z-scores [shape=(rows, features)]."""
-        return np.asarray((rows - self.mean_) / self.scale_)
-
-
-@dataclass(frozen=True)
 class Model:
     """A verified model, ready to score recordings.
 
     sample_rate : of the waveforms, in Hz
     window_s : length of the windows of a long recording; None for the default length
     kept : indices of the extractor's features that the model uses
-    scaler : the artifact, or None
-    scale : the function that scales rows of features, or None without a scaler
+    scaler : the object that scales rows of features, or None
+    statistics : of the training recordings; None if the artifacts do not contain them
     size_bytes : of the artifacts in memory
     events_reference : None for a model without one: a classifier, or an older detector
     narrower : models of the same machine for recordings with a lower sample rate, ascending
@@ -70,26 +48,39 @@ class Model:
     predictor: Predictor
     kept: NDArray[np.intp]
     scaler: Any
-    scale: Callable[[Floats], Floats] | None
+    statistics: TrainingStatistics | None
     size_bytes: int
     events_reference: tuple[FrameAnalyser, EventReference] | None = None
     narrower: tuple["Model", ...] = ()
 
     @classmethod
-    def load(cls, name: str, entry: ModelEntry, sample_rate: int, fetch: Fetch) -> "Model":
-        """Load the model of an entry.
+    def load(
+        cls,
+        name: str,
+        entry: ModelEntry,
+        sample_rate: int,
+        fetch: Fetch,
+        *,
+        allow_pickle: bool = True,
+    ) -> "Model":
+        """Load the model of an entry: its compiled form if it has one, else its joblib files.
 
         sample_rate : in Hz, used if the entry has none
         fetch : returns the verified bytes of an artifact
+        allow_pickle : whether joblib files may be loaded, which runs code
         Raises ModelArtifactError or ModelsConfigError, with the name of the model in the text.
         """
         try:
-            return cls._load(name, entry, sample_rate, fetch)
+            read = _reader(name, entry, allow_pickle)
+            return cls.assembled(name, entry, sample_rate, lambda: read(entry, fetch))
         except (ModelArtifactError, ModelsConfigError) as error:
             raise type(error)(f"model {name!r}: {error}") from error
 
     @classmethod
-    def _load(cls, name: str, entry: ModelEntry, sample_rate: int, fetch: Fetch) -> "Model":
+    def assembled(
+        cls, name: str, entry: ModelEntry, sample_rate: int, read: Callable[[], Parts]
+    ) -> "Model":
+        """The model of the parts that `read` returns, checked. Raises the errors of `load`."""
         rate = entry.sample_rate or sample_rate
         extract = extractor(entry.feature_extractor, rate)
         if entry.predictor not in PREDICTORS:
@@ -97,30 +88,27 @@ class Model:
             raise ModelsConfigError(
                 f"no predictor is called {entry.predictor!r}; available: {known}"
             )
-
-        def load(key: str) -> Any:
-            path = getattr(entry, key)
-            return None if path is None else unpickle(fetch(key), path)
-
-        estimator, scaler = load("model_path"), load("scaler_path")
-        label_encoder, dropped = load("label_encoder_path"), load("dropped_features_path")
-        kept = kept_features(extract.names, () if dropped is None else dropped)
+        parts = read()
+        estimator = parts.estimator
+        if entry.predictor == VIEWS and isinstance(estimator, dict):
+            estimator = Numbers.of(estimator, entry.model_path)
+        kept = kept_features(extract.names, parts.dropped)
         _check_window(entry.window_s, extract.min_samples / rate)
-        _check_widths(scaler, estimator, len(kept), entry)
+        _check_widths(parts.scaler, estimator, len(kept), entry)
+        _check_statistics(parts.statistics, len(kept), entry)
         return cls(
             name=name,
             version=entry.version,
             sample_rate=rate,
             window_s=entry.window_s,
             extractor=extract,
-            predictor=PREDICTORS[entry.predictor](estimator, label_encoder, entry),
+            predictor=PREDICTORS[entry.predictor](estimator, parts.label_encoder, entry),
             kept=kept,
-            scaler=scaler,
-            scale=_scale(scaler, entry),
-            # Nearly the size in memory, which Python does not report for nested objects.
-            size_bytes=len(pickle.dumps((estimator, scaler))),
-            events_reference=_events_reference(estimator, rate, entry.model_path),
-            narrower=_narrower(name, entry, estimator, () if dropped is None else dropped),
+            scaler=parts.scaler,
+            statistics=parts.statistics,
+            size_bytes=parts.size_bytes,
+            events_reference=_events_reference(estimator, rate, entry),
+            narrower=_narrower(name, entry, estimator, parts.dropped),
         )
 
     def for_rate(self, sample_rate: int) -> "Model":
@@ -148,44 +136,7 @@ class Model:
     def scaled(self, rows: Array) -> Floats:
         """Scales rows of `features` for the predictor; float64 [shape=(rows, scaled features)]."""
         floats = rows.astype(np.float64)
-        return floats if self.scale is None else self.scale(floats)
-
-
-def unpickle(data: bytes, path: str) -> Any:
-    """The object in a joblib file. Only for verified bytes: unpickling can run any code.
-
-    path : of the file, for error texts
-    Raises ModelArtifactError if the file cannot be read, or if it was created by another series of
-    scikit-learn (1.8 and 1.9 differ, 1.9.1 and 1.9.2 do not).
-    """
-    loaded: Any = None
-    failure: Exception | None = None
-    # `catch_warnings` changes the filters of the whole process, so only one thread may use it.
-    with _unpickling, warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", InconsistentVersionWarning)
-        try:
-            loaded = joblib.load(io.BytesIO(data))
-        # A damaged pickle can raise any exception, and so can one of another series.
-        except Exception as error:
-            failure = error
-    for warning in (each.message for each in caught):
-        if not isinstance(warning, InconsistentVersionWarning):
-            continue
-        created, installed = warning.original_sklearn_version, warning.current_sklearn_version
-        if _series(created) != _series(installed):
-            raise ModelArtifactError(
-                f"{path} was created by scikit-learn {created}, but {installed} is installed:"
-                f" train the model again, or install scikit-learn {created}"
-            ) from None
-    if failure is not None:
-        reason = f"{type(failure).__name__}: {failure}"
-        raise ModelArtifactError(f"{path} cannot be loaded: {reason}") from failure
-    return loaded
-
-
-def _series(version: str) -> list[str]:
-    """Major and minor version."""
-    return version.split(".")[:2]
+        return floats if self.scaler is None else np.asarray(self.scaler.transform(floats))
 
 
 def kept_features(names: tuple[str, ...], dropped: Any) -> NDArray[np.intp]:
@@ -217,47 +168,67 @@ def kept_features(names: tuple[str, ...], dropped: Any) -> NDArray[np.intp]:
     return np.array([index for index in range(len(names)) if index not in gone], dtype=np.intp)
 
 
-def _scale(scaler: Any, entry: ModelEntry) -> Callable[[Floats], Floats] | None:
-    if scaler is None or entry.scaler_path is None:
-        return None
-    return fast_sklearn.fast_method(scaler, "transform", entry.scaler_path)
-
-
 def _events_reference(
-    estimator: Any, sample_rate: int, path: str
+    estimator: Any, sample_rate: int, entry: ModelEntry
 ) -> tuple[FrameAnalyser, EventReference] | None:
-    if not isinstance(estimator, dict) or ARTIFACT_KEY not in estimator:
+    if not isinstance(estimator, Numbers) or not estimator.has(ARTIFACT_KEY):
         return None
     analyser = FrameAnalyser(sample_rate)
-    return analyser, EventReference.of_artifact(estimator[ARTIFACT_KEY], analyser, path)
+    numbers = estimator.part(ARTIFACT_KEY)
+    return analyser, EventReference.of_artifact(numbers, analyser, entry.model_path)
 
 
-def _narrower(name: str, entry: ModelEntry, estimator: Any, dropped: Any) -> tuple[Model, ...]:
+def _narrower(
+    name: str, entry: ModelEntry, estimator: Any, dropped: Iterable[Any]
+) -> tuple[Model, ...]:
     """The models for lower sample rates that are in the artifact of a detector."""
-    if not isinstance(estimator, dict):
+    if not isinstance(estimator, Numbers):
         return ()
-    models = []
-    for part in estimator.get(NARROWER, ()):
-        rate = part["sample_rate"]
-        extract = extractor(entry.feature_extractor, rate)
-        scaler = Standardiser(part["mean"], part["variance"], part["scale"])
-        models.append(
-            Model(
-                name=name,
-                version=entry.version,
-                sample_rate=rate,
-                window_s=entry.window_s,
-                extractor=extract,
-                predictor=PREDICTORS[entry.predictor](part["detector"], None, entry),
-                kept=kept_features(extract.names, dropped),
-                scaler=scaler,
-                scale=scaler.transform,
-                # They are part of the artifact, whose size is that of the whole model.
-                size_bytes=0,
-                events_reference=_events_reference(part["detector"], rate, entry.model_path),
-            )
-        )
+    models = [_narrower_model(name, entry, part, dropped) for part in estimator.parts(NARROWER)]
     return tuple(sorted(models, key=lambda model: model.sample_rate))
+
+
+def _narrower_model(name: str, entry: ModelEntry, part: Numbers, dropped: Iterable[Any]) -> Model:
+    rate, detector = part.integer("sample_rate"), part.part("detector")
+    extract = extractor(entry.feature_extractor, rate)
+    kept = kept_features(extract.names, dropped)
+    mean = part.array("mean", len(kept))
+    variance = part.array("variance", len(kept))
+    scaler = CompiledScaler(Standard(mean, part.array("scale", len(kept), positive=True)))
+    _check_width(detector, len(kept), SCALER)
+    return Model(
+        name=name,
+        version=entry.version,
+        sample_rate=rate,
+        window_s=entry.window_s,
+        extractor=extract,
+        predictor=PREDICTORS[entry.predictor](detector, None, entry),
+        kept=kept,
+        scaler=scaler,
+        statistics=TrainingStatistics.of(mean, np.sqrt(variance)),
+        # They are part of the artifact, whose size is that of the whole model.
+        size_bytes=0,
+        events_reference=_events_reference(detector, rate, entry),
+    )
+
+
+def _reader(
+    name: str, entry: ModelEntry, allow_pickle: bool
+) -> Callable[[ModelEntry, Fetch], Parts]:
+    """The function that reads the artifacts, imported here: most processes need only one."""
+    if entry.compiled_path is not None:
+        from oddsound.compiled import reading
+
+        return reading.read
+    if not allow_pickle:
+        raise ModelArtifactError(
+            f"{entry.model_path} is a joblib file, which runs code when it is loaded, and"
+            f" ALLOW_PICKLE is false: run `oddsound compile {name}` and push the model again, or"
+            " set ALLOW_PICKLE=true"
+        )
+    from oddsound import joblib_files
+
+    return joblib_files.read
 
 
 def _check_window(window_s: float | None, frame_s: float) -> None:
@@ -285,14 +256,21 @@ def _check_widths(scaler: Any, estimator: Any, given: int, entry: ModelEntry) ->
     _check_width(estimator, scaled.shape[1], SCALER)
 
 
+def _check_statistics(statistics: TrainingStatistics | None, given: int, entry: ModelEntry) -> None:
+    if statistics is not None and len(statistics.mean) != given:
+        raise ModelArtifactError(
+            f"{entry.compiled_path or entry.model_path} has training statistics of"
+            f" {len(statistics.mean)} features; the extractor returns {given} after dropping"
+        )
+
+
 def _check_width(artifact: Any, given: int, source: str) -> None:
-    if isinstance(artifact, dict):
-        expected = artifact.get("n_features_in_", given)
+    if isinstance(artifact, Numbers):
+        kind, expected = "the detector", artifact.integer("n_features_in_")
     else:
-        expected = getattr(artifact, "n_features_in_", given)
+        kind, expected = type(artifact).__name__, getattr(artifact, "n_features_in_", given)
     if expected != given:
         after = " after dropping" if source == EXTRACTOR else ""
         raise ModelArtifactError(
-            f"{type(artifact).__name__} was trained on {expected} features; {source} returns"
-            f" {given}{after}"
+            f"{kind} was trained on {expected} features; {source} returns {given}{after}"
         )

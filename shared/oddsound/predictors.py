@@ -5,9 +5,7 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import gammainc
 
-from oddsound import fast_sklearn
 from oddsound.errors import ModelArtifactError, ModelsConfigError
 from oddsound.schemas import ANOMALY, NORMAL, ModelEntry
 from oddsound.views import ViewDetector
@@ -93,10 +91,9 @@ class SklearnProba:
         if self.threshold is None and self.normal_label is not None:
             self.threshold = CLASSIFIER_THRESHOLD
         self.estimator = estimator
-        self._predict_proba = fast_sklearn.fast_method(estimator, "predict_proba", entry.model_path)
 
     def probabilities(self, rows: Floats, _length_s: float | None = None) -> Floats:
-        return self._predict_proba(rows)
+        return np.asarray(self.estimator.predict_proba(rows), dtype=np.float64)
 
     def combine(self, windows: Floats) -> Floats:
         return np.asarray(windows.mean(axis=0))
@@ -128,9 +125,12 @@ class SklearnOutlier:
         self.threshold: float | None = threshold
         self._calibration = entry.calibration
         self.estimator = estimator
-        self._score = raw_score(estimator, log=entry.calibration.log, path=entry.model_path)
+        self._score = raw_score(estimator, log=entry.calibration.log)
 
     def probabilities(self, rows: Floats, _length_s: float | None = None) -> Floats:
+        # Imported here, because only this kind of detector needs it and the import takes 0.2 s.
+        from scipy.special import gammainc
+
         gamma = self._calibration
         score = gammainc(gamma.shape, np.maximum(self._score(rows) - gamma.loc, 0) / gamma.scale)
         return np.column_stack([1 - score, score])
@@ -196,9 +196,7 @@ class MahalanobisViews:
         return float(self.estimator.scores_of(probabilities[0])) / self._threshold_score
 
 
-def raw_score(
-    estimator: Any, *, log: bool = False, path: str = "the detector"
-) -> Callable[[Floats], Floats]:
+def raw_score(estimator: Any, *, log: bool = False) -> Callable[[Floats], Floats]:
     """A function that computes the raw score of each row; larger is more anomalous.
 
     The score is the estimator's `mahalanobis` if it has this method, otherwise `-score_samples`,
@@ -206,16 +204,14 @@ def raw_score(
     which are nearly 0 far from the data; the logarithm keeps distances distinguishable.
 
     log : whether to use the logarithm of `score_samples`
-    path : of the artifact, for warnings
     Raises ModelArtifactError if the estimator has neither method.
     """
     if hasattr(estimator, "mahalanobis"):
         return lambda rows: np.asarray(estimator.mahalanobis(rows))
     if hasattr(estimator, "score_samples"):
-        score = fast_sklearn.fast_method(estimator, "score_samples", path)
         if log:
-            return lambda rows: -np.log(np.maximum(score(rows), MIN_KERNEL_SUM))
-        return lambda rows: -score(rows)
+            return lambda rows: -np.log(np.maximum(estimator.score_samples(rows), MIN_KERNEL_SUM))
+        return lambda rows: -np.asarray(estimator.score_samples(rows))
     raise ModelArtifactError(
         f"{type(estimator).__name__} is not a detector: it has neither mahalanobis nor"
         " score_samples"

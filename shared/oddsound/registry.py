@@ -15,6 +15,7 @@ from oddsound.settings import Settings
 
 if TYPE_CHECKING:
     from oddsound.model import Model
+    from oddsound.parts import Fetch
 
 logger = logging.getLogger(__name__)
 
@@ -59,6 +60,24 @@ class Registry:
         default = self.catalogue.default_name()
         return ModelList(models=models, default=default, config_error=self.catalogue.error)
 
+    def fetcher(self, entry: ModelEntry) -> "Fetch":
+        """A function that returns the verified bytes of the artifacts of an entry.
+
+        It raises ModelArtifactError for a file that is missing, has another checksum, or has none
+        although ALLOW_UNVERIFIED_MODELS is not set.
+        """
+
+        def fetch(key: str) -> bytes:
+            path, sha256 = getattr(entry, key), entry.sha256.get(key)
+            if sha256 is None and not self._settings.allow_unverified_models:
+                raise ModelArtifactError(
+                    f"{path} has no sha256 in models.json; add it, or set"
+                    " ALLOW_UNVERIFIED_MODELS=true for files that you made yourself"
+                )
+            return self._artifacts.fetch(resolve_path(self.catalogue.location or "", path), sha256)
+
+        return fetch
+
     def _info(self, name: str, entry: ModelEntry) -> ModelInfo:
         with self._cache_lock:
             model = self._loaded.get((name, entry.model_dump_json()))
@@ -98,17 +117,14 @@ class Registry:
         # This import brings in all that a prediction needs; describing models needs none of it.
         from oddsound.model import Model
 
-        def fetch(key: str) -> bytes:
-            path, sha256 = getattr(entry, key), entry.sha256.get(key)
-            if sha256 is None and not self._settings.allow_unverified_models:
-                raise ModelArtifactError(
-                    f"{path} has no sha256 in models.json; add it, or set"
-                    " ALLOW_UNVERIFIED_MODELS=true for files that you made yourself"
-                )
-            return self._artifacts.fetch(resolve_path(self.catalogue.location or "", path), sha256)
-
         started = time.perf_counter()
-        model = Model.load(name, entry, self._settings.sample_rate, fetch)
+        model = Model.load(
+            name,
+            entry,
+            self._settings.sample_rate,
+            self.fetcher(entry),
+            allow_pickle=self._settings.allow_pickle,
+        )
         memory.reserve_for_blas()
         if self._settings.aws_lambda_function_memory_size is not None:
             memory.limit(self._settings.aws_lambda_function_memory_size << 20)

@@ -16,10 +16,17 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 NORMAL, ANOMALY = "normal", "anomaly"
 """The classes of a detector."""
 
-DETECTORS = ("sklearn_outlier", "mahalanobis_views")
+VIEWS = "mahalanobis_views"
+"""The predictor of the detectors of `oddsound train`, whose artifact is a dictionary of numbers."""
+
+DETECTORS = ("sklearn_outlier", VIEWS)
 """Predictors whose classes are NORMAL and ANOMALY, whatever the artifacts contain."""
 
-ARTIFACTS = ("model_path", "scaler_path", "label_encoder_path", "dropped_features_path")
+JOBLIB_ARTIFACTS = ("model_path", "scaler_path", "label_encoder_path", "dropped_features_path")
+"""Keys of the joblib files of a models.json entry. Unpickling them runs code."""
+
+ARTIFACTS = (*JOBLIB_ARTIFACTS, "compiled_path")
+"""Keys of all files of an entry."""
 
 
 class Schema(BaseModel):
@@ -61,6 +68,7 @@ class ModelEntry(Schema):
     scaler_path: str | None = None
     label_encoder_path: str | None = None
     dropped_features_path: str | None = None
+    compiled_path: str | None = None
     feature_extractor: str = "default"
     predictor: str = "sklearn_proba"
     sha256: dict[str, Sha256] = {}

@@ -67,6 +67,9 @@ class Settings(BaseSettings):
     allow_unverified_models: bool = False
     """Load artifacts that have no sha256. Unpickling runs code: only for files you made."""
 
+    allow_pickle: bool = True
+    """Load joblib files, which runs code. With false, only compiled models are loaded."""
+
     max_upload_bytes: int = Field(default=100_000_000, gt=0)
     """Largest recording that is read, in bytes."""
 

@@ -13,15 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtr, stdtrit
 
-from oddsound.errors import ModelArtifactError
+from oddsound.numbers import Numbers
 
 type Floats = NDArray[np.float64]
 
 MIN_DISTANCE = 1e-9
 """Keeps the logarithm of a distance finite."""
-
-OTHER_KEYS = ("events", "narrower")
-"""Keys of the artifact that do not belong to the detector itself."""
 
 MIN_LENGTH_S = 1e-3
 """Keeps the logarithm of a length finite."""
@@ -52,6 +49,13 @@ class View:
     whiten: NDArray[np.float32]
     handicap: float
 
+    @classmethod
+    def of(cls, numbers: Numbers, features: int) -> "View":
+        """features : number of scaled features"""
+        columns = numbers.indices("columns", "columns", stop=features)
+        whiten = numbers.array("whiten", "columns", "columns")
+        return cls(columns, whiten, numbers.number("handicap"))
+
     def distance(self, rows: Floats) -> Floats:
         """Logarithm of the Mahalanobis distance, divided by the root of the number of columns.
 
@@ -78,6 +82,21 @@ class Calibration:
     deviations: Floats
     locations: Floats
     scales: Floats
+
+    @classmethod
+    def of(cls, numbers: Numbers, views: int) -> "Calibration":
+        lengths_s = numbers.array("lengths_s", "lengths", positive=True)
+        if not len(lengths_s) or (np.diff(lengths_s) <= 0).any():
+            raise numbers.fault(
+                "lengths_s", f"is {lengths_s.tolist()}; ascending lengths are expected"
+            )
+        return cls(
+            lengths_s,
+            numbers.array("means", "lengths", views),
+            numbers.array("deviations", "lengths", views, positive=True),
+            numbers.array("locations", "lengths"),
+            numbers.array("scales", "lengths", positive=True),
+        )
 
     def at(self, length_s: float | None) -> tuple[Floats, Floats, float, float]:
         """Means, deviations, location and scale for a length.
@@ -120,28 +139,22 @@ class ViewDetector:
     def of_artifact(cls, artifact: Any, path: str) -> "ViewDetector":
         """The inverse of `to_artifact`.
 
+        artifact : the nested dictionary of a joblib file, or the Numbers of a compiled model
         path : of the file, for error texts
-        Raises ModelArtifactError if the artifact is something else, or its shapes do not fit.
+        Raises ModelArtifactError that names the number which is missing or wrong.
         """
-        try:
-            views = tuple(View(**view) for view in artifact["views"])
-            calibration = Calibration(**artifact["calibration"])
-            # What else is in the same file is read by oddsound.model.
-            fields = {name: artifact[name] for name in artifact if name not in OTHER_KEYS}
-            detector = cls(**{**fields, "views": views, "calibration": calibration})
-        except (AttributeError, KeyError, IndexError, TypeError) as error:
-            raise ModelArtifactError(
-                f"{path} contains {type(artifact).__name__}, which is not a detector that"
-                f" `oddsound train` writes for mahalanobis_views: {error!r}"
-            ) from None
-        for view in views:
-            count = len(view.columns)
-            if view.whiten.shape != (count, count) or view.columns.max() >= detector.n_features_in_:
-                raise ModelArtifactError(
-                    f"{path} has a view of {count} features up to {view.columns.max()} with a"
-                    f" matrix of {view.whiten.shape}; the model has {detector.n_features_in_}"
-                )
-        return detector
+        numbers = artifact if isinstance(artifact, Numbers) else Numbers.of(artifact, path)
+        features = numbers.integer("n_features_in_")
+        views = tuple(View.of(each, features) for each in numbers.parts("views"))
+        if not views:
+            raise numbers.fault("views", "is missing")
+        return cls(
+            views,
+            Calibration.of(numbers.part("calibration"), len(views)),
+            numbers.number("df", positive=True),
+            numbers.integer("recordings"),
+            features,
+        )
 
     @property
     def min_length_s(self) -> float:

@@ -13,7 +13,8 @@ from sklearn.svm import SVC
 
 from oddsound.errors import ModelArtifactError, ModelsConfigError, StorageError
 from oddsound.features import extractor
-from oddsound.model import Model, kept_features, unpickle
+from oddsound.joblib_files import unpickle
+from oddsound.model import Model, kept_features
 from oddsound.predictors import SklearnOutlier
 from oddsound.schemas import ModelEntry
 from oddsound_workbench.synthesis import fan

@@ -29,7 +29,8 @@ def test_an_entry_of_the_original_service_is_complete() -> None:
 def test_an_entry_does_not_change_when_it_is_written_and_read() -> None:
     full = {
         **MINIMAL,
-        "sha256": {"model_path": "0" * 64},
+        "compiled_path": "fan/compiled.npz",
+        "sha256": {"model_path": "0" * 64, "compiled_path": "1" * 64},
         "sample_rate": 16000,
         "window_s": 10.0,
         "threshold": 0.9,

@@ -1,5 +1,6 @@
 """The detector that compares distances in views, and its predictor."""
 
+import re
 from typing import Any
 
 import numpy as np
@@ -111,20 +112,52 @@ def test_normal_windows_are_no_alarm_at_any_length() -> None:
         assert np.mean(alarms) <= 0.12
 
 
-def test_another_artifact_is_refused_by_its_type() -> None:
-    wrong: list[Any] = [{}, {"views": [{}]}, [1, 2], None]
-    for artifact in wrong:
-        kind = type(artifact).__name__
-        with pytest.raises(
-            ModelArtifactError, match=rf"model\.joblib contains {kind}, which is not"
-        ):
-            MahalanobisViews(artifact, None, ENTRY)
-
-
-def test_an_artifact_whose_shapes_do_not_fit_is_refused() -> None:
-    artifact = detector().to_artifact() | {"n_features_in_": 3}
-    with pytest.raises(ModelArtifactError, match=r"of 2 features up to 3 .* the model has 3"):
+@pytest.mark.parametrize("artifact", [[1, 2], None, 3.0])
+def test_another_artifact_is_refused_by_its_type(artifact: Any) -> None:
+    kind = type(artifact).__name__
+    with pytest.raises(ModelArtifactError, match=rf"model\.joblib contains {kind}; a dictionary"):
         MahalanobisViews(artifact, None, ENTRY)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("views", [], "views is missing"),
+        ("views", [{"columns": np.arange(2)}], "views/0/whiten is missing"),
+        ("calibration", None, "calibration is missing"),
+        ("df", np.inf, "df is inf; above 0 is expected"),
+        ("df", "4", "df is '4'; a number is expected"),
+        ("n_features_in_", 3, "views/1/columns has numbers from 2 to 3; 0 to 2 are possible"),
+        ("n_features_in_", 4.5, "n_features_in_ is 4.5; an integer from 1 on is expected"),
+    ],
+)
+def test_a_faulty_number_is_refused_by_its_name(name: str, value: Any, words: str) -> None:
+    artifact = {**detector().to_artifact(), name: value}
+    with pytest.raises(ModelArtifactError, match=rf"^model\.joblib: {re.escape(words)}"):
+        MahalanobisViews(artifact, None, ENTRY)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("means", np.ones((2, 3)), "means has the shape (2, 3); (2, 2) is expected"),
+        ("means", np.ones(2), "means has the shape (2); (2, 2) is expected"),
+        ("means", np.array([[1, 2]]), "means contains int64; floating-point numbers are"),
+        ("means", [1.0, 2.0], "means is [1.0, 2.0]; an array of floating-point numbers"),
+        (
+            "means",
+            np.array([[1.0, 1], [1, np.nan]]),
+            "means is nan at [1, 1]; a number is expected",
+        ),
+        ("deviations", np.array([[1.0, 0], [1, 1]]), "deviations is 0.0 at [0, 1]; above 0 is"),
+        ("lengths_s", np.array([]), "lengths_s is []; ascending lengths are expected"),
+    ],
+)
+def test_a_faulty_calibration_is_refused_by_its_name(name: str, value: Any, words: str) -> None:
+    artifact = detector().to_artifact()
+    calibration = {**artifact["calibration"], name: value}
+    with pytest.raises(ModelArtifactError, match=rf"model\.joblib: calibration/{re.escape(words)}"):
+        MahalanobisViews({**artifact, "calibration": calibration}, None, ENTRY)
 
 
 def test_an_artifact_has_no_class_of_this_project() -> None:

@@ -169,6 +169,7 @@ def in_first_layout(trained: Trained, models: Path) -> dict[str, bytes]:
         name = Path(fields[key]).name
         (trained.folder / name).rename(models.parent / "fan" / name)
         fields[key] = f"fan/{name}"
+    del fields["compiled_path"], fields["sha256"]["compiled_path"]
     shutil.move(trained.folder / "training.json", models.parent / "fan" / "training.json")
     shutil.rmtree(trained.folder)
     fields["version"] = "2026-11-23"

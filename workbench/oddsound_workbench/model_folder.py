@@ -16,12 +16,14 @@ from types import MappingProxyType
 from typing import Any
 
 import joblib
+import numpy as np
 import sklearn
 
 from oddsound import catalogue
 from oddsound.artifacts import digest, resolve_path
 from oddsound.errors import ModelsConfigError
 from oddsound.schemas import ARTIFACTS, ModelEntry
+from oddsound_workbench.compiling import compiler
 from oddsound_workbench.errors import FolderError
 from oddsound_workbench.files import content_sha256, decoded, replace_file
 from oddsound_workbench.learn.fitted import Fitted
@@ -114,8 +116,11 @@ def new_version(plan: Plan, fitted: Fitted, data: TrainingData, metrics: Metrics
         "sklearn_version": sklearn.__version__,
         **fitted.fields,
     }
-    content = content_checksum(ModelEntry(**dict.fromkeys(checksums, ""), **fields))
+    joblib_only = ModelEntry(**{_key(file): file for file in artifacts}, **fields)
+    content = content_checksum(joblib_only)
     version = plan.version or f"{date.today().isoformat()}-{content[:CHECKSUM_LENGTH]}"
+    artifacts[compiler.FILE] = _compiled(plan.name, joblib_only, artifacts, data)
+    fields["sha256"] = {**checksums, "compiled_path": digest(artifacts[compiler.FILE])}
     entry = ModelEntry(
         **{_key(file): f"{plan.name}/{version}/{file}" for file in artifacts},
         **fields,
@@ -138,9 +143,19 @@ def save(new: NewVersion, documents: dict[str, bytes]) -> None:
     Raises FolderError if a file cannot be written.
     """
     for file, content in {**new.artifacts, **documents}.items():
-        _write(new.folder / file, content)
+        write(new.folder / file, content)
     entries = {**_current_entries(new.models), new.name: _entry_json(new.entry)}
-    _write(new.models, to_json(dict(sorted(entries.items()))))
+    write(new.models, to_json(dict(sorted(entries.items()))))
+
+
+def update_entry(
+    models: Path, name: str, fields: dict[str, Any], checksums: dict[str, str]
+) -> None:
+    """Change fields of one entry, and leave everything else in models.json as it is."""
+    entries = _current_entries(models)
+    entry = entries[name]
+    entry |= {**fields, "sha256": {**entry.get("sha256", {}), **checksums}}
+    write(models, to_json(entries))
 
 
 def training_details(plan: Plan, data: TrainingData, metrics: Metrics) -> bytes:
@@ -195,6 +210,8 @@ def count_trained_on(
 def content_checksum(entry: ModelEntry) -> str:
     """Checksum of everything in an entry that predictions depend on."""
     influence = entry.model_dump(mode="json", exclude=NO_INFLUENCE)
+    # The compiled file gives the same predictions; adding it does not make another version.
+    influence["sha256"].pop("compiled_path", None)
     return digest(json.dumps(influence, sort_keys=True).encode())
 
 
@@ -248,7 +265,17 @@ def _rounded(value: Any) -> Any:
 
 def _key(file: str) -> str:
     """The key of an entry that names the artifact in `file`."""
-    return f"{file.removesuffix('.joblib')}_path"
+    return f"{Path(file).stem}_path"
+
+
+def _compiled(
+    name: str, entry: ModelEntry, artifacts: dict[str, bytes], data: TrainingData
+) -> bytes:
+    """The compiled form, compared with scikit-learn on the training data too."""
+    rows = data.rows.values[:, data.choice.kept].astype(np.float64)
+    return compiler.compiled(
+        name, entry, data.settings.sample_rate, lambda key: artifacts[getattr(entry, key)], rows
+    )
 
 
 def _dump(artifact: Any) -> bytes:
@@ -257,7 +284,8 @@ def _dump(artifact: Any) -> bytes:
     return file.getvalue()
 
 
-def _write(path: Path, content: bytes) -> None:
+def write(path: Path, content: bytes) -> None:
+    """Replace a file in one step. Raises FolderError if it cannot be written."""
     try:
         replace_file(path, content)
     except OSError as error:

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from oddsound.descriptors import Array
-from oddsound.errors import ModelArtifactError
 from oddsound.events.frames import BANDS, IMPACT, KINDS, TIMBRE, FrameAnalyser, Measures
+from oddsound.numbers import Numbers
 
 ARTIFACT_KEY = "events"
 """Key of the reference in the artifact of a detector."""
@@ -35,6 +35,15 @@ class Usual:
     excess: Array
     limit: float
     growth: float
+
+    @classmethod
+    def of(cls, numbers: Numbers, columns: int) -> "Usual":
+        return cls(
+            numbers.array("quantile", columns),
+            numbers.array("excess", columns, positive=True),
+            numbers.number("limit"),
+            numbers.number("growth"),
+        )
 
     def units(self, measure: Array) -> Array:
         """Values in means of the excess above the quantile [shape of measure]."""
@@ -71,28 +80,34 @@ class EventReference:
     def of_artifact(cls, artifact: Any, analyser: FrameAnalyser, path: str) -> "EventReference":
         """The inverse of `to_artifact`.
 
+        artifact : the nested dictionary of a joblib file, or the Numbers of a compiled model
         path : of the file, for error texts
-        Raises ModelArtifactError if the artifact is something else, or its shapes do not fit.
+        Raises ModelArtifactError that names the number which is missing or wrong.
         """
-        try:
-            usual = {kind: Usual(**each) for kind, each in artifact["usual"].items()}
-            reference = cls(**{**artifact, "usual": usual})
-            fits = reference.timbre_mean.shape == reference.timbre_deviation.shape == (BANDS,)
-            fits &= reference.sample_rate == analyser.sample_rate
-            fits &= reference.knocks.ndim == 2 and reference.knocks.shape[1] == BANDS + 1
-            for kind, each in usual.items():
-                columns = (analyser.columns[kind],)
-                fits &= each.quantile.shape == each.excess.shape == columns
-        except (AttributeError, KeyError, TypeError) as error:
-            raise ModelArtifactError(
-                f"{path} contains a reference of events that this version cannot read: {error!r}"
-            ) from None
-        if not fits:
-            raise ModelArtifactError(
-                f"{path} contains a reference of events for another sample rate or another number"
-                " of bands"
+        numbers = artifact if isinstance(artifact, Numbers) else Numbers.of(artifact, path)
+        sample_rate = numbers.integer("sample_rate")
+        if sample_rate != analyser.sample_rate:
+            raise numbers.fault(
+                "sample_rate",
+                f"is {sample_rate} Hz; the model has {analyser.sample_rate} Hz, and a reference of"
+                " events is only for its own sample rate",
             )
-        return reference
+        usual = {}
+        for kind in numbers.names("usual"):
+            if kind not in analyser.columns:
+                raise numbers.fault(f"usual/{kind}", f"is not one of {', '.join(KINDS)}")
+            usual[kind] = Usual.of(numbers.part(f"usual/{kind}"), analyser.columns[kind])
+        knocks = numbers.array("knocks", "knocks", BANDS + 1)
+        if not len(knocks):
+            raise numbers.fault("knocks", "is empty; at least no knock, a row of 0, is expected")
+        return cls(
+            sample_rate,
+            numbers.number("chunk_s", positive=True),
+            numbers.array("timbre_mean", BANDS),
+            numbers.array("timbre_deviation", BANDS, positive=True),
+            knocks,
+            usual,
+        )
 
     def to_artifact(self) -> dict[str, Any]:
         """Nested dictionaries of numbers and arrays."""

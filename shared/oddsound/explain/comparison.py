@@ -3,7 +3,6 @@
 import math
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,56 +10,13 @@ from numpy.typing import NDArray
 from oddsound.descriptors import Array
 from oddsound.explain import wording
 from oddsound.model import Model
+from oddsound.parts import TrainingStatistics
 from oddsound.predictors import Floats
 
 type Indices = NDArray[np.intp]
 
 MIN_LEVELS = 5
 """With fewer bands, a change in one cannot be distinguished from a change of the whole loudness."""
-
-
-@dataclass(frozen=True)
-class TrainingStatistics:
-    """Mean and standard deviation of each feature over a model's training recordings.
-
-    mean, deviation : float64 [shape=(features,)]
-    """
-
-    mean: Floats
-    deviation: Floats
-
-    @classmethod
-    def of(cls, model: Model) -> "TrainingStatistics | None":
-        """Read the statistics from the scaler, or from the estimator if there is no scaler.
-
-        A StandardScaler contains them, and so does a covariance estimator that was fitted without
-        a scaler. The detectors of `oddsound train` have a MinMaxScaler whose attributes were
-        replaced, so that it computes clipped z-scores. In a pipeline, only the first step was
-        fitted to the features themselves. Returns None for all other artifacts.
-        """
-        first = model.predictor.estimator if model.scaler is None else model.scaler
-        while hasattr(first, "steps"):
-            first = first.steps[0][1]
-        if getattr(first, "mean_", None) is not None and getattr(first, "var_", None) is not None:
-            mean, deviation = first.mean_, np.sqrt(first.var_)
-        elif hasattr(first, "location_") and hasattr(first, "covariance_"):
-            mean, deviation = first.location_, np.sqrt(np.diag(first.covariance_))
-        elif hasattr(first, "data_range_") and _is_z_score(first):
-            mean, deviation = -first.min_ / first.scale_, 1 / first.scale_
-        else:
-            return None
-        # For a feature that was constant in training, 1 is used, as in a StandardScaler.
-        return cls(np.asarray(mean), np.where(deviation > 0, deviation, 1.0))
-
-
-def _is_z_score(scaler: Any) -> bool:
-    """Whether a MinMaxScaler was changed to compute z-scores.
-
-    Then its `scale_` does not agree with the range of its training data.
-    """
-    low, high = scaler.feature_range
-    varied = scaler.data_range_ > 0
-    return not np.allclose((scaler.scale_ * scaler.data_range_)[varied], high - low)
 
 
 @dataclass(frozen=True)
@@ -101,7 +57,7 @@ class Comparison:
     @classmethod
     def of(cls, model: Model, value: Array) -> "Comparison | None":
         """Compare a row of `Model.features`. None if the model has no training statistics."""
-        training = TrainingStatistics.of(model)
+        training = model.statistics
         if training is None:
             return None
         change = value - training.mean

@@ -1,9 +1,10 @@
-"""The command `oddsound`: predict, models, train, evaluate, serve, worker, push."""
+"""The command `oddsound`: predict, models, train, evaluate, compile, serve, worker,
+push."""
 
 import io
 import sys
 
-from oddsound_workbench.cli import learning, listing, predicting, serving
+from oddsound_workbench.cli import learning, listing, predicting, serving, versioning
 from oddsound_workbench.cli.console import app, missing_package
 
 __all__ = ["app", "main"]
@@ -12,6 +13,7 @@ app.command("predict")(predicting.predict)
 app.command("models")(listing.list_models)
 app.command("train")(learning.train)
 app.command("evaluate")(learning.evaluate)
+app.command("compile")(versioning.compile_models)
 app.command("serve")(serving.serve)
 app.command("worker")(serving.worker)
 app.command("push")(serving.push)

@@ -1,7 +1,5 @@
 """A finished model, evaluated on the recordings of a folder."""
 
-from typing import Any
-
 import numpy as np
 
 from oddsound.model import Model
@@ -32,8 +30,7 @@ def evaluate_model(model: Model, plan: Plan, rows: Rows) -> Result:
     Raises FolderError if the labels do not fit the model.
     """
     kept = rows.values[:, model.kept]
-    scaled: Any = kept if model.scaler is None else model.scaler.transform(kept)
-    probabilities = combine_windows(model.predictor, scaled, rows)[1]
+    probabilities = combine_windows(model.predictor, model.scaled(kept), rows)[1]
     labels = rows.recording_labels
     if not model.predictor.is_detector:
         classes = model.predictor.classes
