@@ -9,8 +9,9 @@ import pytest
 from oddsound_workbench.files import PROJECT
 
 LAYERS = [
-    {"errors", "formats", "cold_start", "deadline", "mpeg", "codecs", "spliced"},
-    {"schemas", "containers", "memory"},
+    {"errors", "cold_start", "deadline", "mpeg", "codecs", "spliced"},
+    {"formats", "containers", "memory"},
+    {"schemas"},
     {"settings", "storage"},
     {"numbers", "parts"},
     {"joblib_files", "compiled.steps"},

@@ -127,7 +127,7 @@ def _keep(data: bytes, copy: Path) -> None:
                 file.write(data)
                 file.flush()
                 partial.replace(copy)
-            except OSError:
+            except BaseException:  # also MemoryError: the cache keeps no parts of files
                 partial.unlink()
                 raise
     except OSError as error:

@@ -9,7 +9,7 @@ import soxr
 
 from oddsound.decoding import Decoder, Source, open_decoder
 from oddsound.descriptors import Array
-from oddsound.errors import AudioTooLargeError, InvalidAudioError
+from oddsound.errors import InvalidAudioError
 from oddsound.formats import SAMPLE_RATES_HZ, AudioLimits
 from oddsound.quality.meter import SignalMeter, SignalQuality
 
@@ -121,12 +121,11 @@ class RecordingStream:
             has_full_scale=decoder.has_full_scale,
         )
         size = max(1, BLOCK_SAMPLES // min(decoder.channels, CHANNELS_PER_BLOCK))
-        max_frames = int(limits.max_duration_s * decoder.sample_rate)
         done = 0
         while len(block := decoder.read(size)):
             done += len(block)
-            if done > max_frames:
-                raise _too_long(f"more than {limits.max_duration_s:,.0f}", limits)
+            # The header may be wrong, or contain no length.
+            limits.check_frames(done, decoder.sample_rate, decoder.channels, is_end=False)
             # Contiguous channels: a reduction over every second sample takes ten times as long.
             planes = np.ascontiguousarray(block.T)
             low, high = planes.min(axis=1), planes.max(axis=1)
@@ -154,7 +153,7 @@ def open_stream(source: Source, limits: AudioLimits) -> Iterator[RecordingStream
 def load(source: Source, sample_rate: int, limits: AudioLimits) -> Recording:
     """Decode a whole recording, mix it to mono and resample it to `sample_rate` Hz.
 
-    Decoding stops at `limits.max_duration_s`, also if the header gives a shorter duration.
+    Decoding stops at the limits, also if the header gives a shorter duration.
     Raises AudioTooLargeError, UnsupportedAudioError or InvalidAudioError, see RecordingStream.
     """
     with open_stream(source, limits) as stream:
@@ -182,10 +181,7 @@ def _check_size(source: Source, limits: AudioLimits) -> None:
     size = len(source) if isinstance(source, bytes) else source.stat().st_size
     if size == 0:
         raise InvalidAudioError("the file is empty (0 bytes)")
-    if size > limits.max_bytes:
-        raise AudioTooLargeError(
-            f"the file has {size:,} bytes; the limit is {limits.max_bytes:,} bytes"
-        )
+    limits.check_bytes(size)
 
 
 def _check_header(decoder: Decoder, limits: AudioLimits) -> None:
@@ -199,9 +195,7 @@ def _check_header(decoder: Decoder, limits: AudioLimits) -> None:
             f"the file has {decoder.channels} channels; 1 to {MAX_CHANNELS} are supported"
         )
     if decoder.frames is not None:
-        duration_s = decoder.frames / decoder.sample_rate
-        if duration_s > limits.max_duration_s:
-            raise _too_long(f"{duration_s:,.1f}", limits)
+        limits.check_frames(decoder.frames, decoder.sample_rate, decoder.channels)
 
 
 def _check_samples(loudest: float) -> None:
@@ -212,9 +206,3 @@ def _check_samples(loudest: float) -> None:
             f"the recording contains a sample of {loudest:.3g}; full scale is 1,"
             f" and the limit is {MAX_AMPLITUDE:.3g}"
         )
-
-
-def _too_long(found: str, limits: AudioLimits) -> AudioTooLargeError:
-    return AudioTooLargeError(
-        f"the recording lasts {found} s; the limit is {limits.max_duration_s:,g} s"
-    )

@@ -35,7 +35,14 @@ class UnsupportedAudioError(AudioAnomalyError):
 
 
 class AudioTooLargeError(AudioAnomalyError):
-    """The recording is over a limit of size or duration."""
+    """The recording is over a limit: bytes, duration, samples or memory.
+
+    setting : name of the setting that the limit comes from, or None
+    """
+
+    def __init__(self, text: str, *, setting: str | None = None) -> None:
+        super().__init__(text)
+        self.setting = setting
 
 
 class UnknownModelError(AudioAnomalyError):

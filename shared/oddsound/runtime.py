@@ -5,13 +5,14 @@
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 from oddsound.artifacts import Artifacts
 from oddsound.aws.results import Results
 from oddsound.errors import NotConfiguredError
-from oddsound.formats import AudioLimits
+from oddsound.formats import AudioLimits, LimitNames
 from oddsound.registry import Registry
 from oddsound.settings import Settings, read_settings
 from oddsound.storage import READ_TIMEOUT_S, refuse_late_retries
@@ -112,13 +113,16 @@ def registry() -> Registry:
 
 def limits() -> AudioLimits:
     """Limits of a recording that is uploaded or read from a file."""
-    return AudioLimits(settings().max_upload_bytes, settings().max_duration_s)
+    return AudioLimits(
+        settings().max_upload_bytes, settings().max_duration_s, settings().max_decoded_samples
+    )
 
 
 def object_limits() -> AudioLimits:
     """Limits of a recording on S3."""
     max_bytes = settings().max_object_bytes or settings().max_upload_bytes
-    return AudioLimits(max_bytes, settings().max_duration_s)
+    names = LimitNames(max_bytes="MAX_OBJECT_BYTES")
+    return replace(limits(), max_bytes=max_bytes, names=names)
 
 
 @connected

@@ -10,7 +10,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from oddsound import __version__
 from oddsound.errors import ModelsConfigError
-from oddsound.formats import SAMPLE_RATES_HZ
+from oddsound.formats import MAX_DECODED_SAMPLES, SAMPLE_RATES_HZ
 
 MODELS_CONFIG_PATH = "models/models.json"
 
@@ -70,7 +70,7 @@ class Settings(BaseSettings):
     allow_pickle: bool = True
     """Load joblib files, which runs code. With false, only compiled models are loaded."""
 
-    max_upload_bytes: int = Field(default=100_000_000, gt=0)
+    max_upload_bytes: int = Field(default=200_000_000, gt=0)
     """Largest recording that is read, in bytes."""
 
     max_object_bytes: int | None = Field(default=None, gt=0)
@@ -78,6 +78,9 @@ class Settings(BaseSettings):
 
     max_duration_s: float = Field(default=3600, gt=0)
     """Longest recording that is decoded, in seconds. Longer ones are refused."""
+
+    max_decoded_samples: int = Field(default=MAX_DECODED_SAMPLES, gt=0)
+    """Most samples that are decoded: sample rate times channels times seconds."""
 
     model_cache_mb: float = Field(default=512, gt=0)
     """Memory for loaded models, in MB. The least recently used model is removed first."""

@@ -15,10 +15,12 @@ import uvicorn
 from fastapi.testclient import TestClient
 
 from functions.api.app import app
-from oddsound import __version__, audio, pipeline, runtime
+from oddsound import __version__, pipeline, runtime, scanning
+from oddsound.decoding import Source
 from oddsound.errors import AudioAnomalyError, StorageError
 from oddsound.formats import AudioLimits
 from oddsound.http.errors import STATUS_OF
+from oddsound.model import Model
 from oddsound.registry import Registry
 from oddsound.schemas import Explanation
 from oddsound_workbench.synthesis import fan
@@ -234,14 +236,23 @@ def test_an_upload_over_the_size_limit_returns_413(
     limited = post(client, wav(noise(1, 1.7)))
     failed(limited, 413, "AudioTooLargeError", "54,444 bytes", "limit is 50,000 bytes", "S3")
     unread = post(client, wav(noise(1, 60)))
-    failed(unread, 413, "AudioTooLargeError", "more than 50,000 bytes", "S3")
+    failed(unread, 413, "AudioTooLargeError", "more than 50,000 bytes", "MAX_UPLOAD_BYTES", "S3")
 
 
 def test_a_recording_over_the_duration_limit_returns_413(
     configured: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MAX_DURATION_S", "1")
-    failed(post(TestClient(app), NORMAL), 413, "AudioTooLargeError", "2.0 s; the limit is 1 s")
+    limited = post(TestClient(app), NORMAL)
+    failed(limited, 413, "AudioTooLargeError", "2.0 s; the limit is 1 s, set by MAX_DURATION_S")
+    # An upload to S3 would be refused as well.
+    assert "S3" not in limited.json()["detail"]
+
+
+def test_what_decoding_costs_is_limited(configured: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MAX_DECODED_SAMPLES", "20000")
+    limited = post(TestClient(app), NORMAL)
+    failed(limited, 413, "AudioTooLargeError", "32,000 samples", "set by MAX_DECODED_SAMPLES")
 
 
 def test_an_unexpected_error_does_not_expose_its_traceback(
@@ -305,14 +316,14 @@ def test_a_prediction_does_not_block_other_requests(
     server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started, proceed = threading.Event(), threading.Event()
-    load = audio.load
+    scan = scanning.scan
 
-    def slow(source: bytes | Path, sample_rate: int, limits: AudioLimits) -> audio.Recording:
+    def slow(source: Source, model: Model, limits: AudioLimits) -> scanning.Scan:
         started.set()
         assert proceed.wait(timeout=10)
-        return load(source, sample_rate, limits)
+        return scan(source, model, limits)
 
-    monkeypatch.setattr(audio, "load", slow)
+    monkeypatch.setattr(scanning, "scan", slow)
     answers = []
 
     def send() -> None:

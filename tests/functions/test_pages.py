@@ -138,7 +138,7 @@ def test_the_page_may_upload_to_the_input_bucket(cloud: Cloud) -> None:
     client = TestClient(app)
     url = client.post("/uploads", json={"filename": "fan.wav"}).json()["url"]
     assert policy_of(client, "/ui")["connect-src"] == f"'self' {url.rstrip('/')}"
-    assert 'data-max-object-bytes="100000000"' in client.get("/ui").text
+    assert 'data-max-object-bytes="200000000"' in client.get("/ui").text
 
 
 def test_without_credentials_the_page_takes_no_large_files(

@@ -12,7 +12,7 @@ import pytest
 import soundfile
 import soxr
 
-from oddsound import audio
+from oddsound import audio, runtime
 from oddsound.descriptors import Array
 from oddsound.errors import (
     AudioAnomalyError,
@@ -246,12 +246,12 @@ INVALID = {
     "too many bytes": (
         WAV + bytes(10_000_000),
         AudioTooLargeError,
-        "has 10,160,044 bytes; the limit is 10,000,000 bytes",
+        "has 10,160,044 bytes; the limit is 10,000,000 bytes, set by MAX_UPLOAD_BYTES",
     ),
     "too long": (
         encoded(np.zeros(RATE * 61, np.float32)),
         AudioTooLargeError,
-        "lasts 61.0 s; the limit is 60 s",
+        "lasts 61.0 s; the limit is 60 s, set by MAX_DURATION_S",
     ),
 }
 
@@ -276,10 +276,51 @@ def test_a_small_file_with_a_long_duration_is_rejected_before_decoding(
         load(hours)
 
 
+def test_what_decoding_costs_is_limited_before_decoding(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few bytes and few seconds, but many samples: a high rate and many channels."""
+    wide = encoded(np.zeros((192_000, 8), np.float32), "FLAC", rate=192_000)
+    assert len(wide) < 20_000
+    limits = AudioLimits(max_bytes=10**6, max_duration_s=60, max_samples=1_500_000)
+    monkeypatch.setattr(soundfile.SoundFile, "read", None)
+    with pytest.raises(AudioTooLargeError) as refused:
+        load(wide, limits=limits)
+    assert str(refused.value) == (
+        "the recording has 1,536,000 samples (192,000 Hz x 8 channels x 1.0 s);"
+        " the limit is 1,500,000 samples, set by MAX_DECODED_SAMPLES"
+    )
+
+
 def test_decoding_stops_at_the_limit_if_the_header_has_no_length() -> None:
     flac = without_length(encoded(np.zeros(RATE * 600, np.float32), "FLAC"))
-    with pytest.raises(AudioTooLargeError, match="lasts more than 60 s"):
+    with pytest.raises(AudioTooLargeError, match=r"lasts more than 60 s; .* set by MAX_DURATION_S"):
         load(flac)
+    limits = AudioLimits(max_bytes=10**6, max_duration_s=3600, max_samples=30 * RATE)
+    read: list[int] = []
+    with (
+        audio.open_stream(flac, limits) as stream,
+        pytest.raises(
+            AudioTooLargeError, match=r"more than 480,000 samples .* MAX_DECODED_SAMPLES"
+        ),
+    ):
+        read += [len(block) for block in stream.blocks(RATE)]
+    assert sum(read) <= 30 * RATE
+
+
+def test_limits_that_no_setting_changes_name_none() -> None:
+    with pytest.raises(AudioTooLargeError, match=r"the limit is 10 bytes$"):
+        load(WAV, limits=AudioLimits(10, 60, names=None))
+
+
+def test_an_hour_is_accepted_by_default(tmp_path: Path) -> None:
+    """Of 16 kHz WAV, and of 48 kHz stereo in a format that is compressed."""
+    path = tmp_path / "hour.wav"
+    with path.open("wb") as file:
+        file.write(wav_header(data_bytes=3600 * RATE * 2))
+        file.truncate(44 + 3600 * RATE * 2)  # zeros that take no space on the disk
+    for of in (runtime.limits(), runtime.object_limits()):
+        with audio.open_stream(path, of) as stream:
+            assert stream.expected_samples(RATE) == 3600 * RATE
+        of.check_frames(3600 * 48_000, 48_000, channels=2)
 
 
 def test_a_wav_with_an_unfinished_header_is_read_to_its_end() -> None:

@@ -1,17 +1,22 @@
 """Jobs: recordings on S3 that are scored, repeated, replaced, deleted or invalid."""
 
+import io
 import json
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import soundfile
 from botocore.response import StreamingBody
 
 from oddsound import runtime
 from oddsound.aws.results import result_key
+from oddsound.descriptors import Array
 from oddsound.errors import ModelArtifactError, NotConfiguredError, StorageError
 from oddsound.schemas import Job, JobResult
+from oddsound.windows import WindowCutter
 from tests.cloud import (
     FAULTY,
     INPUT,
@@ -23,6 +28,7 @@ from tests.cloud import (
     push,
     refuse,
 )
+from tests.conftest import noise
 
 
 def process(job: Job) -> JobResult:
@@ -144,6 +150,35 @@ def test_an_invalid_recording_gives_a_failed_result(
     assert len(cloud.results()) == 1
 
 
+@pytest.mark.parametrize("failure", [OSError("disk"), MemoryError(), KeyboardInterrupt(), None])
+def test_the_temporary_file_is_deleted_after_a_failure_in_the_middle_of_a_recording(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch, failure: BaseException | None
+) -> None:
+    """None: the file itself is cut off. A block of it has been decoded each time."""
+    file = io.BytesIO()
+    soundfile.write(file, noise(1, 40), 16000, format="FLAC")
+    whole = file.getvalue()
+    job = cloud.put("fan.flac", whole if failure else whole[: len(whole) * 2 // 3])
+    tmp = Path(tempfile.gettempdir())
+    during: list[list[str]] = []
+    feed = WindowCutter.feed
+
+    def broken(cutter: WindowCutter, samples: Array) -> list[Array]:
+        during.append([path.name.partition("-")[0] for path in tmp.iterdir()])
+        if failure:
+            raise failure
+        return feed(cutter, samples)
+
+    monkeypatch.setattr(WindowCutter, "feed", broken)
+    if isinstance(failure, OSError | KeyboardInterrupt):
+        with pytest.raises(type(failure)):
+            process(job)
+    else:
+        assert process(job).status == "failed"
+    assert during[0] == ["recording"]
+    assert list(tmp.iterdir()) == []
+
+
 def test_an_object_over_the_limit_is_rejected_without_a_download(
     cloud: Cloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -161,7 +196,7 @@ def test_an_object_over_the_limit_is_rejected_without_a_download(
         result = process(job)
     assert result.error is not None
     assert result.error.error == "AudioTooLargeError"
-    assert "64,044 bytes; the limit is 64,000" in result.error.detail
+    assert "64,044 bytes; the limit is 64,000 bytes, set by MAX_OBJECT_BYTES" in result.error.detail
     monkeypatch.setenv("MAX_OBJECT_BYTES", "65000")
     runtime.clear()
     assert process(job).status == "succeeded"

@@ -248,11 +248,7 @@ class Jobs:
         """
 
         def accept(size: int) -> None:
-            max_bytes = self._limits.max_bytes
-            if size > max_bytes:
-                raise AudioTooLargeError(
-                    f"the object has {size:,} bytes; the limit is {max_bytes:,}"
-                )
+            self._limits.check_bytes(size, "the object")
 
         with tempfile.NamedTemporaryFile(prefix="recording-") as file:
             get_object(self._s3, job.bucket, job.key, file.file, _unchanged(content), accept)

@@ -24,6 +24,7 @@ from oddsound.errors import (
     UnknownModelError,
     UnsupportedAudioError,
 )
+from oddsound.formats import LimitNames
 from oddsound.schemas import ErrorBody
 
 logger = logging.getLogger("oddsound.api")
@@ -88,7 +89,7 @@ def failure(error: AudioAnomalyError) -> JSONResponse:
     status, detail = STATUS_OF[type(error)], str(error)
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         logger.error("%s: %s", type(error).__name__, detail)
-    if isinstance(error, AudioTooLargeError):
+    if isinstance(error, AudioTooLargeError) and error.setting == LimitNames.max_bytes:
         detail = f"{detail}; {_how_to_send_larger()}"
     if isinstance(error, UnsupportedAudioError) and error.convertible:
         detail = f"{detail}; {CONVERTED_BY_BROWSER}"

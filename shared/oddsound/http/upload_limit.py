@@ -5,6 +5,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from oddsound import runtime
 from oddsound.errors import AudioTooLargeError
+from oddsound.formats import LimitNames
 from oddsound.http.errors import failure
 
 MULTIPART_OVERHEAD_BYTES = 64 * 1024
@@ -54,5 +55,9 @@ class UploadLimit:
             if not over:
                 raise
         if over:
-            error = AudioTooLargeError(f"the upload has more than {limit:,} bytes, the limit")
+            setting = LimitNames.max_bytes
+            error = AudioTooLargeError(
+                f"the upload has more than {limit:,} bytes, the limit set by {setting}",
+                setting=setting,
+            )
             await failure(error)(scope, receive, send)

@@ -32,7 +32,7 @@ from oddsound_workbench.learn.recordings import Labelled
 DECODING_VERSION = "3"
 """Raise this when the same file gives other samples or other windows; see `_cache_path`."""
 
-LIMITS = AudioLimits(max_bytes=2_000_000_000, max_duration_s=24 * 3600)
+LIMITS = AudioLimits(2_000_000_000, max_duration_s=24 * 3600, max_samples=10**10, names=None)
 COUNTED_FRAMES = 1 << 16
 PARALLEL_FROM_S = 600
 """Seconds of sound, copies included, from which several processes extract features. One process

@@ -119,7 +119,9 @@ async function check(file) {
 function score(sound, signal) {
   const largest = Math.max(maxDirect, maxObject);
   if (sound.blob.size > largest) {
-    const detail = `The sound has ${size(sound.blob.size)}; the limit of this service is ${size(largest)}.`;
+    const setting = maxObject > maxDirect ? "MAX_OBJECT_BYTES" : "MAX_UPLOAD_BYTES";
+    const limit = `the limit of this service is ${size(largest)}, set by ${setting}`;
+    const detail = `The sound has ${size(sound.blob.size)}; ${limit}.`;
     throw new api.ApiError(413, "AudioTooLargeError", detail);
   }
   const name = element("model").value;
