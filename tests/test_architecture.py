@@ -10,9 +10,11 @@ from oddsound_workbench.files import PROJECT
 
 LAYERS = [
     {"errors", "cold_start", "deadline", "mpeg", "codecs", "spliced"},
-    {"formats", "containers", "memory"},
+    {"formats", "containers", "memory", "machines.naming"},
     {"schemas"},
-    {"settings", "storage"},
+    {"settings", "storage", "machines.records"},
+    {"history.store"},
+    {"history.sqlite", "history.dynamodb", "machines.ledger"},
     {"numbers", "parts"},
     {"joblib_files", "compiled.steps"},
     {"compiled.trees"},
@@ -31,14 +33,14 @@ LAYERS = [
     {"explain.comparison", "scanning"},
     {"explain.evidence"},
     {"pipeline", "registry"},
-    {"aws.messages", "aws.results", "aws.uploads", "aws.alerts"},
+    {"aws.messages", "aws.results", "aws.uploads", "aws.alerts", "aws.origins"},
     {"aws.announcements"},
     {"aws.jobs"},
     {"aws.metrics"},
     {"runtime"},
     {"snapshot", "api"},
     {"http.errors", "http.gateway", "http.assets", "http.recording"},
-    {"http.upload_limit", "http.docs", "http.ui"},
+    {"http.upload_limit", "http.docs", "http.ui", "http.machines"},
     {"http.routes"},
     {"http.app"},
 ]
@@ -46,7 +48,7 @@ LAYERS = [
 
 WORKBENCH_LAYERS = [
     {"errors", "files"},
-    {"labels", "synthesis"},
+    {"labels", "synthesis", "history"},
     {"compiling", "deploy", "learn"},
     {"report", "model_folder"},
     {"training", "compiled_entries"},

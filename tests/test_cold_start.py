@@ -27,6 +27,7 @@ PICKLES = {"sklearn"}
 """What loads joblib files; a compiled model needs none of it."""
 
 AWS = {"botocore"}
+HISTORY = {"sqlite3", "oddsound.machines.ledger", "oddsound.history.store"}
 SLOW = {"boto3", "scipy.signal"}
 """Slow imports that would be needed for a single function only, and are avoided."""
 
@@ -79,7 +80,7 @@ def test_a_route_without_prediction_does_not_import_the_prediction_packages(
     answer, imported = cold("functions/api", event, tmp_path, MODELS_CONFIG_PATH=str(trained))
     assert answer["statusCode"] == 200
     assert imported >= {"fastapi"}
-    assert imported & (PREDICTION | AWS) == set()
+    assert imported & (PREDICTION | AWS | HISTORY) == set()
 
 
 def test_models_on_s3_are_listed_without_being_loaded(

@@ -9,7 +9,7 @@ import pytest
 import oddsound
 from functions.api.app import app as service
 from oddsound.schemas import Prediction
-from tests.pages import README, ROOT, blocks, table
+from tests.pages import README, ROOT, blocks, page, table
 
 MAX_LINES = 180
 QUICK_START = blocks("sh", README)[0]
@@ -32,12 +32,14 @@ def test_the_quick_start_installs_an_extra_that_exists() -> None:
 def test_the_example_answer_has_the_fields_of_a_prediction() -> None:
     (block,) = blocks("json", README)
     example = json.loads(block)
-    assert [*example, "explanation"] == list(Prediction.model_fields)
+    optional = ("machine", "explanation")
+    assert list(example) == [name for name in Prediction.model_fields if name not in optional]
     Prediction.model_validate(example)
 
 
 def test_the_routes_are_those_of_the_service() -> None:
-    listed = set(re.findall(r"^\| `(\w+) (/[^`]*)`", table("Route", README), re.MULTILINE))
+    tables = table("Route", README) + table("Route", page("machines"))
+    listed = set(re.findall(r"^\| `(\w+) (/[^`]*)`", tables, re.MULTILINE))
     paths: dict[str, Any] = service.openapi()["paths"]
     served = {(method.upper(), path) for path, methods in paths.items() for method in methods}
     assert listed - {("GET", "/docs"), ("GET", "/ui")} == served

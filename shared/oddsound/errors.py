@@ -10,8 +10,10 @@ AudioAnomalyError
 ├── InvalidJobError          this message names no recording, however often it is sent
 ├── RecordingNotFoundError   the object was deleted before it was read
 ├── ResultNotFoundError      no result of this recording is stored, or not yet
+├── UnknownMachineError      no machine of that id is registered
+├── InvalidMachineError      this text cannot be the id of a machine
 ├── NotConfiguredError       a setting that this request needs is missing; the text names it
-└── StorageError             AWS refused or timed out; a retry may succeed
+└── StorageError             AWS or a file of ours refused or timed out; a retry may succeed
 """
 
 
@@ -69,12 +71,20 @@ class ResultNotFoundError(AudioAnomalyError):
     """No result of the recording is stored, or not yet."""
 
 
+class UnknownMachineError(AudioAnomalyError):
+    """No machine of that id is registered."""
+
+
+class InvalidMachineError(AudioAnomalyError, ValueError):
+    """A text that cannot be the id of a machine."""
+
+
 class NotConfiguredError(AudioAnomalyError):
     """A setting is missing that this part of the service needs."""
 
 
 class StorageError(AudioAnomalyError):
-    """AWS refused or timed out; the same call may succeed later.
+    """AWS, or the file of the history, refused or timed out; the same call may succeed later.
 
     code : the error code of AWS, such as NoSuchBucket, or None
     """

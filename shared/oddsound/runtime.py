@@ -6,13 +6,17 @@
 import threading
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
+from zoneinfo import ZoneInfo
 
 from oddsound.artifacts import Artifacts
 from oddsound.aws.results import Results
 from oddsound.errors import NotConfiguredError
 from oddsound.formats import AudioLimits, LimitNames
+from oddsound.machines.naming import time_of_name
 from oddsound.registry import Registry
 from oddsound.settings import Settings, read_settings
 from oddsound.storage import READ_TIMEOUT_S, refuse_late_retries
@@ -21,6 +25,7 @@ if TYPE_CHECKING:
     from aws_lambda_powertools import Logger, Metrics
 
     from oddsound.aws.jobs import Jobs
+    from oddsound.machines.ledger import Ledger
 
 
 class Kept[T](Protocol):
@@ -143,6 +148,50 @@ def input_bucket() -> str:
 
 
 @connected
+def dynamodb_client() -> Any:
+    """The DynamoDB client, created when the history is first read or written."""
+    from botocore.config import Config
+
+    return _client("dynamodb", Config(connect_timeout=5, read_timeout=10))
+
+
+@connected
+def history() -> "Ledger | None":
+    """Machines and their history; None if HISTORY is not set. Nothing is imported then."""
+    if settings().history is None:
+        return None
+    from oddsound.machines.ledger import Ledger
+
+    if table := settings().history_table:
+        from oddsound.history.dynamodb import DynamoHistory
+
+        return Ledger(DynamoHistory(dynamodb_client, table))
+    from oddsound.history.sqlite import SqliteHistory
+
+    return Ledger(SqliteHistory(Path(settings().history or "")))
+
+
+def required_history() -> "Ledger":
+    """Machines and their history. Raises NotConfiguredError if HISTORY is not set."""
+    found = history()
+    if found is None:
+        raise NotConfiguredError("HISTORY is not set: this service keeps no history of machines")
+    return found
+
+
+def now() -> datetime:
+    """The present time, in UTC."""
+    return datetime.now(UTC)
+
+
+def recorded_at_of(name: str) -> datetime | None:
+    """When a recording was made, as its key or file name says; None if it does not."""
+    named = settings().recorded_at_zone
+    zone = UTC if named == "UTC" else ZoneInfo(named)  # UTC needs no file of time zones
+    return time_of_name(name, settings().recorded_at_pattern, zone)
+
+
+@connected
 def jobs() -> "Jobs":
     """The processor of jobs for both triggers. Raises NotConfiguredError without RESULTS_BUCKET."""
     from oddsound.aws.alerts import Alerts
@@ -158,6 +207,8 @@ def jobs() -> "Jobs":
         object_limits(),
         Alerts(sns_client, topic) if topic else None,
         emf(*names),
+        history(),
+        recorded_at_of,
     )
 
 
@@ -185,7 +236,9 @@ def metrics() -> "Metrics":
 
 def disconnect() -> None:
     """Close the clients and forget every object that holds one. Models stay loaded."""
-    for client in (s3_client, sns_client):
+    if history.cache_info().currsize and (ledger := history()):
+        ledger.close()
+    for client in (s3_client, sns_client, dynamodb_client):
         if client.cache_info().currsize:
             client().close()
     for function in _connected:
@@ -194,5 +247,7 @@ def disconnect() -> None:
 
 def clear() -> None:
     """Forget everything, as in a new process."""
+    if history.cache_info().currsize and (ledger := history()):
+        ledger.close()
     for function in _kept:
         function.cache_clear()

@@ -3,14 +3,28 @@
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from oddsound.formats import SAMPLE_RATES_HZ
+from oddsound.machines.naming import fault_of_id, in_utc
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 EventKind = Literal["impact", "dropout", "tone", "level", "modulation", "timbre"]
 AlertStatus = Literal["sending", "failed", "sent"]
 Status = Literal["succeeded", "failed", "skipped"]
+
+
+def _machine_id(value: str) -> str:
+    """The id itself; the error, which may be logged, holds no part of it."""
+    if reason := fault_of_id(value):
+        raise ValueError(f"this is not the id of a machine: {reason}")
+    return value
+
+
+MachineId = Annotated[str, AfterValidator(_machine_id)]
+Time = Annotated[datetime, AfterValidator(in_utc)]
+"""A time in UTC; one without a zone is taken as UTC."""
+
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 NORMAL, ANOMALY = "normal", "anomaly"
@@ -252,6 +266,11 @@ class Prediction(Schema):
     latency_ms: float = Field(description="time of decoding, features and model")
     model_name: str
     model_version: str
+    machine: str | None = Field(
+        default=None,
+        exclude_if=lambda machine: machine is None,
+        description="machine that the recording is of; only present if that is known",
+    )
     is_anomaly: bool | None = Field(description="null if the model has no normal class")
     anomaly_score: Probability | None = Field(
         description="from 0 (normal) to 1 (certainly not normal); null if the model has no normal"
@@ -329,6 +348,12 @@ class Job(Schema):
         default=None, description="ETag of the object, as reported by the event"
     )
     version_id: str | None = None
+    machine: MachineId | None = Field(
+        default=None, description="overrides the machine in the object's metadata and its folder"
+    )
+    recorded_at: Time | None = Field(
+        default=None, description="default: from the object's metadata or key, or its upload"
+    )
 
     @property
     def url(self) -> str:
@@ -360,6 +385,9 @@ class JobResult(Schema):
     version_id: str | None = Field(description="null if the bucket is not versioned")
     model: str
     finished_at: datetime
+    recorded_at: datetime | None = Field(
+        default=None, description="null if the recording could not be read, or in older results"
+    )
     alert: AlertState | None = Field(
         default=None,
         description="null if it is no anomaly, or if no topic for alerts is configured",
@@ -374,6 +402,10 @@ class UploadRequest(Schema):
     filename: str = Field(min_length=1, max_length=1024, examples=["fan.wav"])
     model_name: str | None = Field(
         default=None, min_length=1, description="one of the names in GET /models"
+    )
+    machine: MachineId | None = Field(default=None, examples=["hall-3/pump-07"])
+    recorded_at: Time | None = Field(
+        default=None, description="default: the time in the file name, or that of the upload"
     )
 
 

@@ -4,6 +4,7 @@ import re
 import tempfile
 from pathlib import Path
 from typing import Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -11,6 +12,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from oddsound import __version__
 from oddsound.errors import ModelsConfigError
 from oddsound.formats import MAX_DECODED_SAMPLES, SAMPLE_RATES_HZ
+from oddsound.machines.naming import check_pattern
 
 MODELS_CONFIG_PATH = "models/models.json"
 
@@ -100,6 +102,16 @@ class Settings(BaseSettings):
     anomaly_topic_arn: str | None = None
     """SNS topic that anomalies are published to. Default: none."""
 
+    history: str | None = None
+    """Where machines and their history are stored: a path of a SQLite file, or dynamodb:TABLE.
+    Default: nowhere."""
+
+    recorded_at_pattern: str | None = None
+    """Form of the time in keys and file names, as for strptime. Default: the usual ISO forms."""
+
+    recorded_at_zone: str = "UTC"
+    """Time zone of the times in keys and file names, such as Europe/Berlin."""
+
     upload_expiry_s: int = Field(default=900, ge=1, le=604800)
     """Seconds that a presigned upload of POST /uploads is valid."""
 
@@ -131,6 +143,27 @@ class Settings(BaseSettings):
             if origin != "*" and not ORIGIN.fullmatch(origin):
                 raise ValueError(f"{origin!r} is not an origin such as https://example.com")
         return value
+
+    @field_validator("recorded_at_pattern")
+    @classmethod
+    def _is_a_pattern(cls, value: str | None) -> str | None:
+        return value and check_pattern(value)
+
+    @field_validator("recorded_at_zone")
+    @classmethod
+    def _is_a_zone(cls, value: str) -> str:
+        try:
+            if value != "UTC":
+                ZoneInfo(value)
+        except (ZoneInfoNotFoundError, ValueError):
+            raise ValueError(f"{value!r} is not a time zone such as Europe/Berlin") from None
+        return value
+
+    @property
+    def history_table(self) -> str | None:
+        """The DynamoDB table that HISTORY names; None if it names a file, or nothing."""
+        scheme, _, table = (self.history or "").partition(":")
+        return table if scheme == "dynamodb" else None
 
     @property
     def allowed_origins(self) -> list[str]:

@@ -6,7 +6,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx2
@@ -17,6 +19,7 @@ from oddsound_workbench.files import EVENTS, TEMPLATE
 from oddsound_workbench.local import cloud, containers
 from oddsound_workbench.local.aws import aws_client
 from tests import fake_docker
+from tests.e2e.local_stack import wait_for_result
 
 pytestmark = pytest.mark.slow
 
@@ -34,8 +37,9 @@ def is_gone(group: int, timeout_s: float = 10) -> bool:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
-def test_serve_stops_all_of_its_processes(trained: Path, number: int) -> None:
+def test_serve_stops_all_of_its_processes(trained: Path, number: int, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "oddsound_workbench.cli", "serve", "--port", "0", "--json"]
+    command += ["--data", str(tmp_path)]
     process = subprocess.Popen(
         [*command, "--models", str(trained)],
         stdout=subprocess.PIPE,
@@ -95,3 +99,31 @@ def test_without_docker_the_stack_is_not_started_for_containers(
     ):
         pass
     assert not path.exists()
+
+
+def test_results_and_history_are_there_after_a_restart(trained: Path, tmp_path: Path) -> None:
+    key = "hall-3/pump-07/2026-11-23T10-00-00.wav"
+    path = "/machines/hall-3/pump-07"
+    with cloud.running(TEMPLATE, trained, data=tmp_path) as local:
+        local.client("s3").put_object(Bucket=local.input_bucket, Key=key, Body=events.recording())
+        result = wait_for_result(local, key)
+        history = wait_for(f"{local.api_url}{path}/history", lambda body: body["rows"])
+        machine = httpx2.get(f"{local.api_url}{path}", timeout=60).json()
+    with cloud.running(TEMPLATE, trained, data=tmp_path) as local:
+        assert httpx2.get(f"{local.api_url}/results/{key}", timeout=60).json() == result
+        assert httpx2.get(f"{local.api_url}{path}/history", timeout=60).json() == history
+        assert httpx2.get(f"{local.api_url}{path}", timeout=60).json() == machine
+        stored = local.client("s3").get_object(Bucket=local.input_bucket, Key=key)
+        assert stored["Body"].read() == events.recording()
+    assert machine["last_recorded_at"] == "2026-11-23T10:00:00Z"
+
+
+def wait_for(url: str, done: Callable[[Any], Any], timeout_s: float = 30) -> Any:
+    """The answer of a URL as soon as it is 200 and complete: a row is stored after its result."""
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        answer = httpx2.get(url, timeout=60)
+        if answer.status_code == 200 and done(answer.json()):
+            return answer.json()
+        time.sleep(0.1)
+    raise AssertionError(f"{url}: {answer.text}")

@@ -136,7 +136,9 @@ def test_an_explanation_is_returned_on_request(client: TestClient, model: str) -
 def test_the_schema_documents_explanations(client: TestClient) -> None:
     schema = client.get("/openapi.json").json()
     parameters = schema["paths"]["/predict-anomaly"]["post"]["parameters"]
-    assert {"model_name", "explain"} == {parameter["name"] for parameter in parameters}
+    assert {"model_name", "explain", "machine", "recorded_at"} == {
+        parameter["name"] for parameter in parameters
+    }
     prediction = schema["components"]["schemas"]["Prediction"]
     assert "explanation" in prediction["properties"]
     assert "explanation" not in prediction["required"]

@@ -270,6 +270,7 @@ def test_serve_answers_and_stops_at_ctrl_c(
         "oddsound_workbench.cli",
         "serve",
         "--http-only",
+        "--in-memory",
         "--port",
         "0",
     ]

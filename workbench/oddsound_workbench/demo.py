@@ -81,7 +81,7 @@ def _train(folder: Path) -> Path:
 def _stack(models: Path) -> Iterator[dict[str, Any]]:
     """Run `oddsound serve` on a free port. Yields the JSON that it prints."""
     command = [sys.executable, "-m", "oddsound_workbench.cli", "serve", "--port", "0", "--json"]
-    command += ["--models", str(models)]
+    command += ["--models", str(models), "--in-memory"]
     with (
         tempfile.TemporaryFile("w+") as log,
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True) as process,

@@ -20,6 +20,7 @@ from typing import Any
 from oddsound import containers, pipeline
 from oddsound.aws.alerts import Alerts
 from oddsound.aws.announcements import Announcements
+from oddsound.aws.origins import machine_of_metadata, origin_of, time_of_metadata
 from oddsound.aws.results import Results, result_key
 from oddsound.aws.uploads import model_of_key
 from oddsound.errors import (
@@ -32,6 +33,8 @@ from oddsound.errors import (
     UnsupportedAudioError,
 )
 from oddsound.formats import FORMATS, AudioLimits, named_as_recording
+from oddsound.machines.ledger import Ledger
+from oddsound.machines.naming import machine_of_key
 from oddsound.model import Model
 from oddsound.registry import Registry
 from oddsound.schemas import ErrorBody, Job, JobResult, Status
@@ -75,11 +78,17 @@ class NotARecordingError(Exception):
 
 @dataclass(frozen=True)
 class _Content:
-    """The content of an object at one moment. model_name : the model that its metadata names."""
+    """The content of an object at one moment.
+
+    model_name, machine : those that its metadata names
+    recorded_at : the time in its metadata, or that of its upload
+    """
 
     etag: str | None
     version_id: str | None
     model_name: str | None = None
+    machine: str | None = None
+    recorded_at: datetime | None = None
     exists: bool = True
 
 
@@ -88,6 +97,8 @@ class Jobs:
 
     alerts : topic that anomalies are published to, or None
     measure : called with each result after it is stored
+    history : where each scored recording becomes a row, or None
+    time_of_name : when a recording was made, as its key says
     """
 
     def __init__(
@@ -98,6 +109,8 @@ class Jobs:
         limits: AudioLimits,
         alerts: Alerts | None = None,
         measure: Measure = lambda result, load_ms: None,
+        history: Ledger | None = None,
+        time_of_name: Callable[[str], datetime | None] = lambda key: None,
     ) -> None:
         self._s3 = s3_client
         self._registry = registry
@@ -105,6 +118,8 @@ class Jobs:
         self._limits = limits
         self._announcements = Announcements(results, alerts)
         self._measure = measure
+        self._history = history
+        self._time_of_name = time_of_name
 
     def process_all(self, jobs: Iterable[Job]) -> list[JobResult]:
         """Process every job; afterwards raise the first failure, if there was one."""
@@ -120,19 +135,29 @@ class Jobs:
         return results
 
     def process(self, job: Job) -> JobResult:
+        """Score one recording, unless that was done; store its result, then its row of history.
+
+        Returns the stored result. Raises StorageError, ModelArtifactError or ModelsConfigError:
+        retry the job.
+        """
+        result = self._result(job)
+        if self._history and result.prediction:
+            self._history.record(result.prediction, origin_of(result))
+        return result
+
+    def _result(self, job: Job) -> JobResult:
         """Score one recording, unless its result is already stored. Returns the stored result.
 
         The object is scored as it is when it is read, not as it was announced. If it was deleted,
         so was its metadata: the failed result is stored under the job's model, the model of the
-        key's prefix, or the default model.
-        Raises StorageError, ModelArtifactError or ModelsConfigError: retry the job.
+        key's prefix or machine, or the default model.
         """
         done: _Outcome | None = None
         for attempt in range(ATTEMPTS):
             if attempt:
                 time.sleep(_jitter.uniform(0, 0.05 * 2**attempt))
             content = self._content(job)
-            named = job.model_name or content.model_name or model_of_key(job.key)
+            named = self._named_model(job, content)
             model = named or self._registry.catalogue.current_default_name()
             at = result_key(model, job.key)
             # Read before the object is read, so that a result of newer content is never replaced.
@@ -165,9 +190,29 @@ class Jobs:
         except MissingError:
             self._check_bucket(job.bucket)
             return _Content(job.etag, job.version_id, exists=False)
+        metadata = head["Metadata"]
         return _Content(
-            head["ETag"].strip('"'), head.get("VersionId"), head["Metadata"].get("model-name")
+            head["ETag"].strip('"'),
+            head.get("VersionId"),
+            metadata.get("model-name"),
+            machine_of_metadata(metadata, job.url),
+            time_of_metadata(metadata, job.url)
+            or self._time_of_name(job.key)
+            or head["LastModified"],
         )
+
+    def _machine(self, job: Job, content: _Content) -> str | None:
+        """The machine that the message, the metadata or, with a history, the folder names."""
+        named = job.machine or content.machine
+        return named or (machine_of_key(job.key) if self._history else None)
+
+    def _named_model(self, job: Job, content: _Content) -> str | None:
+        """The model that the job, the metadata, the key or its machine names, or None."""
+        named = job.model_name or content.model_name or model_of_key(job.key)
+        machine = self._machine(job, content)
+        if named is None and machine and self._history:
+            return self._history.model_of(machine)
+        return named
 
     def _check_bucket(self, bucket: str) -> None:
         """Raise StorageError if the bucket is missing: that is not a fault of the recording."""
@@ -190,10 +235,13 @@ class Jobs:
             loaded, load_ms = self._model(model, is_default=is_default)
             with self._downloaded(job, content) as path:
                 prediction = pipeline.predict(path, loaded, self._limits)
+            machine = self._machine(job, content)
+            prediction = prediction.model_copy(update={"machine": machine})
         except PERMANENT as error:
             status, failure = "failed", ErrorBody(error=type(error).__name__, detail=str(error))
         except NotARecordingError as error:
             status, failure = "skipped", ErrorBody(error=type(error).__name__, detail=str(error))
+        of_machine = self._history and prediction and prediction.machine
         result = JobResult(
             status=status,
             prediction=prediction,
@@ -204,7 +252,9 @@ class Jobs:
             version_id=content.version_id,
             model=model,
             finished_at=datetime.now(UTC),
-            alert=self._announcements.planned(prediction),
+            recorded_at=(job.recorded_at or content.recorded_at) if prediction else None,
+            # Of a machine, only changes of its state are announced.
+            alert=None if of_machine else self._announcements.planned(prediction),
         )
         return _Outcome(content, result, load_ms)
 

@@ -3,6 +3,7 @@
 import re
 import unicodedata
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import PurePosixPath
@@ -58,18 +59,28 @@ def model_of_key(key: str) -> str | None:
 
 
 def presign(
-    s3_client: Any, bucket: str, key: str, *, max_bytes: int, expiry_s: int
+    s3_client: Any,
+    bucket: str,
+    key: str,
+    *,
+    max_bytes: int,
+    expiry_s: int,
+    metadata: Mapping[str, str] | None = None,
 ) -> PresignedPost:
     """A form that S3 accepts for this key, up to `max_bytes`, for `expiry_s` seconds.
+
+    metadata : of the object, which the form sends
 
     Sends no request. Raises StorageError if there are no AWS credentials to sign with.
     """
     from botocore.exceptions import BotoCoreError
 
     expires_at = datetime.now(UTC) + timedelta(seconds=expiry_s)
+    fields = {f"x-amz-meta-{name}": value for name, value in (metadata or {}).items()}
+    conditions = [["content-length-range", 1, max_bytes], *({n: v} for n, v in fields.items())]
     try:
         post = s3_client.generate_presigned_post(
-            bucket, key, Conditions=[["content-length-range", 1, max_bytes]], ExpiresIn=expiry_s
+            bucket, key, Fields=fields, Conditions=conditions, ExpiresIn=expiry_s
         )
     except AttributeError:  # botocore's answer to missing credentials
         raise StorageError("there are no AWS credentials to sign the upload with") from None

@@ -10,7 +10,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
 from oddsound import runtime
-from oddsound.http import docs, ui
+from oddsound.http import docs, machines, ui
 from oddsound.http.errors import add_error_handlers
 from oddsound.http.routes import router
 from oddsound.http.upload_limit import UploadLimit
@@ -53,6 +53,7 @@ def create_app() -> FastAPI:
         redoc_url=None,
     )
     app.include_router(router)
+    app.include_router(machines.router)
     app.include_router(docs.router)
     app.include_router(ui.router)
     app.add_middleware(UploadLimit)

@@ -15,12 +15,14 @@ from oddsound.errors import (
     AudioTooLargeError,
     InvalidAudioError,
     InvalidJobError,
+    InvalidMachineError,
     ModelArtifactError,
     ModelsConfigError,
     NotConfiguredError,
     RecordingNotFoundError,
     ResultNotFoundError,
     StorageError,
+    UnknownMachineError,
     UnknownModelError,
     UnsupportedAudioError,
 )
@@ -39,6 +41,8 @@ STATUS_OF: dict[type[AudioAnomalyError], HTTPStatus] = {
     InvalidJobError: HTTPStatus.BAD_REQUEST,
     RecordingNotFoundError: HTTPStatus.NOT_FOUND,
     ResultNotFoundError: HTTPStatus.NOT_FOUND,
+    UnknownMachineError: HTTPStatus.NOT_FOUND,
+    InvalidMachineError: HTTPStatus.BAD_REQUEST,
     NotConfiguredError: HTTPStatus.NOT_IMPLEMENTED,
     StorageError: HTTPStatus.SERVICE_UNAVAILABLE,
 }

@@ -1,6 +1,7 @@
 """The recording in the body of a request: in a form, or the body itself."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
@@ -16,6 +17,9 @@ RAW_TYPES = ("audio/*", "application/octet-stream", "application/ogg")
 """Content types of a body that is the recording itself. Those of API Gateway's BinaryMediaTypes:
 it would pass on others as text, and change their bytes."""
 
+FIELDS = ("model_name", "machine", "recorded_at")
+"""What a form may say about its recording."""
+
 EXAMPLES = "`curl -F file=@fan.wav`, or `curl --data-binary @fan.wav -H 'Content-Type: audio/wav'`"
 
 _BINARY = {"type": "string", "format": "binary", "description": f"a recording: {FORMATS}"}
@@ -25,6 +29,8 @@ _FORM_SCHEMA = {
     "properties": {
         "file": _BINARY,
         "model_name": {"type": "string", "description": "one of /models"},
+        "machine": {"type": "string", "description": "such as hall-3/pump-07"},
+        "recorded_at": {"type": "string", "format": "date-time"},
     },
 }
 REQUEST_BODY: dict[str, Any] = {
@@ -42,10 +48,24 @@ REQUEST_BODY: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class SentRecording:
-    """The bytes of a recording, and the model that the form names, if it is a form."""
+    """The bytes of a recording, and what the form says about it, if it is a form."""
 
     content: bytes
-    model_name: str | None = None
+    filename: str | None = None
+    fields: Mapping[str, str] = field(default_factory=dict)
+
+    def said(self, name: str, in_url: str | None) -> str | None:
+        """The value of a field in the URL or in the form.
+
+        Raises HTTPException 400 if both have one and they differ.
+        """
+        in_form = self.fields.get(name)
+        if in_url and in_form and in_url != in_form:
+            raise HTTPException(
+                HTTPStatus.BAD_REQUEST,
+                f"{name} is {in_url!r} in the URL and {in_form!r} in the form",
+            )
+        return in_url or in_form
 
 
 async def sent_recording(request: Request) -> SentRecording:
@@ -70,14 +90,19 @@ async def sent_recording(request: Request) -> SentRecording:
 
 
 async def _from_form(form: FormData) -> SentRecording:
-    file, model_name = form.get("file"), form.get("model_name")
+    file = form.get("file")
     if file is None:
         raise _invalid("file", "Field required")
     if not isinstance(file, UploadFile):
         raise _invalid("file", "expected a file, found text")
-    if isinstance(model_name, UploadFile):
-        raise _invalid("model_name", "expected text, found a file")
-    return SentRecording(await file.read(), model_name or None)
+    fields = {}
+    for name in FIELDS:
+        value = form.get(name)
+        if isinstance(value, UploadFile):
+            raise _invalid(name, "expected text, found a file")
+        if value:
+            fields[name] = value
+    return SentRecording(await file.read(), file.filename, fields)
 
 
 def _invalid(field: str, message: str) -> RequestValidationError:

@@ -7,13 +7,15 @@ from urllib.parse import quote
 
 import anyio
 from fastapi import APIRouter, Depends, Path, Query, Request
-from starlette.exceptions import HTTPException
 
 from oddsound import runtime
 from oddsound.aws import uploads
+from oddsound.aws.origins import metadata_of
 from oddsound.errors import AudioAnomalyError, ResultNotFoundError
 from oddsound.http.errors import documented, response
+from oddsound.http.machines import Asked, model_of, remembered
 from oddsound.http.recording import REQUEST_BODY, SentRecording, sent_recording
+from oddsound.machines.naming import machine_of_key
 from oddsound.schemas import (
     JobResult,
     ModelList,
@@ -54,24 +56,27 @@ async def predict_anomaly(
     explain: Annotated[
         bool, Query(description="whether to say which features and bands led to the verdict")
     ] = False,
+    machine: Annotated[str | None, Query(description="such as hall-3/pump-07")] = None,
+    recorded_at: Annotated[
+        str | None,
+        Query(description="ISO 8601; default: the time in the file name, or now"),
+    ] = None,
 ) -> Prediction:
     """Score one recording.
 
     Send it in the field `file` of a form, or as the body itself with its own content type.
-    `model_name` may be given in the URL or in the form.
+    `model_name`, `machine` and `recorded_at` may be given in the URL or in the form. A recording
+    of a machine is scored by that machine's model, unless `model_name` names another one.
     """
-    if model_name and sent.model_name and model_name != sent.model_name:
-        raise HTTPException(
-            HTTPStatus.BAD_REQUEST,
-            f"model_name is {model_name!r} in the URL and {sent.model_name!r} in the form",
-        )
+    asked = Asked.of(sent, model_name, machine, recorded_at)
 
     def score() -> Prediction:
         # The imports of a prediction are most of a cold start; no other route needs them.
         from oddsound import pipeline
 
-        model = runtime.registry().get(model_name or sent.model_name)
-        return pipeline.predict(sent.content, model, runtime.limits(), explain=explain)
+        model = runtime.registry().get(asked.model_name or model_of(asked.machine))
+        prediction = pipeline.predict(sent.content, model, runtime.limits(), explain=explain)
+        return remembered(prediction, sent, asked)
 
     return await anyio.to_thread.run_sync(score, limiter=request.app.state.predictions)
 
@@ -81,7 +86,8 @@ def upload(request: Request, wanted: UploadRequest) -> Upload:
     """Presigned upload of one recording to S3, for recordings too large for /predict-anomaly."""
     bucket, limits, settings = runtime.input_bucket(), runtime.object_limits(), runtime.settings()
     runtime.results()  # raises: an upload without a place for its result would be useless
-    model = wanted.model_name and runtime.registry().catalogue.entry(wanted.model_name)[0]
+    named = wanted.model_name or model_of(wanted.machine)
+    model = named and runtime.registry().catalogue.entry(named)[0]
     key = uploads.upload_key(wanted.filename, model)
     post = uploads.presign(
         runtime.s3_client(),
@@ -89,6 +95,9 @@ def upload(request: Request, wanted: UploadRequest) -> Upload:
         key,
         max_bytes=limits.max_bytes,
         expiry_s=settings.upload_expiry_s,
+        metadata=metadata_of(
+            wanted.machine, wanted.recorded_at or runtime.recorded_at_of(wanted.filename)
+        ),
     )
     result_url = request.url_for("result", key=quote(key))
     if model:
@@ -108,13 +117,14 @@ def result(
     key: Annotated[str, Path(description="of the recording in the input bucket")],
     model_name: Annotated[
         str | None,
-        Query(description="default: the model of the key's prefix, or the default model"),
+        Query(description="default: the model of the key's prefix or machine, or the default one"),
     ] = None,
 ) -> JobResult:
     """The result of a recording on S3: its prediction, or why it could not be scored."""
     stored = runtime.results()
     catalogue = runtime.registry().catalogue
-    model = model_name or uploads.model_of_key(key) or catalogue.default_name()
+    model = model_name or uploads.model_of_key(key) or model_of(machine_of_key(key))
+    model = model or catalogue.default_name()
     try:
         return stored.get(model, key)
     except ResultNotFoundError:

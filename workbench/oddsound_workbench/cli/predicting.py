@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from oddsound.errors import AudioAnomalyError
+from oddsound.machines.naming import check_machine_id
 from oddsound.schemas import ErrorBody, Prediction
 from oddsound_workbench.cli.console import (
     ANOMALY_FOUND,
@@ -18,6 +19,7 @@ from oddsound_workbench.cli.console import (
     progress_bars,
     reported_errors,
 )
+from oddsound_workbench.cli.machines import History, open_history
 from oddsound_workbench.cli.predictions import (
     print_label_files,
     print_predictions,
@@ -26,10 +28,12 @@ from oddsound_workbench.cli.predictions import (
 from oddsound_workbench.cli.tables import print_sentence
 from oddsound_workbench.errors import WorkbenchError
 from oddsound_workbench.files import decoded
+from oddsound_workbench.history import remember
 from oddsound_workbench.labels.formats import LabelFormat
 from oddsound_workbench.labels.writing import LabelWriter
 
 if TYPE_CHECKING:
+    from oddsound.machines.ledger import Ledger
     from oddsound.model import Model
 
 
@@ -61,6 +65,14 @@ def predict(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace files of --labels that exist.")
     ] = False,
+    machine: Annotated[
+        str | None,
+        typer.Option(
+            help="Machine that the recordings are of, such as hall-3/pump-07; its model is used,"
+            " and they are added to the history."
+        ),
+    ] = None,
+    history: History = None,
     fail_on_anomaly: Annotated[
         bool, typer.Option("--fail-on-anomaly", help="Exit with 10 if there is an anomaly.")
     ] = False,
@@ -75,7 +87,9 @@ def predict(
     with reported_errors(as_json):
         files = _files(recordings)
         configure(models)
-        loaded = runtime.registry().get(model)
+        ledger = open_history(history) if machine or history else None
+        of_machine = ledger.model_of(check_machine_id(machine)) if ledger and machine else None
+        loaded = runtime.registry().get(model or of_machine)
         writer = None
         if labels is not None:
             _check_events(loaded)
@@ -84,7 +98,7 @@ def predict(
         with progress_bars(show=len(files) > 1 and not as_json) as progress:
             advance = progress("Scoring", len(files))
             for file, _ in files:
-                result = _scored(file, loaded, explain=explain)
+                result = _scored(file, loaded, ledger, machine, explain=explain)
                 if writer is not None and isinstance(result, Prediction):
                     writer.write(file, result)
                 results.append((file, result))
@@ -128,12 +142,15 @@ def _files(recordings: list[Path]) -> list[tuple[Path, Path]]:
     ]
 
 
-def _scored(file: Path, model: "Model", *, explain: bool) -> Prediction | ErrorBody:
+def _scored(
+    file: Path, model: "Model", ledger: "Ledger | None", machine: str | None, *, explain: bool
+) -> Prediction | ErrorBody:
     """The prediction for a recording, or the reason that it has none."""
     from oddsound import pipeline, runtime
 
     try:
-        return pipeline.predict(file, model, runtime.limits(), explain=explain)
+        prediction = pipeline.predict(file, model, runtime.limits(), explain=explain)
+        return remember(ledger, prediction, file, machine) if ledger else prediction
     except (AudioAnomalyError, OSError) as error:
         detail = error.strerror if isinstance(error, OSError) else None
         return ErrorBody(error=type(error).__name__, detail=detail or str(error))

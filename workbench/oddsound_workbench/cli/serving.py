@@ -23,6 +23,7 @@ from oddsound_workbench.cli.console import (
     print_json,
     reported_errors,
 )
+from oddsound_workbench.cli.machines import DEFAULT_HISTORY, use_by_default
 from oddsound_workbench.files import TEMPLATE
 
 if TYPE_CHECKING:
@@ -46,11 +47,21 @@ def serve(
             " `sam local invoke --env-vars`. Needs a Docker engine.",
         ),
     ] = None,
+    data: Annotated[
+        Path, typer.Option(file_okay=False, help="Folder for recordings, results and the history.")
+    ] = DEFAULT_HISTORY.parent,
+    in_memory: Annotated[
+        bool, typer.Option("--in-memory", help="Keep nothing after the end, instead of --data.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Run the whole stack on this machine until Ctrl-C: HTTP, S3 uploads, SQS messages."""
+    """Run the whole stack on this machine until Ctrl-C: HTTP, S3 uploads, SQS messages.
+
+    Recordings, results and the history of machines are kept in a folder for the next start.
+    """
+    kept = None if in_memory else data
     if http_only:
-        return _serve_http(host, port, models, as_json)
+        return _serve_http(host, port, models, kept, as_json)
     from oddsound import runtime
     from oddsound_workbench.local import cloud as local_cloud
 
@@ -64,7 +75,13 @@ def serve(
         default_model = runtime.registry().catalogue.default_name()
         try:
             with local_cloud.running(
-                TEMPLATE, chosen, host, port, default_model=default_model, env_vars_path=env_vars
+                TEMPLATE,
+                chosen,
+                host,
+                port,
+                default_model=default_model,
+                env_vars_path=env_vars,
+                data=kept,
             ) as cloud:
                 _print_banner(cloud, as_json)
                 stopped.wait()
@@ -124,13 +141,17 @@ def push(
     return None
 
 
-def _serve_http(host: str, port: int, models: Path | None, as_json: bool) -> None:
+def _serve_http(
+    host: str, port: int, models: Path | None, data: Path | None, as_json: bool
+) -> None:
     import uvicorn
 
     from oddsound.http.app import create_app
 
     with reported_errors(as_json):
         configure(models)
+        if data is not None:
+            use_by_default(data / DEFAULT_HISTORY.name)
         service = create_app()
     server = uvicorn.Server(uvicorn.Config(service, log_level="warning", lifespan="off"))
     with _listening(host, port) as socket:

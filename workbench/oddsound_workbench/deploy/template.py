@@ -1,8 +1,8 @@
 """Reads template.yaml, and creates its resources in a local AWS.
 
 moto's CloudFormation resolves every reference. It is given a stack with the template's buckets,
-queues and topics, and with one output for each value of a function that the local cloud needs:
-its environment, its events, its failure queue.
+queues, topics and table, and with one output for each value of a function that the local cloud
+needs: its environment, its events, its failure queue.
 """
 
 import json
@@ -14,7 +14,12 @@ from typing import Any
 
 import yaml
 
-KEPT_TYPES = ("AWS::S3::Bucket", "AWS::SQS::Queue", "AWS::SNS::Topic")
+KEPT_TYPES = (
+    "AWS::S3::Bucket",
+    "AWS::SQS::Queue",
+    "AWS::SNS::Topic",
+    "AWS::DynamoDB::Table",
+)
 NO_VALUE = {"Ref": "AWS::NoValue"}
 """Stands for a property that is not set."""
 
@@ -108,7 +113,7 @@ def layers(path: Path) -> list[Path]:
 
 
 def create(path: Path, cloudformation: Any, stack: str) -> tuple[list[Function], dict[str, str]]:
-    """Create the template's buckets, queues and topics in a stack called `stack`.
+    """Create the template's buckets, queues, topics and table in a stack called `stack`.
 
     Returns the functions with every reference resolved, and the physical name (for a queue, its
     URL) of every resource by logical id. Raises RuntimeError if the stack cannot be created.

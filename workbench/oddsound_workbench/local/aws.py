@@ -5,13 +5,15 @@ import multiprocessing
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 import boto3
 from botocore.config import Config
 
-from oddsound_workbench.deploy.events import REGION
+from oddsound_workbench.deploy.events import INPUT_BUCKET, REGION, RESULTS_BUCKET
 from oddsound_workbench.local.function_process import sigint_blocked
+from oddsound_workbench.local.kept_objects import KeptObjects
 
 START_TIMEOUT_S = 60
 _spawn = multiprocessing.get_context("spawn")
@@ -36,8 +38,10 @@ def moto_server(host: str = "127.0.0.1") -> Iterator[str]:
 
 
 @contextmanager
-def moto_servers(hosts: list[str]) -> Iterator[list[str]]:
+def moto_servers(hosts: list[str], kept: Path | None = None) -> Iterator[list[str]]:
     """Run one AWS in memory that listens on a free port of each host; yields the URLs.
+
+    kept : file in which recordings and results are kept; None to keep nothing after the end
 
     It runs in a separate process, because moto keeps its state once per process: two stacks in
     one process would share buckets of the same name.
@@ -45,7 +49,7 @@ def moto_servers(hosts: list[str]) -> Iterator[list[str]]:
     Raises RuntimeError if the server does not start.
     """
     ours, theirs = _spawn.Pipe()
-    process = _spawn.Process(target=_serve_moto, args=(hosts, theirs), daemon=True)
+    process = _spawn.Process(target=_serve_moto, args=(hosts, theirs, kept), daemon=True)
     with sigint_blocked():
         process.start()
     theirs.close()
@@ -63,10 +67,12 @@ def moto_servers(hosts: list[str]) -> Iterator[list[str]]:
         process.join(timeout=10)
 
 
-def _serve_moto(hosts: list[str], pipe: Connection) -> None:
+def _serve_moto(hosts: list[str], pipe: Connection, kept: Path | None) -> None:
     """Runs in the server's process until the other end of the pipe closes."""
     from moto.server import ThreadedMotoServer
 
+    if kept is not None:
+        KeptObjects(kept, {INPUT_BUCKET, RESULTS_BUCKET}).attach()
     logging.getLogger("werkzeug").setLevel(logging.ERROR)  # moto's server logs every request
     servers = [ThreadedMotoServer(host, port=0, verbose=False) for host in hosts]
     for server in servers:

@@ -1,8 +1,8 @@
 """The whole stack on this machine: moto's server, the template's resources, the real handlers.
 
 Nothing leaves the machine and no AWS account is needed. Differences from AWS: retries come after
-seconds instead of minutes, each function handles one event at a time, and nothing is kept after
-the end.
+seconds instead of minutes, and each function handles one event at a time. Recordings, results and
+history are kept in a folder, or nothing is kept after the end.
 """
 
 import json
@@ -32,6 +32,9 @@ VISIBILITY_TIMEOUT_S = 10
 """Replaces the minutes of the template, so that a failed message is retried within seconds."""
 
 START_TIMEOUT_S = 60
+
+OBJECTS, HISTORY = "objects.sqlite", "history.sqlite"
+"""Files of a data folder: recordings with their results, and machines with their history."""
 
 type Poller = QueuePoller | NotificationPoller
 
@@ -64,6 +67,7 @@ def running(
     visibility_timeout_s: int = VISIBILITY_TIMEOUT_S,
     default_model: str | None = None,
     env_vars_path: Path | None = None,
+    data: Path | None = None,
 ) -> Iterator[LocalCloud]:
     """Start the stack; stop all of it at the end, also after an error.
 
@@ -71,6 +75,8 @@ def running(
     default_model : replaces the template's
     env_vars_path : if given, the stack is prepared for `sam local invoke --env-vars`, and the
     file for this option is written there
+    data : folder in which recordings, results and the history are kept; None for in memory, with
+    the history in the template's table
 
     Raises OSError if the port is in use; ContainerError if `env_vars_path` is given and no
     Docker engine answers.
@@ -80,18 +86,22 @@ def running(
         hosts = ["127.0.0.1"]
         if env_vars_path is not None:
             hosts.append(containers.host_address())
-        endpoint, *for_containers = stack.enter_context(moto_servers(hosts))
+        kept = data and data.resolve() / OBJECTS
+        endpoint, *for_containers = stack.enter_context(moto_servers(hosts, kept))
         functions, names = template.create(
             template_path, aws_client("cloudformation", endpoint), STACK
         )
-        if default_model is not None:
-            for function in functions:
+        for function in functions:
+            if default_model is not None:
                 function.environment["DEFAULT_MODEL_NAME"] = default_model
         s3, sqs = aws_client("s3", endpoint), aws_client("sqs", endpoint)
         target = next(f.environment["MODELS_CONFIG_PATH"].rpartition("/")[0] for f in functions)
         push(models, target, s3)
         if env_vars_path is not None:
             _prepare_sam_local_invoke(functions, s3, for_containers[0], env_vars_path)
+        if data is not None:
+            for function in functions:  # not in containers, which cannot see this file
+                function.environment["HISTORY"] = str(data.resolve() / HISTORY)
         environment = CREDENTIALS | {"AWS_ENDPOINT_URL": endpoint}
         pollers: list[Poller] = []
         for function in functions:

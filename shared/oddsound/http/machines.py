@@ -1,0 +1,127 @@
+"""Routes of machines and their history, and what /predict-anomaly does for them."""
+
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import sha256
+from typing import TYPE_CHECKING, Annotated, Self
+
+from fastapi import APIRouter, Path, Query
+from fastapi.exceptions import RequestValidationError
+
+from oddsound import runtime
+from oddsound.http.errors import documented
+from oddsound.http.recording import SentRecording
+from oddsound.machines.naming import check_machine_id, in_utc
+from oddsound.machines.records import HistoryPage, MachineInfo, MachineList
+from oddsound.schemas import Prediction
+
+if TYPE_CHECKING:
+    from oddsound.machines.ledger import Origin
+
+router = APIRouter()
+
+MAX_PAGE = 1000
+MAX_NAME = 200
+"""Characters of a file name that a row keeps."""
+
+MachineIdPath = Annotated[str, Path(description="of a machine, such as hall-3/pump-07")]
+
+
+@router.get("/machines", responses=documented(422, 500, 501, 503))
+def machines(
+    limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 100,
+    after: Annotated[str | None, Query(description="`next` of the previous page")] = None,
+) -> MachineList:
+    """The machines and their states, by id."""
+    return runtime.required_history().machines(limit, after)
+
+
+@router.get("/machines/{machine_id:path}/history", responses=documented(404, 422, 500, 501, 503))
+def history(
+    machine_id: MachineIdPath,
+    limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 100,
+    before: Annotated[
+        str | None, Query(description="`next` of the previous page, or a time in UTC")
+    ] = None,
+) -> HistoryPage:
+    """The scored recordings of a machine, newest first."""
+    return runtime.required_history().history(machine_id, limit, before)
+
+
+@router.get("/machines/{machine_id:path}", responses=documented(404, 422, 500, 501, 503))
+def machine(machine_id: MachineIdPath) -> MachineInfo:
+    """One machine and its state."""
+    return runtime.required_history().machine(machine_id)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a request says about its recording, in the URL or in the form."""
+
+    model_name: str | None
+    machine: str | None
+    recorded_at: datetime | None
+
+    @classmethod
+    def of(
+        cls,
+        sent: SentRecording,
+        model_name: str | None,
+        machine: str | None,
+        recorded_at: str | None,
+    ) -> Self:
+        """Raises HTTPException 400 if URL and form differ, InvalidMachineError, or
+        RequestValidationError if the time is none.
+        """
+        machine = sent.said("machine", machine)
+        time = sent.said("recorded_at", recorded_at)
+        return cls(
+            sent.said("model_name", model_name),
+            check_machine_id(machine) if machine else None,
+            _time(time) if time else None,
+        )
+
+
+def model_of(machine: str | None) -> str | None:
+    """Name of the machine's model; None if it has none, or if this service keeps no history."""
+    ledger = runtime.history() if machine else None
+    return ledger.model_of(machine) if ledger and machine else None
+
+
+def remembered(prediction: Prediction, sent: SentRecording, asked: Asked) -> Prediction:
+    """The prediction with its machine; its row is stored, if this service keeps a history."""
+    prediction = prediction.model_copy(update={"machine": asked.machine})
+    if ledger := runtime.history():
+        ledger.record(prediction, _origin(sent, asked))
+    return prediction
+
+
+def _origin(sent: SentRecording, asked: Asked) -> "Origin":
+    """Where a sent recording comes from.
+
+    The same recording sent twice with the same time is one recording, and without a time two.
+    """
+    from oddsound.machines.ledger import Origin
+
+    checksum = sha256(sent.content).hexdigest()
+    name = re.sub(r"[^\w. -]+", "-", (sent.filename or "").replace("\\", "/").rpartition("/")[2])
+    recorded_at = asked.recorded_at or runtime.recorded_at_of(sent.filename or "")
+    time = (recorded_at or runtime.now()).isoformat()
+    return Origin(
+        machine=asked.machine,
+        recorded_at=recorded_at,
+        source="http",
+        key=f"http/{checksum[:16]}/{name[-MAX_NAME:] or 'recording'}",
+        content=f"{checksum} {asked.machine} {time}",
+    )
+
+
+def _time(text: str) -> datetime:
+    try:
+        return in_utc(datetime.fromisoformat(text))
+    except (ValueError, OverflowError):
+        message = f"{text!r} is not a time such as 2026-11-23T10:30:00Z"
+        raise RequestValidationError(
+            [{"type": "time", "loc": ("query", "recorded_at"), "msg": message}]
+        ) from None

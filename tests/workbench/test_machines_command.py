@@ -1,0 +1,128 @@
+"""`oddsound machines`, `oddsound predict --machine`, and the objects that `serve` keeps."""
+
+from pathlib import Path
+
+import pytest
+
+from oddsound.errors import StorageError
+from oddsound_workbench.deploy.events import INPUT_BUCKET, REGION, RESULTS_BUCKET
+from oddsound_workbench.local.aws import aws_client, moto_servers
+from oddsound_workbench.synthesis import write_fan
+from tests.workbench.command import read, run
+
+
+@pytest.fixture(autouse=True)
+def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def test_machines_are_added_replaced_and_listed(tmp_path: Path) -> None:
+    added = read(run("machines", "add", "hall-3/pump-07", "--model", "fan", "--json"))
+    assert added == {"added": ["hall-3/pump-07"], "replaced": []}
+    options = ("--site", "Ulm", "--expected-every", "3600", "--alarm", "3/5", "--json")
+    again = read(run("machines", "add", "hall-3/pump-07", *options))
+    assert again == {"added": [], "replaced": ["hall-3/pump-07"]}
+    (found,) = read(run("machines", "list", "--json"))["machines"]
+    assert (found["site"], found["expected_every_s"]) == ("Ulm", 3600)
+    assert found["alarm"] == {"n": 3, "of": 5}
+    assert found["state"] == "unknown"  # it has no model any more
+    assert (tmp_path / "oddsound-data" / "history.sqlite").exists()
+    assert "hall-3/pump-07" in run("machines", "list").stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        (
+            "machines.json",
+            '[{"id": "a/1", "site": "Ulm", "alarm": {"n": 1, "of": 2}}, {"id": "b"}]',
+        ),
+        ("machines.csv", "id,site,alarm,model_name\na/1,Ulm,1/2,\nb,,,\n"),
+    ],
+)
+def test_a_file_adds_many_machines(name: str, text: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(text)
+    history = ("--history", tmp_path / "other.sqlite", "--json")
+    assert read(run("machines", "add", "--file", tmp_path / name, *history))["added"] == [
+        "a/1",
+        "b",
+    ]
+    first, second = read(run("machines", "list", *history))["machines"]
+    assert (first["site"], first["alarm"], first["model_name"]) == ("Ulm", {"n": 1, "of": 2}, None)
+    assert (second["site"], second["alarm"]) == ("", {"n": 2, "of": 3})
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("m.json", '[{"id": "a"}, {"id": "b/"}]', "entry 2: id: Value error, this is not the id"),
+        ("m.json", '{"a": {}}', "is not a list such as"),
+        ("m.json", "[", "is not JSON"),
+        ("m.json", '[{"id": "a", "modell": "fan"}]', "modell: Extra inputs are not permitted"),
+        ("m.json", '[{"id": "a", "alarm": {"n": 3, "of": 2}}]', "n is 3, and at most `of`"),
+        ("m.json", '[{"id": "a"}, {"id": "a"}]', "names a more than once"),
+        ("m.csv", "id,alarm\na,2-3\n", "'2-3' is not of the form 2/3"),
+        ("m.csv", "id,expected_every_s\na,often\n", "line 2: expected_every_s: Input should be"),
+    ],
+)
+def test_a_file_that_cannot_be_used_says_where(
+    name: str, text: str, words: str, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_text(text)
+    error = read(run("machines", "add", "--file", tmp_path / name, "--json"), code=3)
+    assert words in error["detail"]
+    assert read(run("machines", "list", "--json"))["machines"] == []
+
+
+def test_predict_adds_rows_only_if_it_is_asked_to(configured: Path, tmp_path: Path) -> None:
+    files = [
+        write_fan(tmp_path / f"2026-11-23T1{hour}-00-00.wav", hour, faulty=False, duration_s=2)
+        for hour in range(2)
+    ]
+    run("predict", *files, "--json")
+    assert not (tmp_path / "oddsound-data").exists()
+    for _ in range(2):
+        found = read(run("predict", *files, "--machine", "hall-3/pump-07", "--json"))
+        assert [entry["machine"] for entry in found] == ["hall-3/pump-07"] * 2
+    (machine,) = read(run("machines", "list", "--json"))["machines"]
+    assert machine["last_recorded_at"] == "2026-11-23T11:00:00Z"
+    refused = read(run("predict", *files, "--machine", "hall-3/", "--json"), code=3)
+    assert refused["error"] == "InvalidMachineError"
+
+
+def test_a_history_that_cannot_be_opened_is_an_error_of_the_set_up(tmp_path: Path) -> None:
+    refused = read(run("machines", "list", "--history", tmp_path, "--json"), code=3)
+    assert refused["error"] == StorageError.__name__
+
+
+@pytest.mark.slow
+def test_kept_objects_survive_a_restart_of_the_local_s3(tmp_path: Path) -> None:
+    kept = tmp_path / "data" / "objects.sqlite"
+    place = {"CreateBucketConfiguration": {"LocationConstraint": REGION}}
+    bodies = {"a/b ü.wav": b"one", "b": b"", "gone": b"x"}
+    with moto_servers(["127.0.0.1"], kept) as (url,):
+        s3 = aws_client("s3", url)
+        for bucket in (INPUT_BUCKET, RESULTS_BUCKET):
+            s3.create_bucket(Bucket=bucket, **place)
+        for key, body in bodies.items():
+            s3.put_object(Bucket=INPUT_BUCKET, Key=key, Body=body, Metadata={"machine": "a"})
+        s3.put_object(Bucket=INPUT_BUCKET, Key="b", Body=b"newer")
+        s3.delete_object(Bucket=INPUT_BUCKET, Key="gone")
+        before = s3.head_object(Bucket=INPUT_BUCKET, Key="a/b ü.wav")
+    with moto_servers(["127.0.0.1"], kept) as (url,):
+        s3 = aws_client("s3", url)
+        for bucket in (INPUT_BUCKET, RESULTS_BUCKET):
+            s3.create_bucket(Bucket=bucket, **place)
+        s3.put_bucket_versioning(
+            Bucket=RESULTS_BUCKET, VersioningConfiguration={"Status": "Enabled"}
+        )
+        after = s3.get_object(Bucket=INPUT_BUCKET, Key="a/b ü.wav")
+        assert after["Body"].read() == b"one"
+        for name in ("ETag", "LastModified", "Metadata"):
+            assert after[name] == before[name]
+        assert s3.get_object(Bucket=INPUT_BUCKET, Key="b")["Body"].read() == b"newer"
+        for key, bucket in (("gone", INPUT_BUCKET), ("never", INPUT_BUCKET), ("b", RESULTS_BUCKET)):
+            with pytest.raises(s3.exceptions.ClientError, match="404"):
+                s3.head_object(Bucket=bucket, Key=key)
+        with pytest.raises(s3.exceptions.ClientError, match="PreconditionFailed"):
+            s3.put_object(Bucket=INPUT_BUCKET, Key="b", Body=b"", IfNoneMatch="*")
