@@ -161,6 +161,56 @@ TEST_EVENT = {
 }
 
 
+def from_sns(message: dict[str, Any]) -> dict[str, Any]:
+    """The body in which SNS delivers a message to a queue."""
+    return {
+        "Type": "Notification",
+        "MessageId": "22b80b92-fdea-4c2c-8f9d-bdfb0c7bf324",
+        "TopicArn": f"arn:aws:sns:{REGION}:123456789012:uploads",
+        "Subject": "Amazon S3 Notification",
+        "Message": json.dumps(message),
+        "Timestamp": "2026-11-23T10:00:00.000Z",
+        "SignatureVersion": "1",
+    }
+
+
+def sns_event(message: dict[str, Any]) -> dict[str, Any]:
+    """The event with which SNS invokes a function."""
+    record = {"EventSource": "aws:sns", "EventVersion": "1.0", "Sns": from_sns(message)}
+    return {"Records": [record]}
+
+
+def from_event_bridge(job: Job, **more: str) -> dict[str, Any]:
+    """The event of EventBridge for a new object."""
+    found = {"key": job.key, "size": 64044, "etag": job.etag, "sequencer": "0055AED6DCD90281E5"}
+    return {
+        "version": "0",
+        "id": "17793124-05d4-b198-2fde-7ededc63b103",
+        "detail-type": "Object Created",
+        "source": "aws.s3",
+        "account": "123456789012",
+        "time": "2026-11-23T10:00:00Z",
+        "region": REGION,
+        "resources": [f"arn:aws:s3:::{job.bucket}"],
+        "detail": {
+            "version": "0",
+            "bucket": {"name": job.bucket},
+            "object": found | more,
+            "reason": "PutObject",
+        },
+    }
+
+
+def failed_invocation(event: dict[str, Any]) -> dict[str, Any]:
+    """What Lambda sends to the failure queue when it has tried an event three times."""
+    return {
+        "version": "1.0",
+        "requestContext": {"condition": "RetriesExhausted", "approximateInvokeCount": 3},
+        "requestPayload": event,
+        "responsePayload": {"errorMessage": "SlowDown"},
+    }
+
+
 def batch(*bodies: str | dict[str, Any]) -> dict[str, Any]:
     """The event of an SQS batch, with message ids message-0, message-1..."""
     texts = [body if isinstance(body, str) else json.dumps(body) for body in bodies]

@@ -9,7 +9,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 import oddsound.aws.jobs  # noqa: F401  while Lambda initialises, not in the first event
 from oddsound import deadline, runtime, snapshot
-from oddsound.aws.messages import jobs_of_notification
+from oddsound.aws.messages import jobs_of_event
 
 logger = runtime.logger()
 metrics = runtime.metrics()
@@ -23,6 +23,6 @@ UPLOAD_REQUEST = 'Records[0].responseElements."x-amz-request-id"'
 @event_source(data_class=S3Event)
 def handler(event: S3Event, context: LambdaContext) -> None:
     """Transient errors are raised: Lambda retries twice, then sends the event to a queue."""
-    metrics.add_metric("Received", MetricUnit.Count, len(event.get("Records") or ()))
+    metrics.add_metric("Received", MetricUnit.Count, len(event.get("Records") or [event]))
     with deadline.within(context.get_remaining_time_in_millis() / 1000):
-        runtime.jobs().process_all(jobs_of_notification(event))
+        runtime.jobs().process_all(jobs_of_event(event))

@@ -24,7 +24,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> float:
     return 0.25
 
 
-@pytest.mark.parametrize("part", [RECORDING, f"/{MODELS}/models.json", "model.joblib"])
+@pytest.mark.parametrize("part", [RECORDING, f"/{MODELS}/models.json", "compiled.npz"])
 def test_an_object_is_read_again_at_once_if_its_content_breaks_off(
     broken: Broken, part: str
 ) -> None:

@@ -22,9 +22,11 @@ from tests.cloud import (
     TEST_EVENT,
     Cloud,
     LambdaContext,
+    from_event_bridge,
     measured,
     notification,
     refuse,
+    sns_event,
 )
 
 Lines = Callable[[], list[dict[str, Any]]]
@@ -37,6 +39,15 @@ def test_an_upload_produces_a_result_and_an_alert(cloud: Cloud) -> None:
     assert result.prediction is not None
     assert result.prediction.is_anomaly is True
     assert len(cloud.alerts()) == 1
+
+
+def test_an_upload_is_scored_whichever_service_brings_its_event(cloud: Cloud) -> None:
+    jobs = [cloud.put(f"a+b {number}.wav", NORMAL) for number in range(3)]
+    handler(sns_event(notification(jobs[0])), LambdaContext())
+    handler(from_event_bridge(jobs[1]), LambdaContext())
+    handler(sns_event(from_event_bridge(jobs[2])), LambdaContext())
+    handler(sns_event(TEST_EVENT), LambdaContext())
+    assert cloud.results() == [f"results/fan/{job.key}.json" for job in jobs]
 
 
 def test_a_duplicate_event_produces_one_result_one_alert_and_one_prediction(
@@ -60,7 +71,11 @@ def test_a_permanent_failure_is_stored_and_not_raised(cloud: Cloud, lines: Lines
     assert measured(logged, "Predictions", "bearing") == []
 
 
-def test_a_transient_failure_is_raised_and_the_retry_succeeds(cloud: Cloud) -> None:
+def test_a_transient_failure_is_raised_and_the_retry_succeeds(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DEFAULT_MODEL_NAME", "fan")  # otherwise models.json is read first
+    runtime.clear()
     event = notification(cloud.put("fan.wav", NORMAL))
     runtime.registry().get()
     refuse(runtime.s3_client(), "GetObject", 503, "SlowDown", times=1)
@@ -148,7 +163,7 @@ def test_a_recording_that_cannot_be_read_by_name_or_content_gives_a_failed_resul
 
 
 def test_an_event_that_is_not_a_notification_raises_an_error(cloud: Cloud) -> None:
-    with pytest.raises(InvalidJobError, match="not an S3 event notification; its keys: detail"):
+    with pytest.raises(InvalidJobError, match="about new objects on S3; its keys: detail"):
         handler({"detail": {}}, LambdaContext())
 
 

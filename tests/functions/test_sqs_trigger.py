@@ -20,6 +20,8 @@ from tests.cloud import (
     Cloud,
     LambdaContext,
     batch,
+    from_event_bridge,
+    from_sns,
     measured,
     notification,
     push,
@@ -46,7 +48,9 @@ def test_every_kind_of_message_produces_a_result(cloud: Cloud) -> None:
     event = batch(
         message(one),
         message(two, model_name="bearing"),
-        notification(three, four),
+        from_sns(notification(three)),
+        from_event_bridge(four),
+        from_sns(TEST_EVENT),
         TEST_EVENT,
     )
     assert failed(event) == []
@@ -142,7 +146,7 @@ def test_a_message_is_returned_if_s3_throttles(cloud: Cloud) -> None:
 def test_a_model_with_a_wrong_checksum_fails_only_its_own_messages(
     cloud: Cloud, trained: Path
 ) -> None:
-    key = json.loads(trained.read_text())["fan"]["model_path"]
+    key = json.loads(trained.read_text())["fan"]["compiled_path"]
     cloud.s3.put_object(Bucket=MODELS, Key=key, Body=b"other bytes")
     job = cloud.put("fan.wav", NORMAL)
     event = batch(message(job), message(job, model_name="bearing"))

@@ -285,10 +285,10 @@ def test_an_invalid_models_json_at_the_start_raises_an_error_until_it_is_fixed(
 def test_an_artifact_with_a_wrong_checksum_raises_an_error_until_it_is_fixed(
     cloud: Cloud, trained: Path
 ) -> None:
-    key = json.loads(trained.read_text())["fan"]["model_path"]
+    key = json.loads(trained.read_text())["fan"]["compiled_path"]
     cloud.s3.put_object(Bucket=MODELS, Key=key, Body=b"other bytes")
     job = cloud.put("fan.wav", NORMAL)
-    with pytest.raises(ModelArtifactError, match=r"fan/.*/model\.joblib is not the file"):
+    with pytest.raises(ModelArtifactError, match=r"fan/.*/compiled\.npz is not the file"):
         process(job)
     assert cloud.results() == []
     assert process(cloud.put("models/bearing/fan.wav", NORMAL)).status == "succeeded"

@@ -13,37 +13,62 @@ from oddsound.schemas import Job
 
 logger = logging.getLogger(__name__)
 
+EVENT_KEYS = {"Records", "Event", "Type", "detail-type", "requestPayload"}
+"""Each of them makes a message an event, and none of them is a key of a Job."""
 
-def jobs_of_notification(event: Mapping[str, Any]) -> list[Job]:
-    """The new objects in an S3 event notification; all else in it is skipped and logged.
 
+MAX_WRAPPINGS = 4
+"""Services that an event may have passed, such as EventBridge, SNS and a failure queue."""
+
+
+def jobs_of_event(event: Mapping[str, Any], wrappings: int = 0) -> list[Job]:
+    """The new objects that an event names; all else in it is skipped and logged.
+
+    An event is an S3 event notification or S3's event of EventBridge, either of them also inside a
+    notification of SNS, or inside the record of a failed invocation that Lambda sends to a queue.
     What is no recording is found when the object is read, not by its name.
 
-    Raises InvalidJobError if it is not an S3 event notification.
+    wrappings : of the event, already removed
+    Raises InvalidJobError if it is none of these.
     """
     if event.get("Event") == "s3:TestEvent":
         logger.info("skipped: s3:TestEvent, which S3 sends when notifications are configured")
         return []
     try:
-        return [job for record in event["Records"] if (job := _job_of(record)) is not None]
+        if "detail-type" in event:
+            return _jobs_of_event_bridge(event)
+        if event.get("Type") == "Notification":
+            return jobs_of_message(event["Message"], wrappings + 1)
+        if "requestPayload" in event:
+            return _jobs_of_value(event["requestPayload"], wrappings + 1)
+        return [job for record in event["Records"] for job in _jobs_of_record(record, wrappings)]
     except (KeyError, TypeError, AttributeError, ValidationError):
         found = ", ".join(sorted(map(str, event))) or "none"
-        raise InvalidJobError(f"this is not an S3 event notification; its keys: {found}") from None
+        raise InvalidJobError(
+            f"this is not an event about new objects on S3; its keys: {found}"
+        ) from None
 
 
-def jobs_of_message(body: str) -> list[Job]:
-    """The recordings that a message names: a Job as JSON, or an S3 event notification.
+def jobs_of_message(body: str, wrappings: int = 0) -> list[Job]:
+    """The recordings that a message names: a Job as JSON, or an event of `jobs_of_event`.
 
+    wrappings : of the message, already removed
     Raises InvalidJobError; its text holds no part of the message except the names of its keys.
     """
     try:
         message = json.loads(body)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidJobError(f"the message is not JSON: {error}") from None
+    return _jobs_of_value(message, wrappings)
+
+
+def _jobs_of_value(message: object, wrappings: int) -> list[Job]:
     if not isinstance(message, dict):
         raise InvalidJobError(f"the message is a JSON {type(message).__name__}, not an object")
-    if "Records" in message or "Event" in message:
-        return jobs_of_notification(message)
+    if wrappings > MAX_WRAPPINGS:
+        raise InvalidJobError(f"the message is wrapped more than {MAX_WRAPPINGS} times")
+    if EVENT_KEYS & message.keys():
+        return jobs_of_event(message, wrappings)
     try:
         return [Job.model_validate(message)]
     except ValidationError as error:
@@ -52,6 +77,30 @@ def jobs_of_message(body: str) -> list[Job]:
             f"the message is not a job: {faults}; expected keys: bucket, key and, optionally,"
             " model_name"
         ) from None
+
+
+def _jobs_of_record(record: Mapping[str, Any], wrappings: int) -> list[Job]:
+    """The jobs of one record: S3's own, or a notification with which SNS invokes a function."""
+    if "Sns" in record:
+        return jobs_of_message(record["Sns"]["Message"], wrappings + 1)
+    job = _job_of(record)
+    return [] if job is None else [job]
+
+
+def _jobs_of_event_bridge(event: Mapping[str, Any]) -> list[Job]:
+    """The new object of an event of EventBridge, in which keys are not URL-encoded."""
+    detail = event["detail"]
+    found = detail["object"]
+    job = Job(
+        bucket=detail["bucket"]["name"],
+        key=found["key"],
+        etag=found.get("etag"),
+        version_id=found.get("version-id"),
+    )
+    if event["detail-type"] == "Object Created":
+        return [job]
+    logger.info("skipped: %s; %r does not create an object", job.url, event["detail-type"])
+    return []
 
 
 def _job_of(record: Mapping[str, Any]) -> Job | None:
