@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from oddsound.schemas import Event, Prediction, Window
-from oddsound_workbench.report.when import when
+from oddsound_workbench.report.when import about_verdict, when
 
 
 def event(start_s: float, end_s: float, score: float = 2.0) -> Event:
@@ -86,3 +86,15 @@ CASES = {
 @pytest.mark.parametrize(("found", "words"), CASES.values(), ids=CASES)
 def test_the_moment_of_an_anomaly(found: Prediction, words: str) -> None:
     assert when(found) == words
+
+
+def test_the_words_after_a_verdict() -> None:
+    knock = event(3, 4)
+    sentences = {
+        ", 3.0 to 4.0 s": prediction("", knock),
+        ", with an event 3.0 to 4.0 s": prediction("", knock, anomaly=False),
+        ", with 2 events, the strongest 3.0 to 4.0 s": prediction("", knock, knock, anomaly=False),
+        "": prediction(anomaly=False),
+    }
+    for words, found in sentences.items():
+        assert about_verdict(found) == words

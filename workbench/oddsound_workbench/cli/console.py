@@ -24,7 +24,8 @@ SOME_FAILED, INVALID_SETUP, ANOMALY_FOUND = 1, 3, 10
 """Exit codes."""
 
 EXTRA_OF = {"train": "train", "evaluate": "train", "worker": "aws", "push": "aws"}
-"""Command -> the optional dependencies that it needs; `serve` needs `serve` or `local`."""
+"""Command -> the optional dependencies that it needs; `serve` needs `serve` or `local`, and
+`predict` needs `train` for pictures."""
 
 app = typer.Typer(
     help="Does this machine sound normal, and if not, what is it?",
@@ -147,6 +148,8 @@ def missing_package(error: ModuleNotFoundError, arguments: Sequence[str]) -> int
     command = arguments[0] if arguments else ""
     if command == "serve":
         extra = "serve" if "--http-only" in arguments else "local"
+    elif command == "predict" and _draws(arguments):
+        extra = "train"
     elif command in EXTRA_OF:
         extra = EXTRA_OF[command]
     else:
@@ -158,3 +161,8 @@ def missing_package(error: ModuleNotFoundError, arguments: Sequence[str]) -> int
         soft_wrap=True,
     )
     return INVALID_SETUP
+
+
+def _draws(arguments: Sequence[str]) -> bool:
+    """Whether there is an option that needs matplotlib."""
+    return any(argument.partition("=")[0] in {"--plot", "--html"} for argument in arguments)

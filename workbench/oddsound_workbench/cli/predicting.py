@@ -20,34 +20,19 @@ from oddsound_workbench.cli.console import (
     reported_errors,
 )
 from oddsound_workbench.cli.machines import History, open_history
+from oddsound_workbench.cli.outputs import Html, Labels, LabelsDir, Outputs, Overwrite, Plot
 from oddsound_workbench.cli.predictions import (
     print_label_files,
     print_predictions,
     print_warnings,
 )
 from oddsound_workbench.cli.tables import print_sentence
-from oddsound_workbench.errors import WorkbenchError
 from oddsound_workbench.files import decoded
 from oddsound_workbench.history import remember
-from oddsound_workbench.labels.formats import LabelFormat
-from oddsound_workbench.labels.writing import LabelWriter
 
 if TYPE_CHECKING:
     from oddsound.machines.ledger import Ledger
     from oddsound.model import Model
-
-
-Labels = Annotated[
-    LabelFormat | None,
-    typer.Option(
-        help="Write the events of each recording beside it, as an Audacity label track (.txt), a"
-        " Raven selection table (.selections.txt) or CSV (.csv)."
-    ),
-]
-LabelsDir = Annotated[
-    Path | None,
-    typer.Option(file_okay=False, help="Folder for the files of --labels."),
-]
 
 
 def predict(
@@ -60,11 +45,11 @@ def predict(
         bool,
         typer.Option("--explain", help="Show the features and bands that led to each verdict."),
     ] = False,
+    plot: Plot = None,
+    html: Html = None,
     labels: Labels = None,
     labels_dir: LabelsDir = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace files of --labels that exist.")
-    ] = False,
+    overwrite: Overwrite = False,
     machine: Annotated[
         str | None,
         typer.Option(
@@ -82,49 +67,37 @@ def predict(
     from oddsound import runtime
     from oddsound_workbench.learn.left_out import sentences
 
-    if labels is None and (labels_dir is not None or overwrite):
-        raise typer.BadParameter("--labels-dir and --overwrite need --labels")
     with reported_errors(as_json):
         files = _files(recordings)
+        outputs = Outputs.checked(files, plot, html, labels, labels_dir, overwrite=overwrite)
         configure(models)
         ledger = open_history(history) if machine or history else None
         of_machine = ledger.model_of(check_machine_id(machine)) if ledger and machine else None
         loaded = runtime.registry().get(model or of_machine)
-        writer = None
-        if labels is not None:
-            _check_events(loaded)
-            writer = LabelWriter(labels, files, labels_dir, overwrite=overwrite)
+        outputs.check_model(loaded)
         results: list[tuple[Path, Prediction | ErrorBody]] = []
         with progress_bars(show=len(files) > 1 and not as_json) as progress:
             advance = progress("Scoring", len(files))
             for file, _ in files:
                 result = _scored(file, loaded, ledger, machine, explain=explain)
-                if writer is not None and isinstance(result, Prediction):
-                    writer.write(file, result)
+                outputs.write_labels(file, result)
                 results.append((file, result))
                 advance()
-    for sentence in sentences(recordings, known=[] if writer is None else writer.written):
+    for sentence in sentences(recordings, known=outputs.label_files):
         print_sentence(err, sentence, searched=True)
     if as_json:
         print_json([{"file": decoded(file), **result.model_dump()} for file, result in results])
     else:
         print_predictions(results)
         print_warnings(results)
-        if writer is not None:
-            print_label_files(writer.written)
+        print_label_files(outputs.label_files)
+    # Last, so that a file that cannot be written costs no prediction.
+    with reported_errors(as_json=False), progress_bars(show=not as_json) as progress:
+        outputs.write_pictures(results, loaded, progress)
     if any(isinstance(result, ErrorBody) for _, result in results):
         raise typer.Exit(SOME_FAILED)
     if fail_on_anomaly and any(isinstance(r, Prediction) and r.is_anomaly for _, r in results):
         raise typer.Exit(ANOMALY_FOUND)
-
-
-def _check_events(model: "Model") -> None:
-    """Raises WorkbenchError if the model never finds events."""
-    if model.predictor.normal_label is None or model.events_reference is None:
-        raise WorkbenchError(
-            f"the model {model.name} finds no events for --labels: only detectors do that were"
-            " trained with this version of `oddsound train`"
-        )
 
 
 def _files(recordings: list[Path]) -> list[tuple[Path, Path]]:

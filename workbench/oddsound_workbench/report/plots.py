@@ -65,9 +65,14 @@ def svg(chart: Chart) -> str:
     with mpl.rc_context(STYLE | SVG_STYLE):
         figure = Figure(figsize=_size(chart), layout="constrained")
         draw(chart, figure.subplots())
-        file = io.StringIO()
-        nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-        figure.savefig(file, format="svg", metadata=nothing)
+        return svg_element(figure)
+
+
+def svg_element(figure: Figure) -> str:
+    """A figure that was drawn with SVG_STYLE, as an SVG element."""
+    file = io.StringIO()
+    nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+    figure.savefig(file, format="svg", metadata=nothing)
     element = file.getvalue()
     element = element[element.index("<svg") :].replace(INK, "currentColor")
     # Every plot numbers its groups from 1, and ids must be unique in a page.

@@ -32,6 +32,18 @@ def when(prediction: Prediction) -> str:
     return THROUGHOUT if prediction.is_anomaly else ""
 
 
+def about_verdict(prediction: Prediction) -> str:
+    """What follows the name of the predicted class: `, from 12:40`, or where an event is."""
+    moment = when(prediction)
+    if not moment:
+        return ""
+    if prediction.is_anomaly:
+        return f", {moment}"
+    number = len(prediction.events or [])
+    events = f"{number} events, the strongest" if number > 1 else "an event"
+    return f", with {events} {moment}"
+
+
 def anomalous_run(prediction: Prediction) -> Sequence[Window]:
     """The longest stretch of windows of an anomaly that are mostly over the threshold.
 
