@@ -1,6 +1,6 @@
 """`oddsound evaluate`: measures a recipe by cross-validation, or a finished model."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,12 +10,11 @@ from oddsound.schemas import NORMAL
 from oddsound_workbench.errors import FolderError
 from oddsound_workbench.learn import checks, dataset, finished, left_out
 from oddsound_workbench.learn import recipe as recipes
-from oddsound_workbench.learn.dataset import ExtractionSettings
 from oddsound_workbench.learn.detector import DetectorRecipe
 from oddsound_workbench.learn.detector_result import DetectorGroup
 from oddsound_workbench.learn.each_class import EachClassAsNormal
 from oddsound_workbench.learn.labelled import with_pieces
-from oddsound_workbench.learn.plan import Plan, Progress
+from oddsound_workbench.learn.plan import Plan, Progress, TrainingData, no_progress
 from oddsound_workbench.learn.recipe import Evaluation
 from oddsound_workbench.learn.recordings import Labelled, machine_folders
 from oddsound_workbench.learn.results import COLUMNS, Result
@@ -91,14 +90,9 @@ def _of_model(plan: Plan, progress: Progress, conditions: Sequence[str]) -> Asse
     if not plan.skip_bad:
         checks.raise_if_bad([checked])
     recordings = checked.usable
-    settings = ExtractionSettings(
-        model.sample_rate, model.window_s, feature_extractor=entry.feature_extractor
-    )
 
     def measure(condition: str, advance: Callable[[], Any]) -> Result:
-        chosen = settings if condition == AS_RECORDED else settings.under(condition)
-        rows = dataset.rows_of(recordings, chosen, advance)
-        return finished.evaluate_model(model, plan, rows)
+        return finished.evaluate_model(model, plan, recordings, condition, advance)
 
     known = count_trained_on(plan.models, entry, recordings, plan.origins)
     result = measure(AS_RECORDED, progress("Scoring the recordings", len(recordings)))
@@ -148,10 +142,7 @@ def _cross_validated(
     title: str, evaluation: Evaluation, progress: Progress, conditions: Sequence[str]
 ) -> Assessment:
     data = evaluation.read(progress)
-    folds = evaluation.folds(data, progress)
-
-    def measure(condition: str, advance: Callable[[], Any]) -> Result:
-        return evaluation.evaluate(folds, data.under(condition, advance))
+    measure = _measure(evaluation, data, progress)
 
     result = measure(AS_RECORDED, _nothing)
     report = Report(
@@ -164,6 +155,20 @@ def _cross_validated(
     return _assessed(report, result, measure, data.recordings, conditions, progress)
 
 
+def _measure(evaluation: Evaluation, data: TrainingData, progress: Progress) -> Measure:
+    """Fits the models of a cross-validation, which then measure under any condition."""
+    folds = {data.settings.sample_rate: evaluation.folds(data, progress)}
+
+    def measure(condition: str, advance: Callable[[], Any]) -> Result:
+        compared = data.compared_under(condition)
+        rate = compared.settings.sample_rate
+        if rate not in folds:
+            folds[rate] = evaluation.folds(compared, no_progress)
+        return evaluation.evaluate(folds[rate], compared.under(condition, advance))
+
+    return measure
+
+
 def _of_machines(
     plan: Plan, machines: list[Path], progress: Progress, conditions: Sequence[str]
 ) -> Assessment:
@@ -174,14 +179,10 @@ def _of_machines(
         for machine in machines
     }
     data = {name: detector.read(progress) for name, detector in detectors.items()}
-    folds = {name: detector.folds(data[name], progress) for name, detector in detectors.items()}
+    each = {name: _measure(detectors[name], data[name], progress) for name in detectors}
 
     def measure(condition: str, advance: Callable[[], Any]) -> Result:
-        results: Mapping[str, Result] = {
-            name: detector.evaluate(folds[name], data[name].under(condition, advance))
-            for name, detector in detectors.items()
-        }
-        return DetectorGroup(results)
+        return DetectorGroup({name: of_one(condition, advance) for name, of_one in each.items()})
 
     result = measure(AS_RECORDED, _nothing)
     report = Report(

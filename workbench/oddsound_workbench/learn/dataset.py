@@ -203,6 +203,11 @@ def _header(path: Path) -> _Header:
         return _Header(frames / decoder.sample_rate, decoder.sample_rate)
 
 
+def seed_of(path: Path) -> list[int]:
+    """From the content and not from the place in a list: a file gives the same copies anywhere."""
+    return [int(content_sha256(path)[:16], 16)]
+
+
 def altered_file(path: Path, condition: str, seed: list[int]) -> bytes:
     """The content of the file that a recording becomes under one of robustness.CONDITIONS."""
     with open_decoder(path) as decoder:
@@ -267,8 +272,7 @@ def _make(path: Path, settings: ExtractionSettings, place: Path) -> Array:
 
 def _extract(path: Path, settings: ExtractionSettings) -> Array:
     extract = extractor(settings.feature_extractor, settings.sample_rate)
-    # From the content and not from the place in the list: a file gives the same copies anywhere.
-    seed = [settings.seed, int(content_sha256(path)[:16], 16)]
+    seed = [settings.seed, *seed_of(path)]
     if settings.condition is None:
         recording = scanning.load(path, extract, settings.sample_rate, LIMITS)
     else:

@@ -13,7 +13,7 @@ from oddsound_workbench.learn import checks, dataset
 from oddsound_workbench.learn.dataset import ExtractionSettings, HeaderSummary, Rows
 from oddsound_workbench.learn.fitted import FeatureChoice
 from oddsound_workbench.learn.recordings import Labelled, unlabelled
-from oddsound_workbench.learn.robustness import AS_RECORDED
+from oddsound_workbench.learn.robustness import AS_RECORDED, CONDITIONS
 
 COPIES = 8
 """Augmented copies of each window of a classifier's training recordings."""
@@ -178,6 +178,21 @@ class TrainingData:
     def window_s(self) -> float:
         """Length of a window in seconds."""
         return self.settings.window_s or self.summary.median_duration_s
+
+    def compared_under(self, condition: str) -> "TrainingData":
+        """The same recordings at the sample rate that a prediction under a condition compares.
+
+        A detector contains detectors for lower sample rates, see oddsound.model.Model.for_rate.
+        """
+        delivered = CONDITIONS[condition].sample_rate if condition in CONDITIONS else None
+        if delivered is None or delivered >= self.settings.sample_rate:
+            return self
+        fitting = [each for each in self.narrower if each.settings.sample_rate <= delivered]
+        if not fitting:
+            return self
+        chosen = max(fitting, key=lambda each: each.settings.sample_rate)
+        # The anomalies are read again under the condition.
+        return replace(chosen, anomaly=self.anomaly)
 
     def under(self, condition: str, advance: Callable[[], Any]) -> "TrainingData":
         """The same recordings under a condition of robustness.TITLES, without copies.

@@ -33,10 +33,14 @@ type Alter = Callable[[Array, int, np.random.Generator], bytes]
 
 @dataclass(frozen=True)
 class Condition:
-    """A degradation that a model should tolerate."""
+    """A degradation that a model should tolerate.
+
+    sample_rate : of the files, in Hz; None for that of the recording or higher
+    """
 
     title: str
     alter: Alter
+    sample_rate: int | None = None
 
 
 def gain(waveform: Array, sample_rate: int, db: float) -> bytes:
@@ -108,8 +112,8 @@ CONDITIONS = {
     "low_pass_4_khz": Condition("low-pass at 4 kHz", lambda y, rate, _: low_pass(y, rate, 4000)),
     "mp3_64_kbps": Condition("MP3, 64 kbit/s", lambda y, rate, _: mp3(y, rate)),
     OGG: Condition("OGG (Vorbis)", lambda y, rate, _: ogg(y, rate)),
-    "rate_8_khz": Condition("sent at 8 kHz", lambda y, rate, _: at_rate(y, rate, 8000)),
-    "rate_44_khz": Condition("sent at 44.1 kHz", lambda y, rate, _: at_rate(y, rate, 44100)),
+    "rate_8_khz": Condition("sent at 8 kHz", lambda y, rate, _: at_rate(y, rate, 8000), 8000),
+    "rate_44_khz": Condition("sent at 44.1 kHz", lambda y, rate, _: at_rate(y, rate, 44100), 44100),
 }
 
 TITLES = {AS_RECORDED: "as recorded"} | {name: each.title for name, each in CONDITIONS.items()}
