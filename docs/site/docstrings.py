@@ -43,7 +43,15 @@ def description(field: Attribute) -> str:
         return ""
     call = ast.parse(str(field.value), mode="eval").body
     words = call.keywords if isinstance(call, ast.Call) else []
-    return next((str(ast.literal_eval(w.value)) for w in words if w.arg == "description"), "")
+    return next((_text(word.value) for word in words if word.arg == "description"), "")
+
+
+def _text(node: ast.expr) -> str:
+    """The value of a string; an f-string keeps the names of its values."""
+    if not isinstance(node, ast.JoinedStr):
+        return str(ast.literal_eval(node))
+    parts = (p.value if isinstance(p, ast.FormattedValue) else p for p in node.values)
+    return "".join(str(p.value) if isinstance(p, ast.Constant) else ast.unparse(p) for p in parts)
 
 
 def markdown(text: str) -> str:
