@@ -9,7 +9,7 @@ import pytest
 from oddsound_workbench.files import PROJECT
 
 LAYERS = [
-    {"errors", "cold_start", "deadline", "mpeg", "codecs", "spliced"},
+    {"errors", "cold_start", "deadline", "mpeg", "codecs", "spliced", "complaints"},
     {"formats", "containers", "memory", "machines.naming"},
     {"schemas"},
     {"settings", "storage", "machines.records"},
@@ -22,7 +22,9 @@ LAYERS = [
     {"compiled.classifiers", "compiled.detectors"},
     {"compiled.reading"},
     {"descriptors", "views", "explain.wording"},
-    {"ffmpeg", "repairs", "framewise", "events.frames"},
+    {"layouts.layout", "layouts.chunks"},
+    {"layouts.wav", "layouts.others", "layouts.ogg", "layouts.mp3", "layouts.flac"},
+    {"ffmpeg", "layouts.find", "framewise", "events.frames"},
     {"decoding", "default_features", "machine_features"},
     {"events.reference", "quality.clipping", "quality.dropouts", "quality.bandwidth"},
     {"events.candidates", "quality.channels"},

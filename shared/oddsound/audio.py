@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import soxr
@@ -134,7 +134,8 @@ class RecordingStream:
         if not done:
             raise InvalidAudioError("the file contains no audio (0 frames)")
         duration_s = done / decoder.sample_rate
-        self._info = RecordingInfo(decoder.sample_rate, duration_s, decoder.step, meter.quality())
+        quality = replace(meter.quality(), notes=decoder.notes)
+        self._info = RecordingInfo(decoder.sample_rate, duration_s, decoder.step, quality)
 
 
 @contextmanager

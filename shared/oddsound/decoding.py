@@ -2,18 +2,21 @@
 
 import io
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 import soundfile
 
-from oddsound import containers, repairs
+from oddsound import containers
+from oddsound.complaints import caught
 from oddsound.descriptors import Array
 from oddsound.errors import InvalidAudioError, UnsupportedAudioError
 from oddsound.ffmpeg import open_ffmpeg
 from oddsound.formats import FORMATS
+from oddsound.layouts import find
+from oddsound.layouts.layout import Layout
 from oddsound.spliced import SplicedFile
 
 type Source = bytes | Path
@@ -29,6 +32,9 @@ contain a sound whose range is one step of 16 bits."""
 UNSCALED = {"FLOAT", "DOUBLE"}
 """Subtypes in libsndfile that can contain samples of any scale."""
 
+MIN_MISSING_S = 0.01
+"""Less is not worth mentioning."""
+
 UNKNOWN_FRAMES = 1 << 62
 """libsndfile reports a number of frames above this if the header does not contain the length."""
 
@@ -41,6 +47,7 @@ class Decoder(Protocol):
     frames : number of frames (samples of each channel) in the header; None if it has none
     step : smallest difference of two samples in the file, or 0 if it is not fixed
     has_full_scale : whether samples beyond 1 are impossible
+    notes : after the last block, sentences for the user about what is missing
     """
 
     sample_rate: int
@@ -48,6 +55,7 @@ class Decoder(Protocol):
     frames: int | None
     step: float
     has_full_scale: bool
+    notes: list[str]
 
     def read(self, frames: int) -> Array:
         """The next frames, float32 [shape=(frames, channels)], full scale 1; empty at the end.
@@ -71,15 +79,17 @@ def open_decoder(source: Source) -> Iterator[Decoder]:
             with open_ffmpeg(SplicedFile(file, [range(kind.offset, size)]), kind) as decoder:
                 yield decoder
             return
-        with _opened(_readable(file, kind), kind) as sound:
-            yield LibsndfileDecoder(sound)
+        layout = find.layout(file, kind)
+        with caught() if kind.name == "MP3" else nullcontext():
+            sound = _opened(_readable(file, layout), kind)
+        with sound:
+            yield LibsndfileDecoder(sound, layout)
 
 
-def _readable(file: BinaryIO, kind: containers.Container) -> Any:
+def _readable(file: BinaryIO, layout: Layout) -> Any:
     """What libsndfile reads the recording from."""
-    pieces = repairs.pieces(file, kind)
-    if pieces is not None:
-        return SplicedFile(file, pieces)
+    if layout.pieces is not None:
+        return SplicedFile(file, layout.pieces)
     file.seek(0)
     # With a file descriptor, libsndfile reads the file without Python callbacks, and does not see
     # the name: its suffix must not decide how the file is decoded.
@@ -126,16 +136,23 @@ class _SoundFile(soundfile.SoundFile):  # type: ignore[misc]  # soundfile has no
 class LibsndfileDecoder:
     """A Decoder for the formats of libsndfile."""
 
-    def __init__(self, sound: soundfile.SoundFile) -> None:
+    def __init__(self, sound: soundfile.SoundFile, layout: Layout) -> None:
         self._sound = sound
+        self._layout = layout
         self._done = 0
         self.sample_rate: int = sound.samplerate
         self.channels: int = sound.channels
-        self.frames: int | None = sound.frames if sound.frames < UNKNOWN_FRAMES else None
+        known = layout.has_length and sound.frames < UNKNOWN_FRAMES
+        self.frames: int | None = layout.frames or (sound.frames if known else None)
         self.step = STEPS.get(sound.subtype, 0.0)
         self.has_full_scale = sound.subtype not in UNSCALED
+        self.notes: list[str] = []
+        self._damaged_s: float | None = None
 
     def read(self, frames: int) -> Array:
+        if self._is_flac and self.frames:
+            # What follows the last frame is no frame, and would be reported as damaged.
+            frames = min(frames, self.frames - self._done)
         try:
             block = self._read(frames)
         except soundfile.SoundFileError as error:
@@ -149,18 +166,43 @@ class LibsndfileDecoder:
     def _read(self, frames: int) -> Array:
         if self._sound.subtype == "PCM_16":
             # The same numbers as dtype="float32", five times faster.
-            samples = self._sound.read(frames, dtype="int16", always_2d=True)
-            found: Array = samples * np.float32(1 / 32768)
-        else:
-            found = self._sound.read(frames, dtype="float32", always_2d=True)
+            samples: Array = self._sound.read(frames, dtype="int16", always_2d=True)
+            return samples * np.float32(1 / 32768)
+        if self._sound.format != "MP3":
+            return self._read_float(frames)
+        with caught() as complaints:
+            found = self._read_float(frames)
+        if complaints and self._damaged_s is None:
+            self._damaged_s = self._done / self.sample_rate
         return found
 
+    def _read_float(self, frames: int) -> Array:
+        found: Array = self._sound.read(frames, dtype="float32", always_2d=True)
+        return found
+
+    @property
+    def _is_flac(self) -> bool:
+        return bool(self._sound.format == "FLAC")
+
     def _check_complete(self) -> None:
+        found_s, layout = self._done / self.sample_rate, self._layout
         # libsndfile can reach the end of a truncated FLAC file without an error.
-        if self._sound.format == "FLAC" and self.frames and self._done < self.frames:
+        if self._is_flac and self.frames and self._done < self.frames:
             raise InvalidAudioError(
-                f"the file is truncated: it contains {self._done / self.sample_rate:.1f} s"
+                f"the file is truncated: it contains {found_s:.1f} s"
                 f" of {self.frames / self.sample_rate:.1f} s"
+            )
+        if layout.present < layout.announced:
+            whole_s = found_s * layout.announced / max(1, layout.present)
+            if whole_s - found_s >= MIN_MISSING_S:
+                self.notes = [
+                    f"the file is cut off: it contains {found_s:.1f} s of {whole_s:.1f} s"
+                ]
+        elif layout.is_cut:
+            self.notes = [f"the file is cut off after {found_s:.1f} s: its end is missing"]
+        if self._damaged_s is not None:
+            self.notes.append(
+                f"the file is damaged: frames after {self._damaged_s:.1f} s could not be decoded"
             )
 
 

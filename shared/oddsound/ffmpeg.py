@@ -6,7 +6,6 @@ formats are refused.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from io import RawIOBase
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
@@ -15,6 +14,7 @@ from oddsound.containers import Container
 from oddsound.descriptors import Array
 from oddsound.errors import InvalidAudioError, UnsupportedAudioError
 from oddsound.formats import HOW_TO_CONVERT, ffmpeg_installed
+from oddsound.spliced import SplicedFile
 
 if TYPE_CHECKING:
     from av import AudioFrame
@@ -39,7 +39,7 @@ ZERO_AND_FULL = {
 
 
 @contextmanager
-def open_ffmpeg(file: RawIOBase, kind: Container) -> Iterator["FfmpegDecoder"]:
+def open_ffmpeg(file: SplicedFile, kind: Container) -> Iterator["FfmpegDecoder"]:
     """Open a recording whose container is known.
 
     file : seekable, from the beginning of the container on
@@ -84,6 +84,7 @@ class FfmpegDecoder:
         self._container, self._stream, self._kind = container, stream, kind
         self._frames = self._decoded()
         self._done, self._received = 0, 0
+        self.notes: list[str] = []
         context = stream.codec_context
         self.sample_rate, self.channels = context.sample_rate, context.channels
         # The header of AAC may have half of the rate that is decoded: the first frame decides.

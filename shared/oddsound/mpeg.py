@@ -49,9 +49,12 @@ class FrameHeader:
         channels = 1 if data[3] >> 6 == 3 else 2
         return cls(layer, rate, channels, samples, size if kbps else 0)
 
-    def continues(self, other: "FrameHeader") -> bool:
-        """Whether both can be frames of one stream."""
-        return (self.layer, self.sample_rate) == (other.layer, other.sample_rate)
+    def like(self, other: "FrameHeader") -> bool:
+        """Whether both can be frames of one recording."""
+        return str(self) == str(other)
+
+    def __str__(self) -> str:
+        return f"layer {self.layer}, {self.sample_rate:,} Hz, {self.channels} channel(s)"
 
 
 def begins_with_frames(data: bytes) -> bool:
@@ -65,7 +68,7 @@ def begins_with_frames(data: bytes) -> bool:
     if len(data) == first.size:
         return True
     second = FrameHeader.parse(data[first.size : first.size + 4])
-    return second is not None and first.continues(second)
+    return second is not None and first.like(second)
 
 
 def tag_size(data: bytes) -> int:

@@ -10,9 +10,29 @@ type Piece = bytes | range
 """Bytes, or a range of positions in the file."""
 
 
-class SplicedFile(io.RawIOBase):
+BUFFER_BYTES = 1 << 16
+"""Decoders read a few bytes at a time, each time by a call from C."""
+
+
+class SplicedFile(io.BufferedReader):
     """The pieces, one behind the other. The file itself is not changed."""
 
+    def __init__(self, file: BinaryIO, pieces: Sequence[Piece]) -> None:
+        super().__init__(_Pieces(file, pieces), BUFFER_BYTES)
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        """Move; a negative position leaves the position as it is.
+
+        A damaged header can make libsndfile seek to one, in a callback from C, which no exception
+        can pass through.
+        """
+        try:
+            return super().seek(offset, whence)
+        except (OSError, ValueError):
+            return self.tell()
+
+
+class _Pieces(io.RawIOBase):
     def __init__(self, file: BinaryIO, pieces: Sequence[Piece]) -> None:
         super().__init__()
         self._file = file
@@ -30,15 +50,11 @@ class SplicedFile(io.RawIOBase):
         return self._at
 
     def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
-        """Move; a negative position leaves the position as it is.
-
-        A damaged header can make libsndfile seek to one, in a callback from C, which no exception
-        can pass through.
-        """
         size = self._ends[-1] if self._ends else 0
         target = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: size}[whence] + offset
-        if target >= 0:
-            self._at = target
+        if target < 0:
+            raise ValueError(f"negative position {target}")
+        self._at = target
         return self._at
 
     def readinto(self, buffer: bytearray | memoryview, /) -> int:  # type: ignore[override]

@@ -177,6 +177,7 @@ class LongNoise:
 
     def __init__(self) -> None:
         self.frames: int | None = None
+        self.notes: list[str] = []
         self.left = 300 * self.sample_rate
         self.noise = np.random.default_rng(1).uniform(-1, 1, (1 << 18, 2)).astype(np.float32)
 

@@ -1,6 +1,7 @@
 """Measures what the recorder did to a recording, while it is decoded."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,6 +41,7 @@ class SignalQuality:
     silent_from_s : index of a channel that was left out -> seconds from which on
     weak_channels : index -> dB below the next channel
     bandwidth_hz : the highest frequency that the recording can contain
+    notes : sentences about what is missing from the file
     """
 
     sample_rate: int
@@ -58,6 +60,7 @@ class SignalQuality:
     silent_from_s: dict[int, float]
     weak_channels: dict[int, float]
     bandwidth_hz: float
+    notes: Sequence[str] = ()
 
 
 class SignalMeter:

@@ -68,6 +68,8 @@ def faults(
     quality: SignalQuality, top_hz: float, compared_hz: float | None = None
 ) -> Iterator[Fault]:
     """Every fault of the recorder. top_hz, compared_hz : see `signal`."""
+    for note in quality.notes:
+        yield Fault("an incomplete file", note, may_cause_anomaly=False)
     yield from _level(quality)
     yield from _time(quality)
     yield from _channels(quality)

@@ -1,0 +1,24 @@
+"""Where the sound of a file is, as far as a decoder would not find it by itself."""
+
+from dataclasses import dataclass
+
+from oddsound.spliced import Piece
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a file has to be read.
+
+    pieces : what libsndfile reads instead of the file; None if it reads the file itself
+    frames : number of frames (samples of each channel); None to take it from libsndfile
+    has_length : whether libsndfile's number of frames is right, and not an estimate
+    present, announced : bytes of sound in the file, and according to its header
+    is_cut : whether the end is missing, if that cannot be said in bytes
+    """
+
+    pieces: list[Piece] | None = None
+    frames: int | None = None
+    has_length: bool = True
+    present: int = 0
+    announced: int = 0
+    is_cut: bool = False

@@ -1,0 +1,66 @@
+"""WAV, RF64 and BW64: unfinished headers, and sound in several chunks."""
+
+from typing import BinaryIO
+
+from oddsound.containers import Container
+from oddsound.layouts.chunks import ByteOrder, Chunks, Shape
+from oddsound.layouts.layout import Layout
+
+MAX_FORMAT_BYTES = 1 << 16
+MAX_WAV_BYTES = (1 << 32) - MAX_FORMAT_BYTES
+"""More sound does not fit into WAV, and stays RF64."""
+
+UNKNOWN = 0xFFFFFFFF
+"""The length is in the chunk ds64, or is not known."""
+
+
+def layout(file: BinaryIO, kind: Container, size: int) -> Layout:
+    """The layout of a file of `size` bytes."""
+    file.seek(kind.offset)
+    order: ByteOrder = "big" if file.read(4) == b"RIFX" else "little"
+    found = _Found(Chunks(file, kind.offset, size, Shape(12, 4, order, b"data")), order)
+    present = sum(map(len, found.sound))
+    if found.is_usual and kind.name != "BW64" and not kind.offset:
+        return Layout(present=present, announced=found.announced)
+    if present > MAX_WAV_BYTES or not found.sound:
+        first = b"RF64" if kind.name == "BW64" else b""
+        return Layout([first, range(kind.offset + len(first), size)])
+    head = b"WAVE" + b"".join(found.copied) + b"data" + present.to_bytes(4, order)
+    riff = b"RIFX" if order == "big" else b"RIFF"
+    whole = riff + (len(head) + present).to_bytes(4, order) + head
+    return Layout([whole, *found.sound], present=present, announced=found.announced)
+
+
+class _Found:
+    """What the chunks of a file say.
+
+    copied : the chunks that describe the sound
+    sound : ranges of the file
+    announced : bytes of sound according to the headers
+    is_usual : whether libsndfile finds all of it by itself
+    """
+
+    def __init__(self, chunks: Chunks, order: ByteOrder) -> None:
+        self.copied: list[bytes] = []
+        self.sound: list[range] = []
+        self.announced = 0
+        self.is_usual = True
+        long_length = 0
+        for chunk in chunks:
+            if chunk.name == b"ds64":
+                long_length = int.from_bytes(chunks.read(chunk.body + 8, 8), order)
+            elif chunk.name in (b"fmt ", b"fact") and chunk.length <= MAX_FORMAT_BYTES:
+                self.is_usual &= not self.sound
+                content = chunks.read(chunk.body, chunk.length)
+                header = chunk.name + len(content).to_bytes(4, order)
+                self.copied.append(header + content + bytes(len(content) % 2))
+            elif chunk.name == b"data":
+                self.is_usual &= not self.sound
+                rest = max(0, chunks.size - chunk.body)
+                length = chunk.length
+                if length == UNKNOWN and 0 < long_length < 1 << 62:
+                    length = long_length
+                elif chunks.is_unfinished(chunk):
+                    length, self.is_usual = rest, False
+                self.sound.append(range(chunk.body, chunk.body + min(length, rest)))
+                self.announced += length
