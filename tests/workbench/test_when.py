@@ -47,6 +47,7 @@ HOUR = 3600.0
 CASES = {
     "an event": (prediction("", event(3.2, 3.4)), "3.2 to 3.4 s"),
     "a knock": (prediction("", event(3.21, 3.24)), "at 3.2 s"),
+    "a knock at the border of two tenths": (prediction("", event(1.02, 1.07)), "at 1.0 s"),
     "the strongest event": (prediction("", event(1, 2, 1.5), event(5, 6, 3)), "5.0 to 6.0 s"),
     "an event of a normal recording": (prediction("", event(5, 6), anomaly=False), "5.0 to 6.0 s"),
     "an event as long as the recording": (prediction("", event(0, 9.9)), "throughout"),

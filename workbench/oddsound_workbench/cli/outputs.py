@@ -109,19 +109,26 @@ class Outputs:
         results: Results,
         model: "Model",
         progress: Callable[[str, int], Callable[[], Any]],
-    ) -> None:
-        """Write the plot and the page. Raises FolderError if a file cannot be written."""
+    ) -> WorkbenchError | None:
+        """Write the plot and the page.
+
+        Returns the error if a file cannot be written, so that the predictions are printed first.
+        """
         if self.plot is None and self.html is None:
-            return
+            return None
         from oddsound import runtime
         from oddsound_workbench.report import recordings
 
         limits, rate = runtime.limits(), model.sample_rate
-        if self.plot is not None and isinstance(result := results[0][1], Prediction):
-            recordings.write_plot(self.plot, results[0][0], result, rate, limits)
-        if self.html is not None:
-            advance = progress("Drawing", len(recordings.drawn(results)))
-            recordings.write_page(self.html, results, rate, limits, advance)
+        try:
+            if self.plot is not None and isinstance(result := results[0][1], Prediction):
+                recordings.write_plot(self.plot, results[0][0], result, rate, limits)
+            if self.html is not None:
+                advance = progress("Drawing", len(recordings.drawn(results)))
+                recordings.write_page(self.html, results, rate, limits, advance)
+        except WorkbenchError as error:
+            return error
+        return None
 
 
 def _check_plot(plot: Path, recordings: int) -> None:

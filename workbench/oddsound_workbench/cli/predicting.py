@@ -83,6 +83,7 @@ def predict(
                 outputs.write_labels(file, result)
                 results.append((file, result))
                 advance()
+            failure = outputs.write_pictures(results, loaded, progress)
     for sentence in sentences(recordings, known=outputs.label_files):
         print_sentence(err, sentence, searched=True)
     if as_json:
@@ -91,9 +92,9 @@ def predict(
         print_predictions(results)
         print_warnings(results)
         print_label_files(outputs.label_files)
-    # Last, so that a file that cannot be written costs no prediction.
-    with reported_errors(as_json=False), progress_bars(show=not as_json) as progress:
-        outputs.write_pictures(results, loaded, progress)
+    if failure is not None:
+        with reported_errors(as_json=False):
+            raise failure
     if any(isinstance(result, ErrorBody) for _, result in results):
         raise typer.Exit(SOME_FAILED)
     if fail_on_anomaly and any(isinstance(r, Prediction) and r.is_anomaly for _, r in results):

@@ -111,13 +111,13 @@ def render(
         undefined=StrictUndefined,
     )
     scored = sum(isinstance(each, Prediction) for _, each in results)
+    rows = [_row(file, each, ids.get(id(each))) for file, each in results]
     return environment.get_template("recordings.html").render(
         title=_title(results),
         about=_about(results),
-        rows=[_row(file, each, ids.get(id(each))) for file, each in results],
-        has_scores=any(
-            isinstance(each, Prediction) and each.anomaly_score is not None for _, each in results
-        ),
+        rows=rows,
+        has_scores=_has(results, "anomaly_score"),
+        has_times=any(row["when"] for row in rows),
         omitted=f"Only the {len(chosen)} most anomalous recordings are shown below."
         if len(chosen) < scored
         else "",
@@ -156,7 +156,7 @@ def _section(
 def _row(file: Path, result: Prediction | ErrorBody, section: str | None) -> dict[str, Any]:
     """The row of a recording in the table of all."""
     if isinstance(result, ErrorBody):
-        return {"name": printable(file), "id": None, "reason": result.detail}
+        return {"name": printable(file), "id": None, "reason": result.detail, "when": ""}
     score = result.anomaly_score
     return {
         "name": printable(file),
@@ -174,8 +174,17 @@ def _title(results: Results) -> str:
     if len(results) == 1:
         return printable(results[0][0])
     anomalies = sum(isinstance(each, Prediction) and bool(each.is_anomaly) for _, each in results)
+    if not _has(results, "anomaly_score"):
+        return f"{len(results)} recordings"
     noun = "anomaly" if anomalies == 1 else "anomalies"
     return f"{len(results)} recordings, {anomalies} {noun}"
+
+
+def _has(results: Results, field: str) -> bool:
+    """Whether a prediction has a value for a field."""
+    return any(
+        isinstance(each, Prediction) and getattr(each, field) is not None for _, each in results
+    )
 
 
 def _about(results: Results) -> str:

@@ -89,7 +89,7 @@ def span(start_s: float, end_s: float, duration_s: float) -> str:
     if end_s - start_s >= WHOLE * duration_s:
         return THROUGHOUT
     start, end = clock(start_s, duration_s), clock(end_s, duration_s)
-    if start == end:
+    if start == end or end_s - start_s < (0.1 if duration_s < MINUTES_FROM_S else 1):
         return f"at {start}"
     return f"{start.removesuffix(' s')} to {end}"
 
