@@ -182,3 +182,9 @@ def test_no_control_character_of_a_name_reaches_the_terminal(
         printed = run(*arguments)
         assert controls(printed.output) == set(), arguments
         assert r"\x1b[31m" in printed.output, arguments
+
+
+def test_a_table_without_rows_is_nothing() -> None:
+    console = terminal(80)
+    print_rows(console, COLUMNS, [])
+    assert shown(console) == []

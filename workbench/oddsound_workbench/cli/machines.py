@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from pydantic import ValidationError
-from rich.markup import escape
-from rich.table import Column, Table
 
 from oddsound.machines.records import Machine, MachineInfo
 from oddsound_workbench.cli.console import Json, out, print_json, reported_errors
+from oddsound_workbench.cli.tables import Cell, Column, print_rows
 from oddsound_workbench.errors import WorkbenchError
 
 if TYPE_CHECKING:
@@ -119,14 +118,14 @@ def list_machines(history: History = None, as_json: Json = False) -> None:
                 break
     if as_json:
         return print_json({"machines": [info.model_dump(mode="json") for info in found]})
-    table = Table(Column("machine", overflow="fold"), "site", "model", "state", "last recording")
+    headings = ("machine", "site", "model", "state", "last recording")
+    rows = []
     for info in found:
         last = info.last_recorded_at
-        table.add_row(
-            *map(escape, (info.id, info.site, info.model_name or "none yet", info.state)),
-            f"{last:%Y-%m-%d %H:%M} UTC" if last else "none",
-        )
-    out.print(table)
+        recorded = f"{last:%Y-%m-%d %H:%M} UTC" if last else "none"
+        values = (info.id, info.site, info.model_name or "none yet", info.state, recorded)
+        rows.append([Cell(value) for value in values])
+    print_rows(out, [Column(heading) for heading in headings], rows)
     return None
 
 

@@ -36,7 +36,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Column:
-    """A heading of one word, and whether the values are numbers."""
+    """A heading, and whether the values are numbers."""
 
     heading: str
     number: bool = False
@@ -131,8 +131,10 @@ def print_rows(console: Console, columns: Sequence[Column], rows: Sequence[Seque
     """Print a table whose first column, the name, is shortened to fit.
 
     Where even that does not fit, each row becomes a block of lines. Columns without any value are
-    left out.
+    left out; without rows, nothing is printed.
     """
+    if not rows:
+        return
     kept = [place for place in range(len(columns)) if any(row[place].text for row in rows)]
     columns = [columns[place] for place in kept]
     rows = [[row[place] for place in kept] for row in rows]
