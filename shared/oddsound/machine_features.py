@@ -63,13 +63,16 @@ class MachineExtractor(FramewiseExtractor):
         self.window = self.window.astype(np.float32)
         hz = np.arange(self.n_fft // 2 + 1) * (sample_rate / self.n_fft)
         top_hz = TOP_SHARE * sample_rate
-        self.bins = slice(*np.searchsorted(hz, (LOW_HZ, top_hz)).tolist())
-        self.hz = hz[self.bins].astype(np.float32)
+        low, top = np.searchsorted(hz, (LOW_HZ, top_hz)).tolist()
+        self.parts = slice(2 * low, 2 * top)
+        self.hz = hz[low:top].astype(np.float32)
         self.log_hz = np.log2(self.hz)
         self.moments = np.column_stack([np.ones_like(self.hz), self.hz, np.square(self.hz)])
         self.shape_of_silence = np.array([*2 * [np.log2(LOW_HZ)], *4 * [self.log_hz[0]]])
         edges = librosa.mel_frequencies(BANDS + 2, fmin=LOW_HZ, fmax=top_hz)
-        self.mel_basis = _mel_basis(self.hz, edges)
+        self.mel_basis = descriptors.BandMatrix(_mel_basis(self.hz, edges))
+        self.group_means = _means_of_neighbours(BANDS, GROUPS)
+        self.envelope_means = _means_of_neighbours(BANDS, ENVELOPES)
         self.dct_basis = dct(np.eye(BANDS), norm="ortho")[:, 1 : CEPSTRA + 1].astype(np.float32)
         self.columns = side_by_side(mel=BANDS, energy=1, shape=6, entropy=1, over_peak=1)
         self.families = _families()
@@ -81,7 +84,7 @@ class MachineExtractor(FramewiseExtractor):
 
     def _measure(self, samples: Array) -> dict[str, Array]:
         power = self._power(samples)
-        mel = power @ self.mel_basis
+        mel = self.mel_basis.product(power)
         energy = power.sum(axis=1)
         share = (mel + SILENCE) / (mel.sum(axis=1, keepdims=True) + BANDS * SILENCE)
         over_peak = _decibels((energy + SILENCE) / (power.max(axis=1) + SILENCE))
@@ -98,8 +101,11 @@ class MachineExtractor(FramewiseExtractor):
         frames = self.split_into_frames(samples)
         # A constant does not reach LOW_HZ, but a large one costs digits of float32, and digital
         # silence would have a spectrum of rounding errors.
-        spectrum = rfft((frames - frames[:, :1]) * self.window, axis=1)[:, self.bins]
-        power: Array = np.square(spectrum.real) + np.square(spectrum.imag)
+        centred = frames - frames[:, :1]
+        centred *= self.window
+        # Real and imaginary parts, side by side.
+        squares = np.square(rfft(centred, axis=1).view(np.float32)[:, self.parts])
+        power: Array = squares[:, ::2] + squares[:, 1::2]
         return power
 
     def _shape(self, power: Array) -> Array:
@@ -109,12 +115,7 @@ class MachineExtractor(FramewiseExtractor):
         total, first, second = (magnitude @ self.moments).T
         centroid = first / total
         bandwidth = np.sqrt(np.maximum(second / total - np.square(centroid), 1))
-        below = np.cumsum(magnitude, axis=1)
-        last = len(self.hz) - 1
-        rolloffs = [
-            self.log_hz[np.minimum((below < share * below[:, -1:]).sum(axis=1), last)]
-            for share in ROLLOFFS
-        ]
+        rolloffs = [self.log_hz[bins] for bins in descriptors.rolloff_bins(magnitude, ROLLOFFS)]
         return np.column_stack(
             [
                 np.log2(np.maximum(centroid, LOW_HZ)),
@@ -130,7 +131,7 @@ class MachineExtractor(FramewiseExtractor):
         floor = np.float32(mean * 10 ** (-FLOOR_DB / 10))
         levels = _decibels((mel.mean(axis=0) + floor) / np.float32(mean))
         relative = descriptors.decibels(mel, DYNAMIC_RANGE_DB)
-        groups = mel.reshape(len(mel), GROUPS, -1).mean(axis=2)
+        groups = mel @ self.group_means
         return np.concatenate(
             [
                 levels - levels.mean(),
@@ -196,7 +197,7 @@ class MachineExtractor(FramewiseExtractor):
 
     def _modulation(self, mel: Array) -> Array:
         """Logarithm of the energy of slow level changes, for each octave and group of bands."""
-        power = mel.reshape(len(mel), ENVELOPES, -1).mean(axis=2)
+        power = mel @ self.envelope_means
         floor = np.float32(10 ** (-FLOOR_DB / 10) * max(float(power.mean()), SILENCE))
         envelopes = _decibels(power + floor)
         envelopes -= envelopes.mean(axis=0)
@@ -231,6 +232,12 @@ def _statistics(frames: Array) -> Array:
     mean = frames.mean(axis=0)
     deviation = np.sqrt(np.square(frames - mean).mean(axis=0))
     return np.column_stack([mean, deviation]).ravel()
+
+
+def _means_of_neighbours(bands: int, groups: int) -> Array:
+    """A matrix [shape=(bands, groups)]: the product with levels has the mean of each group."""
+    means: Array = np.repeat(np.eye(groups, dtype=np.float32), bands // groups, axis=0)
+    return means * np.float32(groups / bands)
 
 
 def _mel_basis(hz: Array, edges: NDArray[np.float64]) -> Array:

@@ -5,6 +5,7 @@ import random
 import re
 import struct
 import tracemalloc
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -134,11 +135,14 @@ class TestStream:
         assert len(found) == len(expected)
         np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
 
-    @pytest.mark.parametrize("rate", [2000, 11025, 16000, 22050, 44100, 48000, 96000])
-    @pytest.mark.parametrize("kind", ["WAV", "FLAC", "OGG", "MP3"])
+    @pytest.mark.parametrize(
+        ("kind", "rate"),
+        [
+            *product(("WAV", "FLAC", "OGG"), (2000, 11025, 16000, 22050, 44100, 48000, 96000)),
+            *product(("MP3",), (11025, 16000, 22050, 44100, 48000)),
+        ],
+    )
     def test_the_length_is_known_before_the_first_block(self, kind: str, rate: int) -> None:
-        if kind == "MP3" and rate in (2000, 96000):
-            pytest.skip("MP3 has no such sample rate")
         sound = noise(2, 1.234, rate)
         with audio.open_stream(encoded(sound, kind, rate=rate), LIMITS) as stream:
             expected = stream.expected_samples(RATE)

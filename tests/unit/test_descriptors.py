@@ -40,3 +40,22 @@ def test_the_power_of_a_frame_equals_the_power_of_its_samples() -> None:
     frame = noise(1)[:1024]
     power = np.abs(np.fft.rfft(frame))[None].astype(np.float32) ** 2
     np.testing.assert_allclose(descriptors.frame_power(power)[0], np.mean(frame**2), rtol=1e-5)
+
+
+@pytest.mark.parametrize("bins", [1, 16, 17, 457])
+def test_the_rolloff_is_the_first_bin_that_reaches_the_share(bins: int) -> None:
+    magnitude = np.abs(noise(1)[: 5 * bins]).reshape(5, bins)
+    magnitude[3] = 0
+    running = np.cumsum(magnitude, axis=1, dtype=np.float64)
+    for share in (0.25, 0.85):
+        (found,) = descriptors.rolloff_bins(magnitude, (share,))
+        expected = (running >= share * running[:, -1:]).argmax(axis=1)
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_a_band_matrix_is_the_whole_matrix() -> None:
+    bins, bands = np.arange(100)[:, None], np.arange(7)
+    triangles = np.maximum(1 - np.abs(bins / 14 - bands) / 2, 0).astype(np.float32)
+    frames = noise(1)[:500].reshape(5, 100)
+    found = descriptors.BandMatrix(triangles).product(frames)
+    np.testing.assert_allclose(found, frames @ triangles, rtol=0, atol=1e-5)

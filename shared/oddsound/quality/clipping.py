@@ -87,15 +87,21 @@ class _FlatTops:
             self._next_value = value
 
     def _measure_runs(self, samples: Array, is_extreme: NDArray[np.bool_], zone: float) -> None:
-        others = samples[~is_extreme]
-        if not len(others):
+        places = np.flatnonzero(is_extreme)
+        if len(places) == len(samples):
             return
+        # Few samples are near the extreme; all others are looked at only if none is.
+        value = np.float32(self.value)
+        distance = value - samples if self._sign > 0 else samples - value
+        near = samples[distance <= zone]
+        others = near[near != self.value]
+        self._near += len(others)
+        if not len(others):
+            others = samples[~is_extreme]
         self._note_next(float(others.max() if self._sign > 0 else others.min()))
-        self._near += int(np.count_nonzero(np.abs(others - self.value) <= zone))
-        padded = np.zeros(len(samples) + 2, np.int8)
-        padded[1:-1] = is_extreme
-        change = np.diff(padded)
-        starts, ends = np.flatnonzero(change == 1), np.flatnonzero(change == -1)
+        breaks = np.flatnonzero(np.diff(places) > 1)
+        starts = places[np.concatenate(([0], breaks + 1))]
+        ends = places[np.concatenate((breaks, [-1]))] + 1
         self._pairs += int(np.count_nonzero(ends - starts >= 2))
         is_run = ends - starts >= MIN_RUN
         starts, ends = starts[is_run], ends[is_run]
