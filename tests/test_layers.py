@@ -85,6 +85,7 @@ def test_unused_files_are_removed_and_all_others_are_kept(slim: ModuleType, tmp_
         "numpy/_core/lib/libnpymath.a",
         "numpy/__init__.pyi",
         "scipy/io/tests/data/large.mat",
+        "scipy/io/_fast_matrix_market/_fmm_core.cpython-313-x86_64-linux-gnu.so",
         "scipy/odr/__init__.py",
         "fastapi_offline/static/redoc.standalone.js",
         "wavesurfer/__init__.py",

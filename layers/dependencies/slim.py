@@ -52,6 +52,11 @@ TESTS_ONLY = {
 }
 """Compiled modules that only the tests of a package import, by folder."""
 
+NEVER_CALLED = {"scipy/io/_fast_matrix_market": ("_fmm_core",)}
+"""Compiled modules that are imported by a function which no model calls: scipy.io.mmread here."""
+
+UNUSED_MODULES = {**TESTS_ONLY, **NEVER_CALLED}
+
 UNUSED_FOLDERS = (
     "bin",
     "aws_lambda_powertools/event_handler/openapi/swagger_ui",
@@ -106,7 +111,7 @@ def _is_surplus(path: Path) -> bool:
         path in UNUSED_FILES
         or not SURPLUS_FOLDERS.isdisjoint(path.parts[:-1])
         or path.suffix in BUILD_ONLY
-        or path.name.partition(".")[0] in TESTS_ONLY.get(path.parent.as_posix(), ())
+        or path.name.partition(".")[0] in UNUSED_MODULES.get(path.parent.as_posix(), ())
         or path.name in NEVER_READ
         or path.suffix == ".pyc"
     )

@@ -7,13 +7,13 @@ import re
 from collections.abc import Iterable
 from itertools import pairwise
 
-import librosa
 import numpy as np
 from numpy.typing import NDArray
-from scipy.fft import dct, next_fast_len, rfft
 
 from oddsound import descriptors
 from oddsound.descriptors import SILENCE, Array
+from oddsound.filterbanks import fft_frequencies, mel_filters, mel_frequencies
+from oddsound.fourier import dct_matrix, fast_length, rfft
 from oddsound.framewise import FramewiseExtractor, side_by_side
 
 FRAME_S = 0.064
@@ -47,12 +47,10 @@ class DefaultExtractor(FramewiseExtractor):
 
     def __init__(self, sample_rate: int) -> None:
         super().__init__(sample_rate, FRAME_S)
-        self.hz = librosa.fft_frequencies(sr=sample_rate, n_fft=self.n_fft).astype(np.float32)
-        mel = librosa.filters.mel(
-            sr=sample_rate, n_fft=self.n_fft, n_mels=MEL_BANDS, fmin=MEL_FMIN_HZ, htk=True, norm=1
-        )
+        self.hz = fft_frequencies(sample_rate, self.n_fft).astype(np.float32)
+        mel = mel_filters(sample_rate, self.n_fft, MEL_BANDS, MEL_FMIN_HZ)
         self.mel_basis = np.ascontiguousarray(mel.T)
-        self.dct_basis = dct(np.eye(MEL_BANDS), norm="ortho")[:, :MFCCS].astype(np.float32)
+        self.dct_basis = dct_matrix(MEL_BANDS)[:, :MFCCS].astype(np.float32)
         self.contrast_bands = descriptors.contrast_bands(self.hz, CONTRAST_FMIN_HZ)
         octaves = len(self.contrast_bands)
         self.columns = side_by_side(
@@ -73,7 +71,7 @@ class DefaultExtractor(FramewiseExtractor):
     def _measure(self, samples: Array) -> dict[str, Array]:
         frames = self.split_into_frames(samples)
         # In float64, as in librosa: rounding errors would show beside the spectrum of a tone.
-        magnitude = np.abs(rfft(frames * self.window, axis=1).astype(np.complex64))
+        magnitude = np.abs(rfft(frames * self.window).astype(np.complex64))
         power = np.square(magnitude)
         mel = power @ self.mel_basis
         peak, valley = descriptors.octave_extremes(magnitude, self.contrast_bands)
@@ -175,7 +173,7 @@ class DefaultExtractor(FramewiseExtractor):
         envelopes = log_mel.reshape(len(log_mel), ENVELOPES, -1).mean(axis=2)
         envelopes -= envelopes.mean(axis=0)
         window, size, first = _modulation_window(len(envelopes), self.frame_rate)
-        spectrum = np.abs(rfft(envelopes * window[:, None], n=size, axis=0)) ** 2
+        spectrum = np.abs(rfft(envelopes * window[:, None], size, axis=0)) ** 2
         spectrum /= np.square(window).sum() * size
         bands = np.stack([spectrum[a:b].sum(axis=0) for a, b in pairwise(first)], axis=1)
         total = bands.sum(axis=1, keepdims=True)
@@ -217,7 +215,7 @@ class DefaultExtractor(FramewiseExtractor):
 def _modulation_window(frames: int, frame_rate: float) -> tuple[Array, int, list[int]]:
     """Window, length of the FFT, and the bins at the edges of the modulation bands."""
     window = np.hanning(frames + 2)[1:-1].astype(np.float32)
-    size = next_fast_len(max(frames, round(MODULATION_MIN_S * frame_rate)))
+    size = fast_length(max(frames, round(MODULATION_MIN_S * frame_rate)))
     hz = np.arange(size // 2 + 1) * frame_rate / size
     return window, size, np.searchsorted(hz, MODULATION_EDGES_HZ).tolist()
 
@@ -268,7 +266,7 @@ def _families(contrast_bands: int) -> dict[str, tuple[str, ...]]:
 def _bands(names: tuple[str, ...], sample_rate: int) -> NDArray[np.float64]:
     """Lowest and highest frequency in Hz of the features of one band; NaN for the others."""
     top = sample_rate / 2
-    mel = librosa.mel_frequencies(MEL_BANDS + 2, fmin=MEL_FMIN_HZ, fmax=top, htk=True)
+    mel = mel_frequencies(MEL_BANDS + 2, MEL_FMIN_HZ, top, htk=True)
     per_group = MEL_BANDS // ENVELOPES
     bands = np.full((len(names), 2), np.nan)
     for row, name in zip(bands, names, strict=True):

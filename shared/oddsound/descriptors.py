@@ -7,7 +7,8 @@ has, or if they need numba's compiler, which does not fit in a Lambda layer.
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.fft import next_fast_len
+
+from oddsound.fourier import fast_length
 
 type Array = NDArray[np.float32]
 
@@ -238,7 +239,7 @@ def autocorrelation(series: Array) -> Array:
     if variance <= 1e-6 * len(series):
         return np.zeros_like(centred)
     # Zero padding: without it, the FFT would correlate the end of the series with its start.
-    size = next_fast_len(2 * len(centred), real=True)
+    size = fast_length(2 * len(centred), real=True)
     spectrum = np.fft.rfft(centred, size)
     lags = np.fft.irfft(spectrum.real**2 + spectrum.imag**2, size)[: len(centred)]
     correlation: Array = (lags / lags[0]).astype(np.float32)

@@ -6,13 +6,13 @@ above 0.45 times the sample rate, where the filters of resamplers differ.
 
 from itertools import pairwise
 
-import librosa
 import numpy as np
 from numpy.typing import NDArray
-from scipy.fft import dct, next_fast_len, rfft
 
 from oddsound import descriptors
 from oddsound.descriptors import SILENCE, Array
+from oddsound.filterbanks import mel_frequencies
+from oddsound.fourier import dct_matrix, fast_length, rfft
 from oddsound.framewise import FramewiseExtractor, side_by_side
 
 FRAME_S = 0.064
@@ -69,11 +69,11 @@ class MachineExtractor(FramewiseExtractor):
         self.log_hz = np.log2(self.hz)
         self.moments = np.column_stack([np.ones_like(self.hz), self.hz, np.square(self.hz)])
         self.shape_of_silence = np.array([*2 * [np.log2(LOW_HZ)], *4 * [self.log_hz[0]]])
-        edges = librosa.mel_frequencies(BANDS + 2, fmin=LOW_HZ, fmax=top_hz)
+        edges = mel_frequencies(BANDS + 2, LOW_HZ, top_hz)
         self.mel_basis = descriptors.BandMatrix(_mel_basis(self.hz, edges))
         self.group_means = _means_of_neighbours(BANDS, GROUPS)
         self.envelope_means = _means_of_neighbours(BANDS, ENVELOPES)
-        self.dct_basis = dct(np.eye(BANDS), norm="ortho")[:, 1 : CEPSTRA + 1].astype(np.float32)
+        self.dct_basis = dct_matrix(BANDS)[:, 1 : CEPSTRA + 1].astype(np.float32)
         self.columns = side_by_side(mel=BANDS, energy=1, shape=6, entropy=1, over_peak=1)
         self.families = _families()
         self.names = tuple(name for names in self.families.values() for name in names)
@@ -104,7 +104,7 @@ class MachineExtractor(FramewiseExtractor):
         centred = frames - frames[:, :1]
         centred *= self.window
         # Real and imaginary parts, side by side.
-        squares = np.square(rfft(centred, axis=1).view(np.float32)[:, self.parts])
+        squares = np.square(rfft(centred).view(np.float32)[:, self.parts])
         power: Array = squares[:, ::2] + squares[:, 1::2]
         return power
 
@@ -202,10 +202,10 @@ class MachineExtractor(FramewiseExtractor):
         envelopes = _decibels(power + floor)
         envelopes -= envelopes.mean(axis=0)
         window = np.hanning(len(envelopes) + 2)[1:-1].astype(np.float32)
-        size = next_fast_len(
+        size = fast_length(
             max(len(envelopes), round(MODULATION_MIN_S * self.frame_rate)), real=True
         )
-        spectrum = np.abs(rfft(envelopes * window[:, None], n=size, axis=0)) ** 2
+        spectrum = np.abs(rfft(envelopes * window[:, None], size, axis=0)) ** 2
         spectrum /= np.square(window).sum() * size
         hz = np.arange(len(spectrum)) * (self.frame_rate / size)
         first = np.searchsorted(hz, MODULATION_EDGES_HZ).tolist()

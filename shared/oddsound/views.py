@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import stdtr, stdtrit
 
 from oddsound.numbers import Numbers
+from oddsound.student import upper_quantile, upper_tail
 
 type Floats = NDArray[np.float64]
 
@@ -23,8 +23,8 @@ MIN_DISTANCE = 1e-9
 MIN_LENGTH_S = 1e-3
 """Keeps the logarithm of a length finite."""
 
-MIN_P_VALUE = 1e-300
-"""Keeps the score of a p-value finite."""
+MIN_P_VALUE, MAX_P_VALUE = 1e-300, 1 - 1e-16
+"""Keep the score of a p-value finite."""
 
 
 def log_distance(squared: Floats) -> Floats:
@@ -179,8 +179,8 @@ class ViewDetector:
 
     def p_values(self, scores: Floats) -> Floats:
         """Probability that a normal recording has at least this score."""
-        return np.asarray(stdtr(self.df, -scores))
+        return upper_tail(scores, self.df)
 
     def scores_of(self, p_values: Floats) -> Floats:
         """The inverse of `p_values`."""
-        return np.asarray(-stdtrit(self.df, np.maximum(p_values, MIN_P_VALUE)))
+        return upper_quantile(np.clip(p_values, MIN_P_VALUE, MAX_P_VALUE), self.df)

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
-from scipy.fft import rfft
 
 from oddsound.descriptors import SILENCE, Array
+from oddsound.fourier import rfft
 
 HOP_S = 0.016
 TICKS = 4
@@ -204,7 +204,7 @@ class FrameAnalyser:
         # the operating system has to provide their memory again each time.
         for first in range(0, count, PART_FRAMES):
             part = slice(first, min(first + PART_FRAMES, count))
-            spectrum = rfft(frames[part] * self.window, axis=1)
+            spectrum = rfft(frames[part] * self.window)
             # Real and imaginary parts side by side; they are added after the sums over bins and
             # frames, which makes their number smaller.
             squares = np.square(spectrum.view(np.float32)[:, self.parts])

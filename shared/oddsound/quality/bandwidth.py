@@ -1,9 +1,9 @@
 """Finds the highest frequency that a recording can contain."""
 
 import numpy as np
-from scipy.fft import rfft
 
 from oddsound.descriptors import Array
+from oddsound.fourier import rfft
 
 FRAME = 2048
 """Samples of a spectrum."""
@@ -54,7 +54,7 @@ class Bandwidth:
         last = len(samples) - FRAME
         starts = [last * index // max(count - 1, 1) for index in range(count)]
         frames = np.stack([samples[start : start + FRAME] for start in starts])
-        spectrum = rfft(frames * WINDOW, axis=1)
+        spectrum = rfft(frames * WINDOW)
         self._power += (np.square(spectrum.real) + np.square(spectrum.imag)).sum(axis=0)
         self._frames += count
 
