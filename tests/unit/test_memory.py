@@ -13,12 +13,15 @@ from oddsound.errors import AudioTooLargeError
 from tests.conftest import noise
 
 SCORE = """
-import sys
-from oddsound import pipeline, runtime
+import resource, sys
+from oddsound import memory, pipeline, runtime
 from oddsound.errors import AudioTooLargeError
 from pathlib import Path
 
 model = runtime.registry().get()
+print(resource.getrlimit(resource.RLIMIT_DATA)[0] != resource.RLIM_INFINITY)
+used = memory._bytes(memory.STATUS.read_text(), "RssAnon")
+memory.limit(used + memory.RESERVE_BYTES + 20_000_000)
 for name in sys.argv[1:]:
     try:
         print(pipeline.predict(Path(name), model, runtime.limits()).prediction)
@@ -57,7 +60,7 @@ def test_a_process_with_the_memory_of_a_function_survives_a_recording_that_needs
     soundfile.write(short, noise(2, 3), 16000)
     environment = {
         "MODELS_CONFIG_PATH": str(configured),
-        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "180",
+        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "1769",
         "OPENBLAS_NUM_THREADS": "1",
     }
     done = subprocess.run(
@@ -68,7 +71,8 @@ def test_a_process_with_the_memory_of_a_function_survives_a_recording_that_needs
         timeout=120,
         check=True,
     )
-    first, second, third, fourth = done.stdout.splitlines()
+    limited, first, second, third, fourth = done.stdout.splitlines()
+    assert limited == "True"
     assert "too little memory" in first
     assert third == first
     assert (second, fourth) == ("anomaly", "anomaly")
