@@ -217,7 +217,9 @@ def batch(*bodies: str | dict[str, Any]) -> dict[str, Any]:
     return events.batch({f"message-{number}": text for number, text in enumerate(texts)})
 
 
-def refuse(client: Any, operation: str, status: int, code: str, times: int = 1000) -> None:
+def refuse(
+    client: Any, operation: str, status: int, code: str, times: int = 1000, message: str = ""
+) -> None:
     """Make S3 answer the next `times` requests of this client with this error."""
     left = iter(range(times))
 
@@ -225,7 +227,7 @@ def refuse(client: Any, operation: str, status: int, code: str, times: int = 100
         if next(left, None) is None:
             return None
         metadata = {"HTTPStatusCode": status}
-        error = {"Error": {"Code": code, "Message": code}, "ResponseMetadata": metadata}
+        error = {"Error": {"Code": code, "Message": message or code}, "ResponseMetadata": metadata}
         return AWSResponse(client.meta.endpoint_url, status, HTTPHeaders(), None), error
 
     client.meta.events.register(f"before-call.s3.{operation}", answer)

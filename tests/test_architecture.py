@@ -9,7 +9,7 @@ import pytest
 from oddsound_workbench.files import PROJECT
 
 LAYERS = [
-    {"errors", "cold_start", "deadline", "mpeg", "codecs", "spliced", "complaints"},
+    {"errors", "cold_start", "deadline", "mpeg", "codecs", "spliced", "complaints", "logs"},
     {"formats", "containers", "memory", "machines.naming"},
     {"schemas"},
     {"settings", "storage", "machines.records"},
@@ -43,7 +43,7 @@ LAYERS = [
     {"aws.metrics"},
     {"runtime"},
     {"snapshot", "api"},
-    {"http.errors", "http.gateway", "http.assets", "http.recording"},
+    {"http.errors", "http.gateway", "http.headers", "http.assets", "http.recording"},
     {"http.upload_limit", "http.docs", "http.ui", "http.machines"},
     {"http.routes"},
     {"http.app"},

@@ -1,7 +1,7 @@
 """CloudWatch metrics of results: one line of Embedded Metric Format for each."""
 
 from oddsound.aws.jobs import Measure
-from oddsound.errors import UnknownModelError
+from oddsound.errors import RecordingNotFoundError, UnknownModelError
 from oddsound.schemas import JobResult
 
 UNKNOWN = "unknown"
@@ -38,9 +38,13 @@ def emf(namespace: str, service: str) -> Measure:
     return measure
 
 
+BEFORE_ITS_MODEL = {UnknownModelError.__name__, RecordingNotFoundError.__name__}
+"""Failures of jobs whose model was not found, or not looked for: a sender may name anything."""
+
+
 def _dimension(result: JobResult) -> str:
     if result.status == "skipped":
         return UNKNOWN
-    if result.error and result.error.error == UnknownModelError.__name__:
+    if result.error and result.error.error in BEFORE_ITS_MODEL:
         return UNKNOWN
     return result.model.encode("ascii", "replace").decode()

@@ -15,7 +15,10 @@ from oddsound.formats import FORMATS, HOW_TO_CONVERT, OPTIONAL_SUFFIXES, SUFFIXE
 MAX_STEM = 100
 """Characters of a file name that are kept, not counting its suffix."""
 
-MODEL_PREFIX = re.compile(r"models/([^/]+)/.")
+UPLOADS, MODELS = "uploads", "models"
+"""First parts of the keys that uploads get: the role that signs them may write below these only."""
+
+MODEL_PREFIX = re.compile(rf"{MODELS}/([^/]+)/.")
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,7 @@ def upload_key(filename: str, model: str | None) -> str:
         raise InvalidJobError(f"the model name {model!r} has a slash; uploads cannot choose it")
     ascii_only = unicodedata.normalize("NFKD", path.stem).encode("ascii", "ignore").decode()
     stem = re.sub(r"[^A-Za-z0-9_-]+", "-", ascii_only)[:MAX_STEM].strip("-") or "recording"
-    folder = "uploads" if model is None else f"models/{model}"
+    folder = UPLOADS if model is None else f"{MODELS}/{model}"
     return f"{folder}/{uuid.uuid4()}/{stem}{suffix}"
 
 

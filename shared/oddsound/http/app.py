@@ -9,9 +9,10 @@ from fastapi.security import APIKeyHeader
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
-from oddsound import runtime
+from oddsound import logs, runtime
 from oddsound.http import docs, machines, ui
 from oddsound.http.errors import add_error_handlers
+from oddsound.http.headers import SecurityHeaders
 from oddsound.http.routes import router
 from oddsound.http.upload_limit import UploadLimit
 
@@ -20,7 +21,7 @@ PREFLIGHT_MAX_AGE_S = 3600
 
 
 class Service(FastAPI):
-    """FastAPI with CORS around everything, also around the handler of unexpected errors.
+    """FastAPI with CORS and headers around everything, also the handler of unexpected errors.
 
     A page on another host can read an error only if CORS adds its header, and `add_middleware`
     puts nothing outside that handler.
@@ -30,18 +31,20 @@ class Service(FastAPI):
         stack = super().build_middleware_stack()
         origins = runtime.settings().allowed_origins
         if not origins:
-            return stack
-        return CORSMiddleware(
+            return SecurityHeaders(stack)
+        with_cors = CORSMiddleware(
             stack,
             allow_origins=origins,
             allow_methods=["GET", "POST"],
             allow_headers=["content-type", "x-api-key"],
             max_age=PREFLIGHT_MAX_AGE_S,
         )
+        return SecurityHeaders(with_cors)
 
 
 def create_app() -> FastAPI:
     """The service, with the settings of this environment. Raises ModelsConfigError."""
+    logs.write_to_stderr(runtime.settings().log_level)
     app = Service(
         title=runtime.settings().api_title,
         version=runtime.settings().api_version,

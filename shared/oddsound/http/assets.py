@@ -21,7 +21,6 @@ PAGE = Path(__file__).parent / "page"
 MEDIA_TYPES = {".css": "text/css", ".js": "text/javascript"}
 """Texts only: API Gateway returns other types to a browser as base64."""
 
-COMMON_HEADERS = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
 MAX_AGE_S = 3600
 
 
@@ -53,7 +52,7 @@ def file_response(
     if name not in files:
         raise HTTPException(HTTPStatus.NOT_FOUND)
     path = files[name]()
-    headers = COMMON_HEADERS | {"Cache-Control": f"public, max-age={MAX_AGE_S}"}
+    headers = {"Cache-Control": f"public, max-age={MAX_AGE_S}"}
     return FileResponse(path, media_type=MEDIA_TYPES[path.suffix], headers=headers)
 
 
@@ -64,7 +63,7 @@ def page(name: str, policy: dict[str, str], **values: str) -> HTMLResponse:
     """
     template = Template((PAGE / name).read_text(encoding="utf-8"))
     text = template.substitute({key: html.escape(value) for key, value in values.items()})
-    return HTMLResponse(text, headers=COMMON_HEADERS | page_headers(policy))
+    return HTMLResponse(text, headers=page_headers(policy))
 
 
 def page_headers(policy: dict[str, str]) -> dict[str, str]:

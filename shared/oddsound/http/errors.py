@@ -1,6 +1,7 @@
 """Errors as HTTP responses: one status for each error class, one body for every failure."""
 
 import logging
+import re
 from http import HTTPStatus
 from typing import Any
 
@@ -51,6 +52,12 @@ HOW_TO_SEND = {
     "/predict-anomaly": "send a recording as multipart/form-data, as `curl -F file=@fan.wav` does",
     "/uploads": 'send JSON such as {"filename": "fan.wav", "model_name": "fan"}',
 }
+STORAGE_FAILED = "the storage of the service failed; try again later. The reason is in its log"
+RETRY_AFTER_S = "5"
+
+AWS_NAME = re.compile(r"(s3://[^/\s\"']*)|arn:aws[\w-]*:[^\s\"',;]*|\b\d{12}\b")
+"""A bucket, the name of another resource, or the number of an account."""
+
 CONVERTED_BY_BROWSER = "the page /ui converts what the browser can play"
 UPLOAD_TO_S3 = "larger recordings are scored when they are uploaded to the input bucket on S3"
 
@@ -75,6 +82,15 @@ def add_error_handlers(app: FastAPI) -> None:
         hint = HOW_TO_SEND.get(request.scope["path"], "see /docs for what is expected")
         return response(HTTPStatus.UNPROCESSABLE_ENTITY, "InvalidRequest", f"{faults}; {hint}")
 
+    @app.exception_handler(MemoryError)
+    async def on_exhausted_memory(_: Request, error: MemoryError) -> JSONResponse:
+        """Outside a prediction, which refuses its recording: other requests take the memory."""
+        logger.error("the memory of the process is exhausted: %s", error)
+        detail = "the service is busy: its memory is in use; try again later"
+        answer = response(HTTPStatus.SERVICE_UNAVAILABLE, "ServiceUnavailable", detail)
+        answer.headers["Retry-After"] = RETRY_AFTER_S
+        return answer
+
     @app.exception_handler(Exception)
     async def on_unexpected_error(_: Request, error: Exception) -> JSONResponse:
         """The traceback goes to the log, never to the client."""
@@ -92,12 +108,28 @@ def failure(error: AudioAnomalyError) -> JSONResponse:
     """The response to one of this library's errors; faults of the service are logged."""
     status, detail = STATUS_OF[type(error)], str(error)
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        logger.error("%s: %s", type(error).__name__, detail)
+        return fault(error, status)
     if isinstance(error, AudioTooLargeError) and error.setting == LimitNames.max_bytes:
         detail = f"{detail}; {_how_to_send_larger()}"
     if isinstance(error, UnsupportedAudioError) and error.convertible:
         detail = f"{detail}; {CONVERTED_BY_BROWSER}"
     return response(status, type(error).__name__, detail)
+
+
+def fault(error: AudioAnomalyError, status: HTTPStatus) -> JSONResponse:
+    """The response to a fault of the service: the log has all of it, the client no names of AWS."""
+    logger.error("%s: %s", type(error).__name__, error)
+    answer = response(status, type(error).__name__, public(error))
+    if status == HTTPStatus.SERVICE_UNAVAILABLE:
+        answer.headers["Retry-After"] = RETRY_AFTER_S
+    return answer
+
+
+def public(error: AudioAnomalyError | str) -> str:
+    """The text of an error without buckets, roles and accounts."""
+    if isinstance(error, StorageError):
+        return STORAGE_FAILED
+    return AWS_NAME.sub(lambda found: "s3://..." if found[1] else "(a name of AWS)", str(error))
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:

@@ -1,6 +1,5 @@
 """The routes of the service."""
 
-import logging
 from http import HTTPStatus
 from typing import Annotated, Any
 from urllib.parse import quote
@@ -12,7 +11,7 @@ from oddsound import runtime
 from oddsound.aws import uploads
 from oddsound.aws.origins import metadata_of
 from oddsound.errors import AudioAnomalyError, ResultNotFoundError
-from oddsound.http.errors import documented, response
+from oddsound.http.errors import documented, fault, public
 from oddsound.http.machines import Asked, model_of, remembered
 from oddsound.http.recording import REQUEST_BODY, SentRecording, sent_recording
 from oddsound.machines.naming import machine_of_key
@@ -25,8 +24,6 @@ from oddsound.schemas import (
     Upload,
     UploadRequest,
 )
-
-logger = logging.getLogger("oddsound.api")
 
 router = APIRouter()
 
@@ -41,7 +38,10 @@ async def service() -> ServiceInfo:
 @router.get("/models", responses=documented(500, 503))
 def models() -> ModelList:
     """Every model that a request may name, and the default model."""
-    return runtime.registry().describe()
+    found = runtime.registry().describe()
+    return found.model_copy(
+        update={"config_error": found.config_error and public(found.config_error)}
+    )
 
 
 @router.post(
@@ -138,6 +138,5 @@ def ready() -> Any:
     try:
         model = runtime.registry().get()
     except AudioAnomalyError as error:
-        logger.error("not ready: %s", error)
-        return response(HTTPStatus.SERVICE_UNAVAILABLE, type(error).__name__, str(error))
+        return fault(error, HTTPStatus.SERVICE_UNAVAILABLE)
     return Readiness(status="ready", model_name=model.name, model_version=model.version)
