@@ -21,14 +21,11 @@ FAULT_S = (8.0, 11.0)
 """Part of the long recording that has a bearing fault."""
 
 PHONE = {"width": 360, "height": 740}
-EVENT = {
-    "start_s": FAULT_S[0],
-    "end_s": FAULT_S[1],
-    "kind": "tone",
-    "score": 0.998,
-    "says": "A ringing near 3.1 kHz, <b>18 dB</b> louder than normal.",
-}
-WARNING = "1.2 % of the samples are clipped: turn the recorder down"
+KNOCK_S = 8.0
+MAX_WAIT_MS = 30_000
+"""For a verdict: on a busy machine, the first prediction of a function takes seconds."""
+
+WARNING = "the samples have a DC offset of +0.05 of full scale: check the recorder's input"
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +37,19 @@ def long(tmp_path_factory: pytest.TempPathFactory) -> Path:
     sound[start:end] = faulty[start:end]
     path = tmp_path_factory.mktemp("long") / "long.wav"
     soundfile.write(path, sound, SAMPLE_RATE, "PCM_16")
+    return path
+
+
+@pytest.fixture(scope="module")
+def knock(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A normal recording of 16 s with one knock, by a recorder with a DC offset."""
+    sound = 0.5 * fan(701, faulty=False, duration_s=16)
+    start = round(KNOCK_S * SAMPLE_RATE)
+    time = np.arange(SAMPLE_RATE // 4) / SAMPLE_RATE
+    level = 10 * sound.std()
+    sound[start:][: len(time)] += level * np.exp(-60 * time) * np.sin(2 * np.pi * 2500 * time)
+    path = tmp_path_factory.mktemp("knock") / "knock.wav"
+    soundfile.write(path, sound + 0.05, SAMPLE_RATE, "PCM_16")
     return path
 
 
@@ -57,7 +67,7 @@ def page(browser: Browser, local_cloud: LocalCloud) -> Iterator[Page]:
 
 def verdict(page: Page, text: str) -> None:
     heading = page.get_by_role("heading", name=text, exact=True)
-    expect(heading).to_be_visible()
+    expect(heading).to_be_visible(timeout=MAX_WAIT_MS)
     expect(heading).to_be_focused()
 
 
@@ -108,25 +118,39 @@ def test_a_part_of_a_long_recording_is_found_and_played(page: Page, long: Path) 
     assert FAULT_S[0] <= seconds(page) < FAULT_S[0] + 3
 
 
-def test_an_event_is_played_by_its_line_and_by_its_region(
-    page: Page, local_cloud: LocalCloud, long: Path
-) -> None:
-    answered(page, local_cloud, long, events=[EVENT], signal={"warnings": [WARNING]})
-    drop(page, long)
-    verdict(page, "Anomaly")
-    expect(page.locator("#warnings li")).to_have_text(WARNING)
-    line = page.get_by_role("button", name=re.compile("0:08.0 to 0:11.0 tone, score 0.998"))
-    expect(line).to_contain_text(str(EVENT["says"]))  # as text: it is not parsed as HTML
+def test_an_event_is_played_by_its_line_and_by_its_region(page: Page, knock: Path) -> None:
+    """The service finds the knock and the recorder's fault; the page shows both."""
+    drop(page, knock)
+    expect(page.locator("#warnings li").first).to_have_text(WARNING)
+    line = page.get_by_role("button", name=re.compile("impact, score"))
+    expect(line).to_have_count(1)
+    expect(line).to_contain_text("0:08.0")
+    expect(line).to_contain_text("a knock")
     page.locator("#wave [part~='region']").click()
     expect(line).to_have_class("moment current")
-    assert FAULT_S[0] <= seconds(page) < FAULT_S[1]
+    assert seconds(page) == pytest.approx(KNOCK_S, abs=0.5)
     page.evaluate("document.getElementById('player').pause()")
     line.focus()
     page.keyboard.press("Enter")
     expect(page.locator("#player")).to_have_js_property("paused", value=False)
-    page.evaluate("document.getElementById('player').playbackRate = 8")
+    # The player stops at the end of the event; the browser says so every 0.25 s.
     expect(page.locator("#player")).to_have_js_property("paused", value=True)
-    assert seconds(page) == pytest.approx(FAULT_S[1], abs=2.5)  # timeupdate: every 0.25 s, times 8
+    assert seconds(page) == pytest.approx(KNOCK_S, abs=0.6)
+
+
+def test_the_words_of_an_answer_are_shown_as_text(
+    page: Page, local_cloud: LocalCloud, long: Path
+) -> None:
+    """No answer of the service contains HTML; a file name in one of another service could."""
+    says = "A ringing, <b>18 dB</b> louder than normal."
+    event = {"start_s": 8.0, "end_s": 11.0, "kind": "tone", "score": 2.1, "says": says}
+    answered(page, local_cloud, long, events=[event], signal={"warnings": ["<i>loud</i>"]})
+    drop(page, long)
+    verdict(page, "Anomaly")
+    expect(page.get_by_role("button", name=re.compile("0:08.0 to 0:11.0 tone"))).to_contain_text(
+        says
+    )
+    expect(page.locator("#warnings li")).to_have_text("<i>loud</i>")
 
 
 def test_a_refusal_is_shown_in_the_words_of_the_service(page: Page, tmp_path: Path) -> None:
@@ -242,18 +266,17 @@ def test_the_key_is_asked_for_and_sent(
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_the_page_is_accessible(
-    browser: Browser, local_cloud: LocalCloud, long: Path, scheme: str, tmp_path: Path
+    browser: Browser, local_cloud: LocalCloud, knock: Path, scheme: str, tmp_path: Path
 ) -> None:
     url = f"{local_cloud.api_url}/ui"
     # axe-core adds a style of its own, which the policy of the page does not allow.
     with opened(browser, url, color_scheme=scheme, viewport=PHONE, bypass_csp=True) as page:
         expect(page.locator("#model option").nth(1)).to_be_attached()
-        answered(page, local_cloud, long, events=[EVENT], signal={"warnings": [WARNING]})
-        drop(page, long)
-        verdict(page, "Anomaly")
+        drop(page, knock)
+        expect(page.locator("#warnings li").first).to_have_text(WARNING)
+        expect(page.get_by_role("button", name=re.compile("impact, score"))).to_be_visible()
         assert accessibility_faults(page) == []
         assert page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
-        page.unroute_all()
         notes = tmp_path / "a-long-name-without-a-space-that-does-not-fit-on-a-phone.txt"
         notes.write_text("text")
         drop(page, notes)
@@ -265,8 +288,9 @@ def test_the_page_is_accessible(
 def test_docs_shows_the_routes_without_other_hosts(
     browser: Browser, local_cloud: LocalCloud, wavs: dict[str, Path]
 ) -> None:
+    paths = httpx2.get(f"{local_cloud.api_url}/openapi.json", timeout=60).json()["paths"]
     with opened(browser, f"{local_cloud.api_url}/docs") as page:
-        expect(page.locator(".opblock")).to_have_count(6)
+        expect(page.locator(".opblock")).to_have_count(sum(map(len, paths.values())))
         page.get_by_role("button", name="Authorize").first.click()
         page.locator("#api_key_value").fill("secret")
         page.locator(".auth-btn-wrapper .authorize").click()
