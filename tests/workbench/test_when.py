@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from oddsound.schemas import Event, Prediction, Window
-from oddsound_workbench.report.when import about_verdict, when
+from oddsound_workbench.report.when import about_verdict, exact_span, when
 
 
 def event(start_s: float, end_s: float, score: float = 2.0) -> Event:
@@ -99,3 +99,10 @@ def test_the_words_after_a_verdict() -> None:
     }
     for words, found in sentences.items():
         assert about_verdict(found) == words
+
+
+def test_times_of_events_are_those_that_a_player_shows() -> None:
+    assert exact_span(0, 4, 4) == "0.00 to 4.00 s"
+    assert exact_span(3.212, 3.26, 59) == "3.21 to 3.26 s"
+    assert exact_span(2290, 2300.01, 3600) == "38:10 to 38:20"
+    assert exact_span(2290.2, 2290.3, 3600) == "at 38:10"

@@ -21,7 +21,7 @@ from oddsound_workbench.cli.tables import (
     shortened,
 )
 from oddsound_workbench.files import printable
-from oddsound_workbench.report.when import when
+from oddsound_workbench.report.when import exact_span, when
 
 MAX_SHOWN_EVENTS = 5
 """Events of one recording that are shown."""
@@ -47,10 +47,10 @@ def print_predictions(results: Results) -> None:
     print_rows(out, COLUMNS, [_cells(printable(file), result) for file, result in results])
     for file, result in results:
         if isinstance(result, Prediction) and result.events:
-            _print_events(file, result.events)
+            _print_events(file, result.events, result.duration_s)
     for file, result in results:
         if isinstance(result, Prediction) and result.explanation:
-            _print_explanation(file, result.explanation)
+            _print_explanation(file, result.explanation, result.duration_s)
     for file, result in results:
         if isinstance(result, ErrorBody):
             text = f"{_name(file)}: {result.detail} ({result.error})"
@@ -106,13 +106,13 @@ def _name(file: Path) -> str:
     return shortened(printable(file), err.width // 2 if err.is_terminal else None)
 
 
-def _print_events(file: Path, events: Sequence[Event]) -> None:
+def _print_events(file: Path, events: Sequence[Event], duration_s: float) -> None:
     """One line for each of the strongest events, by time."""
     out.print()
     print_name(out, printable(file))
     strongest = sorted(events, key=lambda event: -event.score)[:MAX_SHOWN_EVENTS]
     strongest.sort(key=lambda event: event.start_s)
-    heads = [f"{event.start_s:.2f} to {event.end_s:.2f} s" for event in strongest]
+    heads = [exact_span(event.start_s, event.end_s, duration_s) for event in strongest]
     width = max(map(len, heads))
     for event, head in zip(strongest, heads, strict=True):
         indent = " " * (2 + width + 2)
@@ -122,11 +122,11 @@ def _print_events(file: Path, events: Sequence[Event]) -> None:
         print_sentence(out, f"  {more} more with smaller scores; --json shows them")
 
 
-def _print_explanation(file: Path, explanation: Explanation) -> None:
+def _print_explanation(file: Path, explanation: Explanation, duration_s: float) -> None:
     """One line for each band and feature, with its deviation in standard deviations (sd)."""
     window = explanation.window
     out.print()
-    where = f", {window.start_s:.1f} to {window.end_s:.1f} s" if window else ""
+    where = f", {exact_span(window.start_s, window.end_s, duration_s)}" if window else ""
     print_name(out, printable(file), where)
     evidence: list[BandEvidence | FeatureEvidence] = [*explanation.bands, *explanation.features]
     if not evidence:

@@ -90,8 +90,9 @@ class DetectorRecipe:
         return facts
 
     def notes(self, data: TrainingData) -> list[str]:
+        what = "normal recordings" if self.plan.pieces is None else "pieces of normal stretches"
         note = (
-            f"A detector trained on {len(data.rows.recordings)} normal recordings: it raises an"
+            f"A detector trained on {len(data.rows.recordings)} {what}: it raises an"
             f" alarm if the anomaly score is at least {self.plan.threshold:g}."
         )
         if data.anomaly is None:

@@ -240,7 +240,7 @@ def read(
     recordings, anomalies = training.usable, tests.usable
     check(recordings)
     summary = dataset.summarize_headers(recordings)
-    window_s = plan.window_s or min(summary.median_duration_s, MAX_DEFAULT_WINDOW_S)
+    window_s = float(plan.window_s or min(summary.median_duration_s, MAX_DEFAULT_WINDOW_S))
     settings = ExtractionSettings(
         plan.sample_rate, window_s, feature_extractor=feature_extractor, seed=plan.seed
     )

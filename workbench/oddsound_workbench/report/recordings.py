@@ -15,7 +15,7 @@ from oddsound_workbench.errors import FolderError
 from oddsound_workbench.files import printable, replace_file
 from oddsound_workbench.report import picture
 from oddsound_workbench.report.overview import Overview, overview_of
-from oddsound_workbench.report.when import about_verdict, clock, span, when
+from oddsound_workbench.report.when import about_verdict, clock, exact_span, when
 
 MAX_SECTIONS = 100
 """Recordings with a section of their own: each takes about 0.2 MB."""
@@ -141,7 +141,7 @@ def _section(
         "no_audio": None,
         "events": [
             {
-                "when": span(event.start_s, event.end_s, prediction.duration_s),
+                "when": exact_span(event.start_s, event.end_s, prediction.duration_s),
                 "kind": event.kind,
                 "says": event.says,
                 "score": f"{event.score:.1f}",

@@ -94,6 +94,13 @@ def span(start_s: float, end_s: float, duration_s: float) -> str:
     return f"{start.removesuffix(' s')} to {end}"
 
 
+def exact_span(start_s: float, end_s: float, duration_s: float) -> str:
+    """From start to end: to 10 ms, and in a long recording to a second, as a player shows it."""
+    if duration_s < MINUTES_FROM_S:
+        return f"{start_s:.2f} to {end_s:.2f} s"
+    return span(start_s, end_s, duration_s)
+
+
 def clock(seconds: float, duration_s: float) -> str:
     """A time in a recording: `3.2 s`, in longer ones `12:40`, and from an hour on `1:12:40`."""
     if duration_s < MINUTES_FROM_S:
