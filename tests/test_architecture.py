@@ -9,7 +9,8 @@ import pytest
 from oddsound_workbench.files import PROJECT
 
 LAYERS = [
-    {"errors", "cold_start", "deadline", "mpeg", "codecs", "spliced", "complaints", "logs"},
+    {"errors", "cold_start", "deadline", "logs", "strict_json"},
+    {"mpeg", "codecs", "spliced", "complaints"},
     {"formats", "containers", "memory", "machines.naming"},
     {"schemas"},
     {"settings", "storage", "machines.records"},

@@ -1,6 +1,5 @@
 """models.json: its entries, the default model, and looking at it again when it may have changed."""
 
-import json
 import logging
 import threading
 import time
@@ -8,6 +7,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from oddsound import strict_json
 from oddsound.artifacts import Artifacts
 from oddsound.errors import (
     AudioAnomalyError,
@@ -19,6 +19,9 @@ from oddsound.schemas import JOBLIB_ARTIFACTS, ModelEntry
 from oddsound.settings import MODELS_CONFIG_PATH, Settings, shipped_models
 
 logger = logging.getLogger(__name__)
+
+MAX_SHOWN = 100
+"""Characters of an invalid value that an error shows."""
 
 SINGLE_MODEL_NAME = "default"
 """Name of the model that MODEL_PATH gives, unless DEFAULT_MODEL_NAME names it."""
@@ -172,13 +175,16 @@ def _first_fault(name: str, error: ValidationError) -> str:
     # Our own validators say what they found; pydantic would add the whole entry to their text.
     if own := fault.get("ctx", {}).get("error"):
         return f"{where}: {own}"
-    return f"{where}: {fault['msg']}, found {fault['input']!r}"
+    found = repr(fault["input"])
+    shown = found if len(found) <= MAX_SHOWN else f"{found[:MAX_SHOWN]}..."
+    return f"{where}: {fault['msg']}, found {shown}"
 
 
 def parse_json(text: str | bytes, origin: str) -> object:
     """The value of a JSON text, which may begin with a byte order mark.
 
-    Raises ModelsConfigError if it is not JSON, or if bytes are not UTF-8.
+    Raises ModelsConfigError if it is not JSON, has a value that cannot be passed on, or if bytes
+    are not UTF-8.
     """
     try:
         decoded = text.decode("utf-8-sig") if isinstance(text, bytes) else text
@@ -188,8 +194,8 @@ def parse_json(text: str | bytes, origin: str) -> object:
             " save it as UTF-8"
         ) from None
     try:
-        return json.loads(decoded.removeprefix("\ufeff"))
-    except (ValueError, RecursionError) as error:
+        return strict_json.loads(decoded.removeprefix("\ufeff"))
+    except ValueError as error:
         raise ModelsConfigError(f"{origin} is not JSON: {error}") from None
 
 

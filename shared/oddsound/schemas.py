@@ -8,6 +8,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 from oddsound.formats import SAMPLE_RATES_HZ
 from oddsound.machines.naming import fault_of_id, in_utc
 
+MIN_WINDOW_S, MAX_WINDOW_S = 0.01, 86_400
+"""Shortest and longest window of a model, in seconds."""
+
 Probability = Annotated[float, Field(ge=0, le=1)]
 EventKind = Literal["impact", "dropout", "tone", "level", "modulation", "timbre"]
 AlertStatus = Literal["sending", "failed", "sent"]
@@ -87,7 +90,7 @@ class ModelEntry(Schema):
     predictor: str = "sklearn_proba"
     sha256: dict[str, Sha256] = {}
     sample_rate: int | None = Field(default=None, ge=SAMPLE_RATES_HZ[0], le=SAMPLE_RATES_HZ[1])
-    window_s: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    window_s: float | None = Field(default=None, ge=MIN_WINDOW_S, le=MAX_WINDOW_S)
     threshold: Probability | None = None
     normal_label: str | None = None
     calibration: Gamma | None = None

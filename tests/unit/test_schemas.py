@@ -59,7 +59,7 @@ def test_an_entry_does_not_change_when_it_is_written_and_read() -> None:
             "fan: sha256 has scaler_path, but the entry has no such path",
         ),
         ({"sample_rate": 100}, "fan.sample_rate: Input should be greater than or equal to 2000"),
-        ({"window_s": 0}, "fan.window_s: Input should be greater than 0, found 0"),
+        ({"window_s": 0}, "fan.window_s: Input should be greater than or equal to 0.01, found 0"),
         ({"threshold": 1.1}, "fan.threshold: Input should be less than or equal to 1, found 1.1"),
         ({"calibration": {"shape": 1}}, "fan.calibration.scale: Field required"),
         (

@@ -1,6 +1,5 @@
 """Events and messages of AWS -> jobs."""
 
-import json
 import logging
 from collections.abc import Mapping
 from typing import Any
@@ -8,6 +7,7 @@ from urllib.parse import unquote_plus
 
 from pydantic import ValidationError
 
+from oddsound import strict_json
 from oddsound.errors import InvalidJobError
 from oddsound.schemas import Job
 
@@ -56,8 +56,8 @@ def jobs_of_message(body: str, wrappings: int = 0) -> list[Job]:
     Raises InvalidJobError; its text holds no part of the message except the names of its keys.
     """
     try:
-        message = json.loads(body)
-    except (ValueError, RecursionError) as error:
+        message = strict_json.loads(body)
+    except ValueError as error:
         raise InvalidJobError(f"the message is not JSON: {error}") from None
     return _jobs_of_value(message, wrappings)
 

@@ -1,0 +1,53 @@
+"""JSON as it is exchanged: with values that can be passed on as JSON, as text and as paths."""
+
+import json
+import math
+from typing import Any, NoReturn
+
+MAX_DEPTH = 50
+MAX_SHOWN = 100
+"""Characters of a place or value in the text of an error."""
+
+
+def loads(text: str) -> Any:
+    """The value of a JSON text. Raises ValueError with the reason and the place."""
+    try:
+        value = json.loads(text, parse_constant=_refuse_constant)
+    except RecursionError:
+        raise ValueError(f"it is nested deeper than {MAX_DEPTH} levels") from None
+    _check(value)
+    return value
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"it contains {name}, which is not a number of JSON")
+
+
+def _check(whole: Any) -> None:
+    """Raises ValueError if a value cannot be passed on.
+
+    Half of a surrogate pair cannot be written as UTF-8, NUL cannot be part of a path, and what is
+    nested deeply exhausts the stack of whoever writes it.
+    """
+    left: list[tuple[tuple[str, ...], Any]] = [((), whole)]
+    while left:
+        place, value = left.pop()
+        if fault := _fault(value, len(place)):
+            where = ascii(".".join(place))[1:-1][:MAX_SHOWN]
+            raise ValueError(f"{where}: {fault}" if where else fault)
+        if isinstance(value, dict):
+            left += [((*place, key), each) for key, each in value.items()]
+        elif isinstance(value, list):
+            left += [((*place, str(index)), each) for index, each in enumerate(value)]
+
+
+def _fault(value: Any, depth: int) -> str | None:
+    if isinstance(value, float) and not math.isfinite(value):
+        return "the number is too large"
+    if isinstance(value, dict | list) and depth >= MAX_DEPTH:
+        return f"it is nested deeper than {MAX_DEPTH} levels"
+    for text in [value] if isinstance(value, str) else value if isinstance(value, dict) else ():
+        for character in text:
+            if character == "\0" or "\ud800" <= character <= "\udfff":
+                return f"the text contains U+{ord(character):04X}, which is not a character"
+    return None
