@@ -44,6 +44,7 @@ LAYERS = [
     {"aws.metrics"},
     {"runtime"},
     {"snapshot", "api"},
+    {"http.parameters"},
     {"http.errors", "http.gateway", "http.headers", "http.assets", "http.recording"},
     {"http.upload_limit", "http.docs", "http.ui", "http.machines"},
     {"http.routes"},

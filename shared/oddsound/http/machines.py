@@ -6,11 +6,12 @@ from datetime import datetime
 from hashlib import sha256
 from typing import TYPE_CHECKING, Annotated, Self
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Depends, Path, Query
 from fastapi.exceptions import RequestValidationError
 
 from oddsound import runtime
 from oddsound.http.errors import documented
+from oddsound.http.parameters import only_known_query
 from oddsound.http.recording import SentRecording
 from oddsound.machines.naming import check_machine_id, in_utc
 from oddsound.machines.records import HistoryPage, MachineInfo, MachineList
@@ -19,7 +20,7 @@ from oddsound.schemas import Prediction
 if TYPE_CHECKING:
     from oddsound.machines.ledger import Origin
 
-router = APIRouter()
+router = APIRouter(dependencies=[Depends(only_known_query)])
 
 MAX_PAGE = 1000
 MAX_NAME = 200

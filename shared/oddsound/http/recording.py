@@ -11,6 +11,7 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 
 from oddsound.formats import FORMATS
+from oddsound.http.parameters import name_faults
 
 FORM_TYPE = "multipart/form-data"
 RAW_TYPES = ("audio/*", "application/octet-stream", "application/ogg")
@@ -72,7 +73,7 @@ async def sent_recording(request: Request) -> SentRecording:
     """Dependency: the recording of a request.
 
     Raises HTTPException 415 if the content type is neither a form nor a recording, and
-    RequestValidationError if the form has no file.
+    RequestValidationError if the form has no file, two of them, or a field that is not known.
     """
     header = request.headers.get("content-type", "")
     media_type = header.partition(";")[0].strip().lower()
@@ -90,9 +91,13 @@ async def sent_recording(request: Request) -> SentRecording:
 
 
 async def _from_form(form: FormData) -> SentRecording:
+    names = [name for name, _ in form.multi_items()]
+    faults = name_faults("body", names, ("file", *FIELDS))
     file = form.get("file")
     if file is None:
-        raise _invalid("file", "Field required")
+        faults.append(_fault("file", "Field required"))
+    if faults:
+        raise RequestValidationError(faults)
     if not isinstance(file, UploadFile):
         raise _invalid("file", "expected a file, found text")
     fields = {}
@@ -106,4 +111,8 @@ async def _from_form(form: FormData) -> SentRecording:
 
 
 def _invalid(field: str, message: str) -> RequestValidationError:
-    return RequestValidationError([{"type": "form", "loc": ("body", field), "msg": message}])
+    return RequestValidationError([_fault(field, message)])
+
+
+def _fault(field: str, message: str) -> dict[str, Any]:
+    return {"type": "form", "loc": ("body", field), "msg": message}

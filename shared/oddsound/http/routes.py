@@ -13,6 +13,7 @@ from oddsound.aws.origins import metadata_of
 from oddsound.errors import AudioAnomalyError, ResultNotFoundError
 from oddsound.http.errors import documented, fault, public
 from oddsound.http.machines import Asked, model_of, remembered
+from oddsound.http.parameters import only_known_query
 from oddsound.http.recording import REQUEST_BODY, SentRecording, sent_recording
 from oddsound.machines.naming import machine_of_key
 from oddsound.schemas import (
@@ -25,17 +26,17 @@ from oddsound.schemas import (
     UploadRequest,
 )
 
-router = APIRouter()
+router = APIRouter(dependencies=[Depends(only_known_query)])
 
 
-@router.get("/")
+@router.get("/", responses=documented(422))
 async def service() -> ServiceInfo:
     """Name, version and status of the service."""
     settings = runtime.settings()
     return ServiceInfo(name=settings.api_title, version=settings.api_version, status="ok")
 
 
-@router.get("/models", responses=documented(500, 503))
+@router.get("/models", responses=documented(422, 500, 503))
 def models() -> ModelList:
     """Every model that a request may name, and the default model."""
     found = runtime.registry().describe()
@@ -132,7 +133,7 @@ def result(
         raise
 
 
-@router.get("/health/ready", response_model=Readiness, responses=documented(503))
+@router.get("/health/ready", response_model=Readiness, responses=documented(422, 503))
 def ready() -> Any:
     """200 if the default model is loaded and verified, else 503."""
     try:
