@@ -279,3 +279,29 @@ def test_the_endpoint_of_a_local_aws_is_declared_and_not_set() -> None:
         assert "AWS_ENDPOINT_URL" not in function.environment
         # An empty parameter must not hide the variable of the machine that runs the stack.
         assert "CORS_ORIGINS" not in function.environment
+
+
+def test_the_history_is_kept_whatever_happens_to_the_stack() -> None:
+    table = TEMPLATE["Resources"]["HistoryTable"]
+    assert table["DeletionPolicy"] == table["UpdateReplacePolicy"] == "Retain"
+    properties = table["Properties"]
+    assert properties["BillingMode"] == "PAY_PER_REQUEST"
+    assert properties["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
+    assert properties["SSESpecification"] == {"SSEEnabled": True}
+    assert properties["DeletionProtectionEnabled"] is True
+    assert GLOBALS["Environment"]["Variables"]["HISTORY"] == {"Fn::Sub": "dynamodb:${HistoryTable}"}
+    (statement,) = [s for name, s in statements() if name == "KeepHistory"]
+    assert statement["Resource"] == {"Fn::GetAtt": ["HistoryTable", "Arn"]}
+    assert not {"dynamodb:DeleteItem", "dynamodb:Scan"} & set(statement["Action"])
+
+
+def test_machines_are_checked_by_a_rule_that_may_only_write_to_the_jobs_queue() -> None:
+    (rule,) = of_type("AWS::Events::Rule").values()
+    assert [target["Arn"] for target in rule["Targets"]] == [{"Fn::GetAtt": ["JobsQueue", "Arn"]}]
+    (policy,) = of_type("AWS::SQS::QueuePolicy").values()
+    (statement,) = policy["PolicyDocument"]["Statement"]
+    assert statement["Action"] == "sqs:SendMessage"
+    assert statement["Principal"] == {"Service": "events.amazonaws.com"}
+    assert statement["Condition"] == {
+        "ArnEquals": {"aws:SourceArn": {"Fn::GetAtt": ["CheckMachines", "Arn"]}}
+    }

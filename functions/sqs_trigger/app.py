@@ -18,7 +18,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 import oddsound.aws.jobs  # noqa: F401  while Lambda initialises, not in the first event
 from oddsound import deadline, runtime, snapshot
-from oddsound.aws.messages import jobs_of_message
+from oddsound.aws.messages import asks_for_check, jobs_of_message
 
 logger = runtime.logger()
 metrics = runtime.metrics()
@@ -45,7 +45,10 @@ def handler(event: dict[str, Any], context: LambdaContext) -> PartialItemFailure
                 f"not started: {remaining_ms} ms remain, {reserve_ms:g} ms are reserved"
             )
         with deadline.within(remaining_ms / 1000):
-            runtime.jobs().process_all(jobs_of_message(record.body))
+            if asks_for_check(record.body):
+                runtime.required_history().check()
+            else:
+                runtime.jobs().process_all(jobs_of_message(record.body))
 
     metrics.add_metric("Received", MetricUnit.Count, len(event["Records"]))
     return process_partial_response(

@@ -12,6 +12,8 @@ AudioAnomalyError
 ├── ResultNotFoundError      no result of this recording is stored, or not yet
 ├── UnknownMachineError      no machine of that id is registered
 ├── InvalidMachineError      this text cannot be the id of a machine
+├── InvalidStateError        the state of the machine does not allow this; the text says why
+├── NotificationError        a webhook or MQTT broker did not take a notice; it is sent again
 ├── NotConfiguredError       a setting that this request needs is missing; the text names it
 └── StorageError             AWS or a file of ours refused or timed out; a retry may succeed
 """
@@ -77,6 +79,14 @@ class UnknownMachineError(AudioAnomalyError):
 
 class InvalidMachineError(AudioAnomalyError, ValueError):
     """A text that cannot be the id of a machine."""
+
+
+class InvalidStateError(AudioAnomalyError):
+    """The state of the machine does not allow what was asked for."""
+
+
+class NotificationError(AudioAnomalyError):
+    """A webhook or an MQTT broker did not take a notice; it is sent again later."""
 
 
 class NotConfiguredError(AudioAnomalyError):

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from aws_lambda_powertools import Logger, Metrics
 
     from oddsound.aws.jobs import Jobs
+    from oddsound.history.store import HistoryStore
     from oddsound.machines.ledger import Ledger
+    from oddsound.machines.notices import Channel
 
 
 class Kept[T](Protocol):
@@ -165,10 +167,30 @@ def history() -> "Ledger | None":
     if table := settings().history_table:
         from oddsound.history.dynamodb import DynamoHistory
 
-        return Ledger(DynamoHistory(dynamodb_client, table))
-    from oddsound.history.sqlite import SqliteHistory
+        store: HistoryStore = DynamoHistory(dynamodb_client, table)
+    else:
+        from oddsound.history.sqlite import SqliteHistory
 
-    return Ledger(SqliteHistory(Path(settings().history or "")))
+        store = SqliteHistory(Path(settings().history or ""))
+    return Ledger(store, _channels(), settings().public_url)
+
+
+def _channels() -> "list[Channel]":
+    """Everything that changes of machines' states are announced to."""
+    found: list[Channel] = []
+    if topic := settings().anomaly_topic_arn:
+        from oddsound.aws.topics import TopicChannel
+
+        found.append(TopicChannel(sns_client, topic))
+    if (url := settings().webhook_url) and (secret := settings().webhook_secret):
+        from oddsound.machines.webhooks import WebhookChannel
+
+        found.append(WebhookChannel(url, secret.get_secret_value(), now))
+    if url := settings().mqtt_url:
+        from oddsound.machines.mqtt import MqttChannel
+
+        found.append(MqttChannel(url))
+    return found
 
 
 def required_history() -> "Ledger":

@@ -2,11 +2,20 @@
 
 import re
 import tempfile
+from base64 import b64decode
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import (
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from oddsound import __version__
@@ -18,6 +27,10 @@ MODELS_CONFIG_PATH = "models/models.json"
 
 ORIGIN = re.compile(r"https?://[^/\s?#@]+")
 """Scheme, host and port of a page, without a path: what a browser sends as Origin."""
+
+
+SECRET = ("MQTT_URL", "WEBHOOK_SECRET", "WEBHOOK_URL")
+"""Variables whose values do not appear in errors."""
 
 
 class Settings(BaseSettings):
@@ -106,6 +119,19 @@ class Settings(BaseSettings):
     """Where machines and their history are stored: a path of a SQLite file, or dynamodb:TABLE.
     Default: nowhere."""
 
+    public_url: str | None = None
+    """URL of this service as people reach it, for links in notices. Default: no links."""
+
+    webhook_url: str | None = None
+    """URL that changes of machines' states are posted to. Default: none."""
+
+    webhook_secret: SecretStr | None = Field(default=None, validate_default=True)
+    """Secret that posts to WEBHOOK_URL are signed with, as whsec_ and base64, or as text."""
+
+    mqtt_url: str | None = None
+    """MQTT broker that changes of machines' states are published to, such as
+    mqtt://user:password@broker:1883/oddsound; the path begins the topics. Default: none."""
+
     recorded_at_pattern: str | None = None
     """Form of the time in keys and file names, as for strptime. Default: the usual ISO forms."""
 
@@ -149,6 +175,24 @@ class Settings(BaseSettings):
     def _is_a_pattern(cls, value: str | None) -> str | None:
         return value and check_pattern(value)
 
+    @field_validator("public_url", "webhook_url", "mqtt_url")
+    @classmethod
+    def _is_a_url(cls, value: str | None, info: ValidationInfo) -> str | None:
+        schemes = ("mqtt", "mqtts") if info.field_name == "mqtt_url" else ("http", "https")
+        url = urlsplit(value or "")
+        if value and (url.scheme not in schemes or not url.hostname):
+            raise ValueError(f"this is not a URL that begins with {' or '.join(schemes)}://")
+        return value
+
+    @field_validator("webhook_secret")
+    @classmethod
+    def _webhook_is_signed(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        if value is None and info.data.get("webhook_url"):
+            raise ValueError("WEBHOOK_URL needs a secret, with which posts are signed")
+        if value is not None and value.get_secret_value().startswith("whsec_"):
+            b64decode(value.get_secret_value().removeprefix("whsec_"), validate=True)
+        return value
+
     @field_validator("recorded_at_zone")
     @classmethod
     def _is_a_zone(cls, value: str) -> str:
@@ -184,8 +228,7 @@ def read_settings() -> Settings:
         return Settings()
     except ValidationError as error:
         faults = "; ".join(
-            f"{'.'.join(map(str, fault['loc'])).upper()}: {fault['msg']}, found {fault['input']!r}"
-            for fault in error.errors()
+            f"{_named(fault)}: {fault['msg']}{_found(fault)}" for fault in error.errors()
         )
         raise ModelsConfigError(f"the environment is invalid: {faults}") from None
     except UnicodeDecodeError as error:
@@ -193,6 +236,15 @@ def read_settings() -> Settings:
         raise ModelsConfigError(
             f".env is not UTF-8 text: byte {error.start} is 0x{found:02x}; save it as UTF-8"
         ) from None
+
+
+def _named(fault: ErrorDetails) -> str:
+    return ".".join(map(str, fault["loc"])).upper()
+
+
+def _found(fault: ErrorDetails) -> str:
+    """The value that was found, unless it may contain a password."""
+    return "" if _named(fault) in SECRET else f", found {fault['input']!r}"
 
 
 def shipped_models() -> Path | None:

@@ -1,5 +1,6 @@
 """Every way in adds one row to the history of the machine, in both stores."""
 
+import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,12 @@ from functions.s3_trigger.app import handler as on_upload
 from functions.sqs_trigger.app import handler as on_batch
 from oddsound import runtime
 from oddsound.aws.jobs import Jobs
+from oddsound.aws.messages import CHECK
 from oddsound.errors import StorageError
 from oddsound.machines.ledger import Ledger
 from oddsound.machines.records import HistoryRow, Machine
+from oddsound_workbench.deploy import template
+from oddsound_workbench.files import TEMPLATE
 from tests.cloud import FAULTY, INPUT, NORMAL, Cloud, LambdaContext, batch, notification
 from tests.machines.conftest import MONDAY, TABLE, table_of_the_template
 
@@ -235,3 +239,89 @@ def test_without_a_history_folders_are_no_machines(cloud: Cloud) -> None:
     assert result.prediction is not None
     assert result.prediction.machine is None
     assert len(cloud.alerts()) == 1
+
+
+def hear(client: TestClient, *sounds: bytes, start: int = 10) -> None:
+    """Send recordings of consecutive hours."""
+    for hour, sound in enumerate(sounds, start):
+        form = {"machine": PUMP, "recorded_at": f"2026-11-23T{hour}:00:00Z"}
+        answer = client.post("/predict-anomaly", files={"file": sound}, data=form)
+        assert answer.status_code == 200, answer.text
+
+
+def test_only_changes_of_state_reach_the_topic(cloud: Cloud, ledger: Ledger) -> None:
+    ledger.register(Machine(id=PUMP, name="Coolant pump", model_name="fan"))
+    for number, sound in enumerate((NORMAL, FAULTY, FAULTY, FAULTY, NORMAL, NORMAL)):
+        key = f"{PUMP}/2026-11-23T1{number}-00-00.wav"
+        event = notification(cloud.put(key, sound))
+        on_upload(event, LambdaContext())
+        on_upload(event, LambdaContext())
+    first, second = (json.loads(alert["Message"]) for alert in cloud.alerts())
+    assert (first["kind"], first["machine"], first["name"]) == (
+        *("state-change", PUMP),
+        "Coolant pump",
+    )
+    assert (first["event"]["state"], second["event"]["state"]) == ("active", "returned")
+    assert first["event"]["key"] == f"{PUMP}/2026-11-23T12-00-00.wav"
+
+
+def test_a_subscription_can_filter_by_machine_and_state(cloud: Cloud, ledger: Ledger) -> None:
+    ledger.register(Machine(id=PUMP, model_name="fan"))
+    hear(TestClient(app), FAULTY, FAULTY)
+    (alert,) = cloud.alerts()
+    values = {name: entry["Value"] for name, entry in alert["MessageAttributes"].items()}
+    assert values == {
+        **{"kind": "state-change", "machine": PUMP, "state": "active"},
+        "id": f"{PUMP}#1",
+    }
+    assert alert["Subject"].startswith(f"{PUMP}: active. 2 of the last 3 recordings are anomalous")
+    assert len(alert["Subject"]) <= 100
+
+
+def test_a_topic_that_fails_gets_the_notice_at_the_next_check(
+    cloud: Cloud, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger.register(Machine(id=PUMP, model_name="fan"))
+    real = runtime.settings().anomaly_topic_arn
+    monkeypatch.setenv("ANOMALY_TOPIC_ARN", f"{real}-gone")
+    runtime.clear()
+    hear(TestClient(app), FAULTY, FAULTY)
+    assert cloud.alerts() == []
+    monkeypatch.setenv("ANOMALY_TOPIC_ARN", str(real))
+    runtime.clear()
+    assert on_batch(batch(CHECK), LambdaContext()) == {"batchItemFailures": []}
+    assert len(cloud.alerts()) == 1
+    assert on_batch(batch(CHECK), LambdaContext()) == {"batchItemFailures": []}
+    assert cloud.alerts() == []
+
+
+def test_the_message_of_the_template_is_the_one_that_asks_for_a_check() -> None:
+    rule = template.load(TEMPLATE)["Resources"]["CheckMachines"]["Properties"]
+    assert [target["Input"] for target in rule["Targets"]] == [CHECK]
+
+
+def test_people_acknowledge_and_snooze_over_http(ledger: Ledger) -> None:
+    client = TestClient(app)
+    ledger.register(Machine(id=PUMP, model_name="fan"))
+    path = f"/machines/{PUMP}"
+    refused = client.post(f"{path}/acknowledge", json={"person": "Ada"})
+    assert (refused.status_code, refused.json()["error"]) == (409, "InvalidStateError")
+    hear(client, FAULTY, FAULTY)
+    assert client.get(path).json()["state"] == "active"
+    seen = client.post(f"{path}/acknowledge", json={"person": "Ada", "note": "the bearing"})
+    assert (seen.status_code, seen.json()["state"]) == (200, "acknowledged")
+    until = {"person": "Ada", "until": "2199-01-01T00:00:00Z"}
+    assert client.post(f"{path}/snooze", json=until).json()["state"] == "snoozed"
+    over = until | {"until": "2020-01-01T00:00:00Z"}
+    assert client.post(f"{path}/snooze", json=over).json()["state"] == "acknowledged"
+    page = client.get(f"{path}/events", params={"limit": 3}).json()
+    assert [event["cause"] for event in page["events"]] == [
+        *("snooze ended", "snoozed"),
+        "acknowledged",
+    ]
+    older = client.get(f"{path}/events", params={"before": page["next"]}).json()
+    assert [event["cause"] for event in older["events"]] == ["anomalies"]
+    for body in ({}, {"person": ""}, {"person": "Ada", "name": "x"}):
+        assert client.post(f"{path}/acknowledge", json=body).status_code == 422
+    for route, body in (("acknowledge", {"person": "Ada"}), ("snooze", until)):
+        assert client.post(f"/machines/nobody/{route}", json=body).status_code == 404

@@ -96,3 +96,31 @@ def test_settings_are_read_once_and_do_not_change(monkeypatch: pytest.MonkeyPatc
         before.sample_rate = 8000  # type: ignore[misc]  # the point of the test
     runtime.clear()
     assert runtime.settings().sample_rate == 8000
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("MQTT_URL", "http://ada:hidden@broker", "mqtt:// or mqtts://|mqtt or mqtts"),
+        ("WEBHOOK_URL", "ftp://hidden", "http or https"),
+        ("PUBLIC_URL", "plant.example", "http or https"),
+        ("WEBHOOK_SECRET", "whsec_hidden!", "WEBHOOK_SECRET"),
+        ("RECORDED_AT_ZONE", "Mars/Olympus", "'Mars/Olympus' is not a time zone"),
+        ("RECORDED_AT_PATTERN", "%H%M", "names no day"),
+    ],
+)
+def test_settings_of_machines_are_checked_and_passwords_are_not_shown(
+    name: str, value: str, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ModelsConfigError, match=words) as caught:
+        read_settings()
+    assert "hidden" not in str(caught.value)
+
+
+def test_a_webhook_needs_a_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WEBHOOK_URL", "https://plant.example/hook")
+    with pytest.raises(ModelsConfigError, match=r"WEBHOOK_SECRET: .*WEBHOOK_URL needs a secret"):
+        read_settings()
+    monkeypatch.setenv("WEBHOOK_SECRET", "text")
+    assert read_settings().webhook_secret is not None

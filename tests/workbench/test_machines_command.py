@@ -126,3 +126,27 @@ def test_kept_objects_survive_a_restart_of_the_local_s3(tmp_path: Path) -> None:
                 s3.head_object(Bucket=bucket, Key=key)
         with pytest.raises(s3.exceptions.ClientError, match="PreconditionFailed"):
             s3.put_object(Bucket=INPUT_BUCKET, Key="b", Body=b"", IfNoneMatch="*")
+
+
+def test_alarms_are_seen_acknowledged_and_snoozed(configured: Path, tmp_path: Path) -> None:
+    run("machines", "add", "hall-3/pump-07", "--model", "fan")
+    files = [
+        write_fan(tmp_path / f"2026-11-23T1{hour}-00-00.wav", hour, faulty=True, duration_s=2)
+        for hour in range(2)
+    ]
+    run("predict", *files, "--machine", "hall-3/pump-07")
+    assert read(run("machines", "list", "--json"))["machines"][0]["state"] == "active"
+    seen = run("machines", "acknowledge", "hall-3/pump-07", "--person", "Ada", "--note", "bearing")
+    assert seen.stdout == "hall-3/pump-07: acknowledged\n"
+    snooze = ("machines", "snooze", "hall-3/pump-07", "--person", "Ada", "--hours")
+    assert read(run(*snooze, 8, "--json"))["state"] == "snoozed"
+    assert read(run(*snooze, 0, "--json"))["state"] == "acknowledged"
+    lines = run("machines", "events", "hall-3/pump-07").stdout.splitlines()
+    assert len(lines) == 4
+    assert lines[-1].startswith("2026-11-23 11:00 UTC  active  2 of the last 3 recordings are")
+    assert lines[-2].endswith("acknowledged  A person has seen the alarm. Ada: bearing")
+    events = read(run("machines", "events", "hall-3/pump-07", "--limit", 1, "--json"))["events"]
+    assert [event["cause"] for event in events] == ["snooze ended"]
+    assert read(run("machines", "check", "--json")) == {"changed": []}
+    again = read(run("machines", "acknowledge", "nobody", "--person", "Ada", "--json"), code=3)
+    assert again["error"] == "UnknownMachineError"

@@ -16,6 +16,9 @@ logger = logging.getLogger(__name__)
 EVENT_KEYS = {"Records", "Event", "Type", "detail-type", "requestPayload"}
 """Each of them makes a message an event, and none of them is a key of a Job."""
 
+CHECK = '{"check":"machines"}'
+"""The message that template.yaml sends to the jobs queue every few minutes."""
+
 
 MAX_WRAPPINGS = 4
 """Services that an event may have passed, such as EventBridge, SNS and a failure queue."""
@@ -47,6 +50,11 @@ def jobs_of_event(event: Mapping[str, Any], wrappings: int = 0) -> list[Job]:
         raise InvalidJobError(
             f"this is not an event about new objects on S3; its keys: {found}"
         ) from None
+
+
+def asks_for_check(body: str) -> bool:
+    """Whether a message is the scheduled one that asks to check all machines."""
+    return body.strip() == CHECK
 
 
 def jobs_of_message(body: str, wrappings: int = 0) -> list[Job]:

@@ -5,6 +5,7 @@
 | machines             | id       | a machine, its status and version                    |
 | rows#machine#2026-11 | position | a row of its history; "rows##..." for those without  |
 | months#machine       | 2026-11  | that the machine has rows of this month              |
+| events#machine       | number   | a change of its state                                |
 | id#row id            | -        | partition and time of that row                       |
 | key#key              | position | partition of each row of that key                    |
 
@@ -18,7 +19,7 @@ from typing import Any
 
 from oddsound.errors import StorageError
 from oddsound.history.store import FIRST, LAST, position, sortable
-from oddsound.machines.records import HistoryRow, MachineRecord
+from oddsound.machines.records import HistoryRow, MachineRecord, StateEvent
 from oddsound.storage import translating_errors
 
 MACHINES = "machines"
@@ -147,6 +148,21 @@ class DynamoHistory:
             ExpressionAttributeValues={":body": {"S": row.model_dump_json()}},
         )
 
+    def add_event(self, event: StateEvent) -> None:
+        place = _key(f"events#{event.machine}", _number(event.number))
+        self._put_new({**place, "body": {"S": event.model_dump_json()}})
+
+    def events(
+        self, machine_id: str, limit: int, before: int | None = None
+    ) -> Sequence[StateEvent]:
+        items = self._query(
+            f"events#{machine_id}",
+            limit,
+            before=LAST if before is None else _number(before),
+            newest_first=True,
+        )
+        return [StateEvent.model_validate_json(item["body"]["S"]) for item in items]
+
     def _add_month(self, row: HistoryRow) -> None:
         month = sortable(row.recorded_at)[:MONTH]
         known = f"months#{row.machine or ''}#{month}"
@@ -230,6 +246,10 @@ def _key(pk: str, sk: str) -> dict[str, dict[str, str]]:
 
 def _partition(row: HistoryRow) -> str:
     return f"rows#{row.machine or ''}#{sortable(row.recorded_at)[:MONTH]}"
+
+
+def _number(number: int) -> str:
+    return f"{number:012}"
 
 
 def _body(record: MachineRecord) -> str:

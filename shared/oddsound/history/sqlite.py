@@ -9,14 +9,13 @@ from pathlib import Path
 
 from oddsound.errors import StorageError
 from oddsound.history.store import FIRST, LAST, position, sortable
-from oddsound.machines.records import HistoryRow, MachineRecord
-
-VERSION = 1
-"""Of the tables below. A file of a newer one is refused."""
+from oddsound.machines.records import HistoryRow, MachineRecord, StateEvent
 
 BUSY_TIMEOUT_S = 30
+MAX_NUMBER = 2**62
 
-TABLES = """
+VERSIONS = (
+    """
 CREATE TABLE machines (
     id TEXT PRIMARY KEY, version INTEGER NOT NULL, recorded TEXT NOT NULL, arrived TEXT NOT NULL,
     body TEXT NOT NULL
@@ -26,7 +25,15 @@ CREATE TABLE rows (
     scored TEXT NOT NULL, body TEXT NOT NULL, PRIMARY KEY (machine, position)
 ) WITHOUT ROWID;
 CREATE INDEX rows_by_key ON rows (key, scored);
-"""
+""",
+    """
+CREATE TABLE events (
+    machine TEXT NOT NULL, number INTEGER NOT NULL, body TEXT NOT NULL,
+    PRIMARY KEY (machine, number)
+) WITHOUT ROWID;
+""",
+)
+"""What each version of the file adds to the one before. A file of a newer one is refused."""
 
 OLDEST_FIRST = (
     "SELECT body FROM rows WHERE machine = ? AND position > ? AND position < ?"
@@ -136,6 +143,24 @@ class SqliteHistory:
                 ),
             )
 
+    def add_event(self, event: StateEvent) -> None:
+        with self._writing() as database:
+            database.execute(
+                "INSERT OR IGNORE INTO events VALUES (?, ?, ?)",
+                (event.machine, event.number, event.model_dump_json()),
+            )
+
+    def events(
+        self, machine_id: str, limit: int, before: int | None = None
+    ) -> Sequence[StateEvent]:
+        with self._reading() as database:
+            found = database.execute(
+                "SELECT body FROM events WHERE machine = ? AND number < ?"
+                " ORDER BY number DESC LIMIT ?",
+                (machine_id, MAX_NUMBER if before is None else before, limit),
+            ).fetchall()
+        return [StateEvent.model_validate_json(body) for (body,) in found]
+
     def close(self) -> None:
         with self._lock:
             if self._open is not None:
@@ -174,15 +199,14 @@ class SqliteHistory:
             database.execute("PRAGMA synchronous = FULL")  # an answer means: it is on the disk
             database.execute("BEGIN IMMEDIATE")
             (found,) = database.execute("PRAGMA user_version").fetchone()
-            if found > VERSION:
+            if found > len(VERSIONS):
                 raise StorageError(
                     f"{self._path} is of a newer version of oddsound: it has tables of version"
-                    f" {found}, this one knows {VERSION}"
+                    f" {found}, this one knows {len(VERSIONS)}"
                 )
-            if found == 0:
-                for statement in TABLES.split(";"):
-                    database.execute(statement)
-                database.execute(f"PRAGMA user_version = {VERSION}")
+            for statement in ";".join(VERSIONS[found:]).split(";"):
+                database.execute(statement)
+            database.execute(f"PRAGMA user_version = {len(VERSIONS)}")
             database.execute("COMMIT")
         except BaseException:
             database.close()

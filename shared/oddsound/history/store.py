@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Protocol
 
-from oddsound.machines.records import HistoryRow, MachineRecord
+from oddsound.machines.records import HistoryRow, MachineRecord, StateEvent
 
 TIME_FORMAT = "%Y-%m-%dT%H:%M:%S.%fZ"
 
@@ -73,6 +73,14 @@ class HistoryStore(Protocol):
 
     def replace_row(self, row: HistoryRow) -> None:
         """Store a row in the place of the one with the same id, machine and time."""
+
+    def add_event(self, event: StateEvent) -> None:
+        """Store an event of a machine; the one with its number, if it is there, stays."""
+
+    def events(
+        self, machine_id: str, limit: int, before: int | None = None
+    ) -> Sequence[StateEvent]:
+        """At most `limit` events of a machine with smaller numbers, newest first."""
 
     def close(self) -> None:
         """Close files and connections; the next call opens them again."""

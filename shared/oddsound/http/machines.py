@@ -14,7 +14,14 @@ from oddsound.http.errors import documented
 from oddsound.http.parameters import only_known_query
 from oddsound.http.recording import SentRecording
 from oddsound.machines.naming import check_machine_id, in_utc
-from oddsound.machines.records import HistoryPage, MachineInfo, MachineList
+from oddsound.machines.records import (
+    Acknowledgement,
+    EventPage,
+    HistoryPage,
+    MachineInfo,
+    MachineList,
+    Snooze,
+)
 from oddsound.schemas import Prediction
 
 if TYPE_CHECKING:
@@ -48,6 +55,30 @@ def history(
 ) -> HistoryPage:
     """The scored recordings of a machine, newest first."""
     return runtime.required_history().history(machine_id, limit, before)
+
+
+@router.get("/machines/{machine_id:path}/events", responses=documented(404, 422, 500, 501, 503))
+def events(
+    machine_id: MachineIdPath,
+    limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 100,
+    before: Annotated[int | None, Query(description="`next` of the previous page")] = None,
+) -> EventPage:
+    """The changes of a machine's state, newest first."""
+    return runtime.required_history().events(machine_id, limit, before)
+
+
+@router.post(
+    "/machines/{machine_id:path}/acknowledge", responses=documented(404, 409, 422, 500, 501, 503)
+)
+def acknowledge(machine_id: MachineIdPath, said: Acknowledgement) -> MachineInfo:
+    """A person has seen the machine's alarm."""
+    return runtime.required_history().acknowledge(machine_id, said.person, said.note)
+
+
+@router.post("/machines/{machine_id:path}/snooze", responses=documented(404, 422, 500, 501, 503))
+def snooze(machine_id: MachineIdPath, said: Snooze) -> MachineInfo:
+    """A person wants to hear nothing about the machine until a time; a past time ends that."""
+    return runtime.required_history().snooze(machine_id, said.until, said.person, said.note)
 
 
 @router.get("/machines/{machine_id:path}", responses=documented(404, 422, 500, 501, 503))

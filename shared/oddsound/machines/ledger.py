@@ -1,17 +1,20 @@
 """The history: machines are registered, and every scored recording becomes one row."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
 
 from oddsound.errors import StorageError, UnknownMachineError
 from oddsound.history.store import HistoryStore, position
+from oddsound.machines.conditions import Conditions
 from oddsound.machines.naming import MAX_AHEAD
+from oddsound.machines.notices import Channel, Notifier
 from oddsound.machines.records import (
     MAX_ROW_EVENTS,
     MAX_ROW_WARNINGS,
+    EventPage,
     HistoryPage,
     HistoryRow,
     Machine,
@@ -24,6 +27,7 @@ from oddsound.schemas import Prediction
 
 logger = logging.getLogger(__name__)
 
+CHECKED_AT_ONCE = 100
 ATTEMPTS = 10
 """Tries of a change while others change the same machine."""
 
@@ -49,13 +53,23 @@ class Origin:
 
 
 class Ledger:
-    """Machines and their history, in a store. Safe to share between threads."""
+    """Machines, their states and their history, in a store. Safe to share between threads.
+
+    channels : that are told about changes of state
+    base_url : of the service, for links; None for no links
+    """
 
     def __init__(
-        self, store: HistoryStore, now: Callable[[], datetime] = lambda: datetime.now(UTC)
+        self,
+        store: HistoryStore,
+        channels: Sequence[Channel] = (),
+        base_url: str | None = None,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._store = store
         self._now = now
+        notifier = Notifier(store, channels, base_url, now)
+        self._conditions = Conditions(store, notifier, now)
 
     def machine(self, machine_id: str) -> MachineInfo:
         """A machine and its state. Raises UnknownMachineError."""
@@ -95,9 +109,8 @@ class Ledger:
             if record is None or record.machine == machine:
                 return False
             changed = record.model_copy(update={"machine": machine})
-            if _first_state(machine) != record.status.state:
-                changed = changed.model_copy(update={"status": status})
             if self._store.change_machine(changed):
+                self._conditions.check(self._known(machine.id))
                 return False
         raise StorageError(f"{machine.id} was changed by others during {ATTEMPTS} attempts")
 
@@ -107,11 +120,44 @@ class Ledger:
         A machine that is not known yet is registered; it is in the state `unknown`.
         """
         row = _row(prediction, origin, self._now())
-        if self._store.add_row(row):
-            if row.machine is not None:
-                self._arrived(row.machine, row)
-            return row
-        return self._store.row(row.id) or row
+        if not self._store.add_row(row):
+            # What follows may not have been done when the row was stored. It changes nothing else.
+            row = self._store.row(row.id) or row
+        if row.machine is not None:
+            self._arrived(row.machine, row)
+            self._conditions.follow(row.machine, row)
+        return row
+
+    def events(self, machine_id: str, limit: int, before: int | None = None) -> EventPage:
+        """A page of the changes of a machine's state, newest first. Raises UnknownMachineError."""
+        found = self._store.events(machine_id, limit + 1, before)
+        if not found:
+            self._known(machine_id)
+        page = list(found[:limit])
+        following = page[-1].number if len(found) > limit else None
+        return EventPage(machine=machine_id, events=page, next=following)
+
+    def acknowledge(self, machine_id: str, person: str, note: str = "") -> MachineInfo:
+        """A person has seen the alarm. Raises UnknownMachineError or InvalidStateError."""
+        return self._conditions.acknowledge(machine_id, person, note)
+
+    def snooze(self, machine_id: str, until: datetime, person: str, note: str = "") -> MachineInfo:
+        """A person wants to hear nothing until a time. Raises UnknownMachineError."""
+        return self._conditions.snooze(machine_id, until, person, note)
+
+    def check(self) -> list[MachineInfo]:
+        """Find machines that are silent or whose snooze is over, and send what was not sent.
+
+        To be called every few minutes. Returns the machines whose state it changed.
+        """
+        changed, after = [], ""
+        while page := self._store.machines(CHECKED_AT_ONCE, after):
+            for record in page:
+                checked = self._conditions.check(record)
+                if checked.status.state != record.status.state:
+                    changed.append(MachineInfo.of(checked))
+            after = page[-1].machine.id
+        return changed
 
     def close(self) -> None:
         """Close the store; the next call opens it again."""

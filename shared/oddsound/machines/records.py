@@ -7,8 +7,26 @@ from pydantic import ConfigDict, Field, model_validator
 
 from oddsound.schemas import Event, MachineId, Probability, Schema, Time
 
-State = Literal["normal", "unknown"]
-"""unknown: the machine has no model yet."""
+State = Literal["normal", "active", "acknowledged", "returned", "snoozed", "silent", "unknown"]
+"""As in ISA-18.2: active is an alarm that nobody has seen, acknowledged one that somebody has;
+returned is one that went away before anybody saw it. snoozed: a person wants to hear nothing until
+a time. silent: no recording arrived for three intervals. unknown: the machine has no model yet."""
+
+Cause = Literal[
+    "anomalies",
+    "normal again",
+    "came and went",
+    "relapse",
+    "acknowledged",
+    "snoozed",
+    "snooze ended",
+    "silence",
+    "heard again",
+    "model",
+]
+
+MAX_ALARMS = 20
+"""Alarms of a machine that late recordings are compared with: the newest ones."""
 
 MAX_ROW_EVENTS = 3
 """Events of a recording that its row of history keeps: the most unusual ones."""
@@ -51,13 +69,84 @@ class Machine(Schema):
         description="seconds between two recordings; null if they come at no fixed interval",
     )
     alarm: AlarmRule = AlarmRule()
+    same_alarm_within_s: float | None = Field(
+        default=None,
+        ge=0,
+        allow_inf_nan=False,
+        description="an alarm that comes back within this time is the same one; default: twelve"
+        " intervals, or twelve hours",
+    )
+
+
+class Alarm(Schema):
+    """One fault of a machine, from its first anomaly until it is normal again."""
+
+    number: int = Field(description="counts the alarms of the machine")
+    started_at: Time = Field(description="time of the first anomalous recording")
+    raised_at: Time = Field(description="time of the recording with which it was an alarm")
+    raised_by: str = Field(description="id of that recording's row")
+    cleared_at: Time | None = Field(
+        default=None, description="time of the recording with which it was over; null if it is not"
+    )
+    cleared_by: str | None = None
+    acknowledged: bool = Field(default=False, description="whether a person has seen it")
+
+
+class StateEvent(Schema):
+    """A change of a machine's state. Numbers grow by one with each event of a machine."""
+
+    machine: str
+    number: int
+    before: State
+    state: State
+    cause: Cause
+    at: Time = Field(description="when it happened: a recording's time, or the present")
+    stored_at: Time
+    alarm: int | None = Field(default=None, description="number of the alarm that it is about")
+    why: str = Field(default="", description="in a sentence")
+    row: str | None = Field(default=None, description="id of the recording's row")
+    key: str | None = Field(default=None, description="of the recording")
+    event: Event | None = Field(
+        default=None, description="the most unusual event of that recording, and when it is"
+    )
+    person: str = ""
+    note: str = ""
+    announced: bool = Field(default=True, description="whether others are told about it")
+
+
+class Pending(Schema):
+    """An event that is not yet announced everywhere. sent_to : names of channels that have it."""
+
+    event: StateEvent
+    sent_to: list[str] = Field(default=[])
 
 
 class Status(Schema):
-    """What is known about a machine's condition."""
+    """What is known about a machine's condition.
+
+    alarms : by time, at most MAX_ALARMS; only the last one may be open
+    forgotten_until : end of the newest alarm that is no longer among them
+    events : number of the newest event
+    pending : events that are to be stored and announced; sending_until : while someone does so
+    """
 
     state: State = "unknown"
     since: Time
+    alarms: list[Alarm] = Field(default=[])
+    forgotten_until: Time | None = None
+    silent_since: Time | None = None
+    snoozed_until: Time | None = None
+    events: int = 0
+    pending: list[Pending] = Field(default=[])
+    sending_until: Time | None = None
+
+    @property
+    def current_alarm(self) -> Alarm | None:
+        """The newest alarm that is open, or that nobody has seen."""
+        of_interest = [
+            alarm for alarm in self.alarms if alarm.cleared_at is None or not alarm.acknowledged
+        ]
+        return of_interest[-1] if of_interest else None
 
 
 class Review(Schema):
@@ -130,6 +219,11 @@ class MachineInfo(Schema):
     since: datetime = Field(description="when it came into this state")
     last_recorded_at: datetime | None = Field(description="null if it has no recording yet")
     last_arrived_at: datetime | None
+    current_alarm: Alarm | None = Field(
+        description="the alarm that is open, or that nobody has seen; null if there is none"
+    )
+    snoozed_until: datetime | None
+    silent_since: datetime | None = Field(description="when the silence was noticed")
 
     @classmethod
     def of(cls, record: MachineRecord) -> Self:
@@ -142,6 +236,9 @@ class MachineInfo(Schema):
             since=record.status.since,
             last_recorded_at=record.last_recorded_at,
             last_arrived_at=record.last_arrived_at,
+            current_alarm=record.status.current_alarm,
+            snoozed_until=record.status.snoozed_until,
+            silent_since=record.status.silent_since,
         )
 
 
@@ -160,3 +257,28 @@ class HistoryPage(Schema):
     next: str | None = Field(
         description="value of `before` for the next page; null on the last one"
     )
+
+
+class EventPage(Schema):
+    """A page of the response of GET /machines/{id}/events, newest first."""
+
+    machine: str
+    events: list[StateEvent]
+    next: int | None = Field(
+        description="value of `before` for the next page; null on the last one"
+    )
+
+
+class Acknowledgement(Schema):
+    """The request body of POST /machines/{id}/acknowledge."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    person: str = Field(min_length=1, max_length=200)
+    note: str = Field(default="", max_length=2000)
+
+
+class Snooze(Acknowledgement):
+    """The request body of POST /machines/{id}/snooze."""
+
+    until: Time = Field(description="a time that has passed ends a snooze")

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +14,7 @@ from oddsound.machines.records import Machine, MachineInfo
 from oddsound_workbench.cli.console import Json, out, print_json, reported_errors
 from oddsound_workbench.cli.tables import Cell, Column, print_rows
 from oddsound_workbench.errors import WorkbenchError
+from oddsound_workbench.files import harmless as printable_text
 
 if TYPE_CHECKING:
     from oddsound.machines.ledger import Ledger
@@ -27,6 +29,10 @@ History = Annotated[
         help=f"Where the history is. [default: HISTORY, or {DEFAULT_HISTORY}]",
     ),
 ]
+
+MachineArgument = Annotated[str, typer.Argument(metavar="ID", show_default=False)]
+Person = Annotated[str, typer.Option(help="Who says so.", show_default=False)]
+Note = Annotated[str, typer.Option(help="What else there is to say.")]
 
 machines = typer.Typer(no_args_is_help=True, help="Add machines, and list them with their states.")
 
@@ -126,6 +132,77 @@ def list_machines(history: History = None, as_json: Json = False) -> None:
         values = (info.id, info.site, info.model_name or "none yet", info.state, recorded)
         rows.append([Cell(value) for value in values])
     print_rows(out, [Column(heading) for heading in headings], rows)
+    return None
+
+
+@machines.command("acknowledge")
+def acknowledge(
+    machine_id: MachineArgument,
+    person: Person,
+    note: Note = "",
+    history: History = None,
+    as_json: Json = False,
+) -> None:
+    """Say that a person has seen the alarm of a machine."""
+    with reported_errors(as_json):
+        _print_state(open_history(history).acknowledge(machine_id, person, note), as_json)
+
+
+@machines.command("snooze")
+def snooze(
+    machine_id: MachineArgument,
+    person: Person,
+    hours: Annotated[
+        float, typer.Option(min=0, max=24 * 366, help="Hours from now; 0 ends a snooze.")
+    ],
+    note: Note = "",
+    history: History = None,
+    as_json: Json = False,
+) -> None:
+    """Hear nothing about a machine for some time."""
+    until = datetime.now(UTC) + timedelta(hours=hours)
+    with reported_errors(as_json):
+        _print_state(open_history(history).snooze(machine_id, until, person, note), as_json)
+
+
+@machines.command("events")
+def events(
+    machine_id: MachineArgument,
+    limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 20,
+    history: History = None,
+    as_json: Json = False,
+) -> None:
+    """List the changes of a machine's state, newest first."""
+    with reported_errors(as_json):
+        page = open_history(history).events(machine_id, limit)
+    if as_json:
+        return print_json(page.model_dump(mode="json"))
+    for event in page.events:
+        said = f" {event.person}: {event.note}" if event.note else f" {event.person}".rstrip()
+        text = f"{event.at:%Y-%m-%d %H:%M} UTC  {event.state}  {event.why}{said}"
+        out.print(printable_text(text), highlight=False, markup=False, soft_wrap=True)
+    return None
+
+
+@machines.command("check")
+def check(history: History = None, as_json: Json = False) -> None:
+    """Find silent machines and snoozes that are over, and send what was not sent.
+
+    `oddsound serve` and the stack on AWS do it every few minutes.
+    """
+    with reported_errors(as_json):
+        changed = open_history(history).check()
+    if as_json:
+        return print_json({"changed": [info.model_dump(mode="json") for info in changed]})
+    for info in changed:
+        _print_state(info, as_json)
+    return None
+
+
+def _print_state(info: MachineInfo, as_json: bool) -> None:
+    if as_json:
+        return print_json(info.model_dump(mode="json"))
+    out.print(printable_text(f"{info.id}: {info.state}"), highlight=False, markup=False)
     return None
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from oddsound.errors import ModelsConfigError
+from oddsound.errors import AudioAnomalyError, ModelsConfigError
 from oddsound_workbench.cli.console import (
     INVALID_SETUP,
     Json,
@@ -25,6 +25,8 @@ from oddsound_workbench.cli.console import (
 )
 from oddsound_workbench.cli.machines import DEFAULT_HISTORY, use_by_default
 from oddsound_workbench.files import TEMPLATE
+
+CHECK_EVERY_S = 60
 
 if TYPE_CHECKING:
     from oddsound_workbench.local.cloud import LocalCloud
@@ -163,8 +165,33 @@ def _serve_http(
             out.print(f"Try:  curl -F file=@recording.wav {url}/predict-anomaly", highlight=False)
             out.print("Stop with Ctrl-C.")
         # Uvicorn shuts down on Ctrl-C and then raises the signal again.
-        with suppress(KeyboardInterrupt):
+        with suppress(KeyboardInterrupt), _checking_machines():
             server.run(sockets=[socket])
+
+
+@contextmanager
+def _checking_machines() -> Iterator[None]:
+    """Check all machines every minute, if there is a history."""
+    from oddsound import runtime
+
+    stopped = threading.Event()
+
+    def check() -> None:
+        ledger = runtime.history()
+        while ledger and not stopped.wait(CHECK_EVERY_S):
+            try:
+                ledger.check()
+            # A disk that is full for a moment must not end all later checks.
+            except AudioAnomalyError as error:
+                err.print(f"The machines were not checked: {error}", markup=False)
+
+    thread = threading.Thread(target=check, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stopped.set()
+        thread.join(timeout=10)
 
 
 def _print_banner(cloud: "LocalCloud", as_json: bool) -> None:

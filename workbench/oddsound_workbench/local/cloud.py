@@ -18,13 +18,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from oddsound import runtime
 from oddsound_workbench.deploy import events, template
 from oddsound_workbench.deploy.push import push
 from oddsound_workbench.deploy.template import Function
 from oddsound_workbench.local import containers, env_vars, handlers
 from oddsound_workbench.local.aws import CREDENTIALS, STACK, aws_client, moto_servers
 from oddsound_workbench.local.function_process import FunctionProcess, sigint_blocked
-from oddsound_workbench.local.poller import NotificationPoller, QueuePoller
+from oddsound_workbench.local.poller import CheckPoller, NotificationPoller, QueuePoller
 
 API_MODULE = "functions.api.app"
 NOTIFICATIONS_QUEUE = "local-s3-notifications"
@@ -36,7 +37,7 @@ START_TIMEOUT_S = 60
 OBJECTS, HISTORY = "objects.sqlite", "history.sqlite"
 """Files of a data folder: recordings with their results, and machines with their history."""
 
-type Poller = QueuePoller | NotificationPoller
+type Poller = QueuePoller | NotificationPoller | CheckPoller
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,9 @@ def running(
         if data is not None:
             for function in functions:  # not in containers, which cannot see this file
                 function.environment["HISTORY"] = str(data.resolve() / HISTORY)
+        api_url = f"http://{host}:{listener.getsockname()[1]}"
+        for function in functions:
+            function.environment.update({"PUBLIC_URL": api_url} | _notice_settings())
         environment = CREDENTIALS | {"AWS_ENDPOINT_URL": endpoint}
         pollers: list[Poller] = []
         for function in functions:
@@ -110,15 +114,32 @@ def running(
             else:
                 process = stack.enter_context(_function_process(function, environment))
                 pollers += _pollers(function, process, s3, sqs, visibility_timeout_s)
+        jobs = next(_queue_url(sqs, q.queue_arn) for f in functions for q in f.queues)
+        pollers.append(CheckPoller(sqs, jobs))
         stack.enter_context(_polling(pollers))
         yield LocalCloud(
-            api_url=f"http://{host}:{listener.getsockname()[1]}",
+            api_url=api_url,
             endpoint_url=endpoint,
             input_bucket=next(b.bucket for f in functions for b in f.buckets),
             results_bucket=next(f.environment["RESULTS_BUCKET"] for f in functions),
-            jobs_queue_url=next(_queue_url(sqs, q.queue_arn) for f in functions for q in f.queues),
+            jobs_queue_url=jobs,
             names=names,
         )
+
+
+def _notice_settings() -> dict[str, str]:
+    """Settings of this environment that say who else hears of changes of machines' states."""
+    found = runtime.settings()
+    secret = found.webhook_secret
+    values = {
+        "PUBLIC_URL": found.public_url,
+        "WEBHOOK_URL": found.webhook_url,
+        "WEBHOOK_SECRET": secret and secret.get_secret_value(),
+        "MQTT_URL": found.mqtt_url,
+        "RECORDED_AT_PATTERN": found.recorded_at_pattern,
+        "RECORDED_AT_ZONE": found.recorded_at_zone,
+    }
+    return {name: value for name, value in values.items() if value}
 
 
 def _prepare_sam_local_invoke(

@@ -16,6 +16,8 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from oddsound.aws.messages import CHECK
+
 logger = logging.getLogger("oddsound.poller")
 
 RETRY_DELAYS_S = (1, 2)
@@ -23,6 +25,8 @@ RETRY_DELAYS_S = (1, 2)
 
 POLL_S = 1
 """Longest time that one request waits for messages, in seconds."""
+
+CHECK_EVERY_S = 60
 
 MAX_MESSAGES = 10
 """SQS returns at most this many messages per request."""
@@ -196,6 +200,22 @@ def _entries(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
         {"Id": str(number), "ReceiptHandle": message["ReceiptHandle"]}
         for number, message in enumerate(messages)
     ]
+
+
+class CheckPoller:
+    """Asks for a check of all machines every minute, as a rule of the template does on AWS."""
+
+    def __init__(self, sqs: Any, jobs_queue_url: str) -> None:
+        self._sqs, self._queue_url = sqs, jobs_queue_url
+
+    def run(self, stopped: threading.Event) -> None:
+        """Send the message until `stopped` is set."""
+        while not stopped.wait(CHECK_EVERY_S):
+            try:
+                self._sqs.send_message(QueueUrl=self._queue_url, MessageBody=CHECK)
+            # One failed request must not end all later checks.
+            except Exception:
+                logger.exception("asking for a check of the machines failed")
 
 
 class NotificationPoller:

@@ -1,0 +1,330 @@
+"""Alarms from the recording to those who are told, in both stores; and a simulated fleet."""
+
+import base64
+import hmac
+import json
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
+from hashlib import sha256
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import Any
+
+import pytest
+
+from benchmarks.fleet import Fleet
+from oddsound.errors import InvalidStateError, NotificationError, UnknownMachineError
+from oddsound.history.store import HistoryStore
+from oddsound.machines.ledger import Ledger, Origin
+from oddsound.machines.notices import LEASE, Notice
+from oddsound.machines.records import AlarmRule, Machine, MachineRecord
+from oddsound.machines.webhooks import WebhookChannel
+from oddsound.schemas import Event, Prediction
+from tests.machines.conftest import MONDAY, hour
+
+PUMP = "hall-3/pump-07"
+
+
+class Told:
+    """A channel that remembers, and refuses while it is told to."""
+
+    def __init__(self, name: str = "told") -> None:
+        self.name = name
+        self.refuses = False
+        self.notices: list[Notice] = []
+
+    def send(self, notice: Notice) -> None:
+        if self.refuses:
+            raise NotificationError("the network is down")
+        self.notices.append(notice)
+
+    def states(self) -> list[str]:
+        return [notice.event.state for notice in self.notices]
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = MONDAY
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+@pytest.fixture
+def told() -> Told:
+    return Told()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def ledger(store: HistoryStore, told: Told, clock: Clock) -> Ledger:
+    made = Ledger(store, [told], "https://plant.example/dev/", clock)
+    made.register(Machine(id=PUMP, name="Coolant pump", model_name="fan", expected_every_s=3600))
+    return made
+
+
+def prediction(*, anomalous: bool, **fields: Any) -> Prediction:
+    score = 0.99 if anomalous else 0.2
+    knock = Event(start_s=3.2, end_s=3.3, kind="impact", score=2, says="a knock, 14 dB over usual")
+    values: dict[str, Any] = {
+        "prediction": "anomaly" if anomalous else "normal",
+        "probability": max(score, 1 - score),
+        "all_probabilities": {"normal": 1 - score, "anomaly": score},
+        "latency_ms": 5,
+        "model_name": "fan",
+        "model_version": "1",
+        "is_anomaly": anomalous,
+        "anomaly_score": score,
+        "threshold": 0.9,
+        "duration_s": 10,
+        "sample_rate": 16000,
+        "events": [knock] if anomalous else [],
+    }
+    return Prediction(**values | fields)
+
+
+def hear(ledger: Ledger, clock: Clock, letters: str, start: float = 0, **fields: Any) -> None:
+    """Recordings of consecutive hours: A is an anomaly, N is normal."""
+    for number, letter in enumerate(letters):
+        at = hour(start + number)
+        clock.now = max(clock.now, at + timedelta(minutes=1))
+        origin = Origin(PUMP, at, "s3", f"{PUMP}/{at:%H%M}.wav", at.isoformat(), "in")
+        ledger.record(prediction(anomalous=letter == "A", **fields), origin)
+
+
+def test_one_fault_is_one_notice_with_all_that_is_needed(
+    ledger: Ledger, clock: Clock, told: Told
+) -> None:
+    hear(ledger, clock, "NNAAAAA")
+    (notice,) = told.notices
+    event = notice.event
+    assert (notice.machine, notice.name, event.state) == (PUMP, "Coolant pump", "active")
+    assert (event.at, event.key) == (hour(3), f"{PUMP}/1300.wav")
+    assert event.event is not None
+    assert event.event.start_s == 3.2
+    assert event.why == (
+        "2 of the last 3 recordings are anomalous; in the newest of them, at 3.2 s: a knock, 14 dB"
+        " over usual."
+    )
+    assert notice.link == "https://plant.example/dev/ui/machines#hall-3/pump-07"
+    machine = ledger.machine(PUMP)
+    assert (machine.state, machine.current_alarm and machine.current_alarm.started_at) == (
+        "active",
+        hour(2),
+    )
+
+
+def test_a_person_acknowledges_and_snoozes_and_it_is_stored(
+    ledger: Ledger, clock: Clock, told: Told
+) -> None:
+    with pytest.raises(InvalidStateError, match="state normal: there is no alarm"):
+        ledger.acknowledge(PUMP, "Ada")
+    hear(ledger, clock, "AA")
+    assert (
+        ledger.acknowledge(PUMP, "Ada", "the bearing; spare part ordered").state == "acknowledged"
+    )
+    assert ledger.acknowledge(PUMP, "Ada").state == "acknowledged"
+    assert ledger.snooze(PUMP, hour(48), "Bob").state == "snoozed"
+    assert told.states() == ["active", "acknowledged", "snoozed"]
+    newest, middle, oldest = ledger.events(PUMP, 10).events
+    assert (newest.person, middle.person, middle.note) == (
+        *("Bob", "Ada"),
+        "the bearing; spare part ordered",
+    )
+    assert [newest.number, middle.number, oldest.number] == [3, 2, 1]
+    assert (oldest.before, oldest.state, newest.before) == ("normal", "active", "acknowledged")
+    with pytest.raises(UnknownMachineError):
+        ledger.acknowledge("nobody", "Ada")
+
+
+def test_events_are_paged(ledger: Ledger, clock: Clock) -> None:
+    hear(ledger, clock, "AA")
+    ledger.acknowledge(PUMP, "Ada")
+    ledger.snooze(PUMP, hour(48), "Ada")
+    first = ledger.events(PUMP, 2)
+    assert [event.number for event in first.events] == [3, 2]
+    last = ledger.events(PUMP, 2, first.next)
+    assert ([event.number for event in last.events], last.next) == ([1], None)
+    with pytest.raises(UnknownMachineError):
+        ledger.events("nobody", 2)
+
+
+def test_repeated_recordings_tell_nobody_and_are_no_sign_of_life(
+    ledger: Ledger, clock: Clock, told: Told
+) -> None:
+    hear(ledger, clock, "NAA")
+    clock.now = hour(10)
+    assert [info.state for info in ledger.check()] == ["silent"]
+    hear(ledger, clock, "NAA")
+    assert ledger.machine(PUMP).state == "silent"
+    assert told.states() == ["active", "silent"]
+    assert ledger.check() == []
+    hear(ledger, clock, "A", 10)
+    assert told.states() == ["active", "silent", "active"]
+
+
+def test_a_machine_without_a_model_has_no_alarm(ledger: Ledger, clock: Clock, told: Told) -> None:
+    ledger.register(Machine(id=PUMP))
+    hear(ledger, clock, "AAAA")
+    assert (ledger.machine(PUMP).state, told.notices) == ("unknown", [])
+    ledger.register(Machine(id=PUMP, model_name="fan"))
+    assert ledger.machine(PUMP).state == "normal"
+    hear(ledger, clock, "A", 4)
+    assert told.states() == ["active"]
+
+
+def test_recordings_of_other_models_do_not_count(ledger: Ledger, clock: Clock, told: Told) -> None:
+    hear(ledger, clock, "AAAA", model_name="other")
+    hear(ledger, clock, "AA", 4, is_anomaly=None)
+    assert told.notices == []
+
+
+def test_what_was_not_sent_is_sent_later_to_those_who_lack_it(
+    store: HistoryStore, clock: Clock
+) -> None:
+    works, fails = Told("works"), Told("fails")
+    ledger = Ledger(store, [works, fails], None, clock)
+    ledger.register(Machine(id=PUMP, model_name="fan"))
+    fails.refuses = True
+    hear(ledger, clock, "AANN")
+    assert (works.states(), fails.states()) == (["active", "returned"], [])
+    fails.refuses = False
+    ledger.check()
+    ledger.check()
+    assert works.states() == fails.states() == ["active", "returned"]
+    assert [event.state for event in ledger.events(PUMP, 9).events] == ["returned", "active"]
+
+
+def test_a_process_that_ended_while_it_was_sending_is_replaced_after_a_minute(
+    store: HistoryStore, clock: Clock
+) -> None:
+    class Killed(Told):
+        def send(self, notice: Notice) -> None:
+            raise KeyboardInterrupt
+
+    first = Ledger(store, [Killed()], None, clock)
+    first.register(Machine(id=PUMP, model_name="fan"))
+    with pytest.raises(KeyboardInterrupt):
+        hear(first, clock, "AA")
+    told = Told()
+    second = Ledger(store, [told], None, clock)
+    second.check()
+    assert told.states() == []  # the first may still be at it
+    clock.now += LEASE
+    second.check()
+    assert told.states() == ["active"]
+
+
+def test_many_functions_at_once_raise_and_send_one_alarm(
+    store: HistoryStore, ledger: Ledger, clock: Clock, told: Told
+) -> None:
+    clock.now = hour(9)
+
+    def record(number: int) -> None:
+        at = hour(number % 6)
+        origin = Origin(PUMP, at, "s3", f"{number % 6}.wav", at.isoformat(), "in")
+        ledger.record(prediction(anomalous=True), origin)
+
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(record, range(18)))
+    ledger.check()
+    assert told.states() == ["active"]
+    assert len(ledger.history(PUMP, 100).rows) == 6
+    record_stored = store.machine(PUMP)
+    assert record_stored is not None
+    assert record_stored.status.pending == []
+
+
+def test_a_state_that_others_keep_changing_is_an_error_that_can_be_retried(
+    ledger: Ledger, store: HistoryStore, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lost(record: MachineRecord) -> bool:
+        return False
+
+    hear(ledger, clock, "A")
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "change_machine", lost)
+        with pytest.raises(Exception, match="changed by others during 20 attempts"):
+            hear(ledger, clock, "A", 1)
+    hear(ledger, clock, "A", 1)
+    assert ledger.machine(PUMP).state == "active"
+
+
+def test_late_recordings_of_a_past_fault_are_told_as_such(
+    ledger: Ledger, clock: Clock, told: Told
+) -> None:
+    hear(ledger, clock, "NNN", 20)
+    hear(ledger, clock, "AAANN", 0)
+    assert told.states() == ["returned"]
+    assert told.notices[0].event.why.startswith(
+        "2 of 3 recordings that arrived late are anomalous;"
+    )
+    assert ledger.machine(PUMP).state == "returned"
+
+
+@pytest.fixture
+def receiver() -> Iterator[tuple[str, list[tuple[Any, bytes]], list[int]]]:
+    """A webhook's receiver: its URL, what it got, and the statuses that it answers with."""
+    got: list[tuple[Any, bytes]] = []
+    statuses: list[int] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            got.append((self.headers, self.rfile.read(int(self.headers["content-length"]))))
+            self.send_response(statuses.pop(0) if statuses else 204)
+            self.send_header("location", "/elsewhere")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None: ...
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/hook", got, statuses
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_webhook_gets_a_signed_body(
+    receiver: tuple[str, list[tuple[Any, bytes]], list[int]], store: HistoryStore, clock: Clock
+) -> None:
+    url, got, statuses = receiver
+    key = b"a key of 24 bytes, or so"
+    secret = f"whsec_{base64.b64encode(key).decode()}"
+    ledger = Ledger(store, [WebhookChannel(url, secret, clock)], None, clock)
+    ledger.register(Machine(id=PUMP, model_name="fan"))
+    statuses += [500, 302]
+    hear(ledger, clock, "AA")
+    ledger.check()
+    ledger.check()
+    assert len(got) == 3  # an error and a redirect are failures
+    headers, body = got[-1]
+    notice = json.loads(body)
+    assert (notice["id"], notice["event"]["state"]) == (f"{PUMP}#1", "active")
+    signed = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
+    expected = base64.b64encode(hmac.new(key, signed, sha256).digest()).decode()
+    assert headers["webhook-signature"] == f"v1,{expected}"
+    assert headers["content-type"] == "application/json"
+    assert len({headers["webhook-id"] for headers, _ in got}) == 1
+
+
+def test_a_webhook_that_is_not_there_is_named() -> None:
+    channel = WebhookChannel("http://127.0.0.1:9/hook", "secret", Clock())
+    event: Any = {"machine": "a", "number": 1, "before": "normal", "state": "active"}
+    event |= {"cause": "anomalies", "at": MONDAY, "stored_at": MONDAY}
+    notice = Notice(id="a#1", machine="a", name="", site="", event=event, link=None)
+    with pytest.raises(NotificationError, match=r"WEBHOOK_URL did not take the notice: .*refused"):
+        channel.send(notice)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_simulated_fleet_misses_and_doubles_nothing(seed: int) -> None:
+    found = Fleet(machines=4, days=10, rule=AlarmRule(), false_alarms=0.01, seed=seed).run()
+    assert found.recordings > 800
+    assert min(found.late, found.repeated, len(found.faults), len(found.silences)) > 3
+    assert (found.missed, found.doubled, found.sent_twice) == (0, 0, 0)
+    assert (found.silences_missed, found.false_silences) == (0, 0)
