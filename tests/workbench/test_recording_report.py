@@ -186,7 +186,7 @@ def test_a_page_of_one_recording_has_no_table_of_recordings(folder: Path, tmp_pa
     text = (tmp_path / "x.html").read_text()
     assert f"<h1>{folder / 'a.wav'}</h1>" in text
     assert "<table" not in text
-    assert "<h2>" not in text
+    assert "<h3>" not in text
 
 
 def test_only_the_most_anomalous_of_many_recordings_have_a_section(
@@ -255,9 +255,10 @@ def test_a_name_in_another_script_is_drawn(folder: Path, tmp_path: Path) -> None
     [
         (["--plot", "out.png"], "it draws one recording, not 3; --html draws all"),
         (["--plot", "out.jpg"], "out.jpg does not end in .png, .svg, .pdf"),
+        (["--html", "out.wav"], "out.wav does not end in .html, .htm"),
     ],
 )
-def test_a_plot_that_cannot_be_is_wrong_usage(
+def test_a_picture_that_cannot_be_is_wrong_usage(
     options: list[str], words: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(folder)
@@ -277,7 +278,7 @@ def test_a_recording_that_failed_has_no_plot(folder: Path, tmp_path: Path) -> No
 def test_a_file_that_cannot_be_written_is_one_line(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for option in ("--plot", "--html"):
-        target = tmp_path / "file" / "out.png"
+        target = tmp_path / "file" / ("out.png" if option == "--plot" else "out.html")
         printed = run("predict", folder / "a.wav", option, target)
         assert printed.exit_code == 3
         assert f"{target} cannot be written: File exists" in printed.stderr

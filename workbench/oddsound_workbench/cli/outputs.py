@@ -48,6 +48,7 @@ Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Replace files of --labels that exist.")
 ]
 PLOT_SUFFIXES = (".png", ".svg", ".pdf")
+PAGE_SUFFIXES = (".html", ".htm")
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,11 @@ class Outputs:
             raise typer.BadParameter("--labels-dir and --overwrite need --labels")
         if plot is not None:
             _check_plot(plot, len(files))
+        if html is not None and html.suffix.lower() not in PAGE_SUFFIXES:
+            # A slip of the hand must not replace a recording.
+            raise typer.BadParameter(
+                f"{printable(html)} does not end in {', '.join(PAGE_SUFFIXES)}", param_hint="--html"
+            )
         if plot is not None or html is not None:
             import oddsound_workbench.report.recordings  # noqa: F401
         if labels is None:
