@@ -59,6 +59,7 @@ LAYERS = [
 WORKBENCH_LAYERS = [
     {"errors", "files"},
     {"labels", "synthesis", "history"},
+    {"watching"},
     {"compiling", "deploy", "learn"},
     {"report", "model_folder"},
     {"training", "compiled_entries"},

@@ -101,6 +101,7 @@ def test_five_lines_of_python(installed: Path, empty: Path) -> None:
         (["train", ".", "--name", "x"], "train"),
         (["evaluate", "."], "train"),
         (["predict", "fan.wav", "--html", "out.html"], "train"),
+        (["watch", "."], "watch"),
         (["serve"], "local"),
         (["serve", "--http-only"], "serve"),
         (["worker", "--queue-url", "http://127.0.0.1:9/queue"], "aws"),

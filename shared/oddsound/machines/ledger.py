@@ -128,6 +128,10 @@ class Ledger:
             self._conditions.follow(row.machine, row)
         return row
 
+    def rows_of_key(self, key: str) -> Sequence[HistoryRow]:
+        """The rows of a key, last scored first: of each content and each model."""
+        return self._store.rows_of_key(key)
+
     def events(self, machine_id: str, limit: int, before: int | None = None) -> EventPage:
         """A page of the changes of a machine's state, newest first. Raises UnknownMachineError."""
         found = self._store.events(machine_id, limit + 1, before)

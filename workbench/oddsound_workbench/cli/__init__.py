@@ -1,10 +1,18 @@
-"""The command `oddsound`: predict, models, machines, train, evaluate, compile, serve, worker,
-push."""
+"""The command `oddsound`: predict, models, machines, watch, train, evaluate, compile, serve,
+worker, push."""
 
 import io
 import sys
 
-from oddsound_workbench.cli import learning, listing, machines, predicting, serving, versioning
+from oddsound_workbench.cli import (
+    learning,
+    listing,
+    machines,
+    predicting,
+    serving,
+    versioning,
+    watching,
+)
 from oddsound_workbench.cli.console import app, missing_package
 
 __all__ = ["app", "main"]
@@ -12,6 +20,7 @@ __all__ = ["app", "main"]
 app.command("predict")(predicting.predict)
 app.command("models")(listing.list_models)
 app.add_typer(machines.machines, name="machines")
+app.command("watch")(watching.watch)
 app.command("train")(learning.train)
 app.command("evaluate")(learning.evaluate)
 app.command("compile")(versioning.compile_models)

@@ -2,7 +2,9 @@
 
 import json
 import os
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,7 +25,7 @@ from oddsound_workbench.files import harmless
 SOME_FAILED, INVALID_SETUP, ANOMALY_FOUND = 1, 3, 10
 """Exit codes."""
 
-EXTRA_OF = {"train": "train", "evaluate": "train", "worker": "aws", "push": "aws"}
+EXTRA_OF = {"watch": "watch", "train": "train", "evaluate": "train", "worker": "aws", "push": "aws"}
 """Command -> the optional dependencies that it needs; `serve` needs `serve` or `local`, and
 `predict` needs `train` for pictures."""
 
@@ -138,6 +140,21 @@ def print_json(value: Any, indent: int | None = 2) -> None:
         text = json.dumps(value, indent=indent)
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
+
+
+@contextmanager
+def stopped_by_signals() -> Iterator[threading.Event]:
+    """An event that Ctrl-C or SIGTERM sets, so that everything can stop in order."""
+    stopped = threading.Event()
+    before = {
+        number: signal.signal(number, lambda *_: stopped.set())
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield stopped
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def missing_package(error: ModuleNotFoundError, arguments: Sequence[str]) -> int:

@@ -1,7 +1,6 @@
 """`oddsound serve`, `oddsound worker` and `oddsound push`."""
 
 import dataclasses
-import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -22,6 +21,7 @@ from oddsound_workbench.cli.console import (
     out,
     print_json,
     reported_errors,
+    stopped_by_signals,
 )
 from oddsound_workbench.cli.machines import DEFAULT_HISTORY, use_by_default
 from oddsound_workbench.files import TEMPLATE
@@ -67,7 +67,7 @@ def serve(
     from oddsound import runtime
     from oddsound_workbench.local import cloud as local_cloud
 
-    with reported_errors(as_json), _stopped_by_signals() as stopped:
+    with reported_errors(as_json), stopped_by_signals() as stopped:
         chosen = models_file(models)
         if chosen is None:
             raise ModelsConfigError(
@@ -113,7 +113,7 @@ def worker(
 
     from oddsound_workbench.local.worker import work
 
-    with reported_errors(as_json), _stopped_by_signals() as stopped, aws_errors(queue_url):
+    with reported_errors(as_json), stopped_by_signals() as stopped, aws_errors(queue_url):
         configure(models)
         err.print(f"Waiting for messages of {queue_url}. Stop with Ctrl-C.", soft_wrap=True)
         work(boto3.client("sqs"), queue_url, batch_size, stopped)
@@ -208,21 +208,6 @@ def _print_banner(cloud: "LocalCloud", as_json: bool) -> None:
     for line in ways_in(cloud).values():
         out.print(line + "\n", highlight=False, markup=False, soft_wrap=True)
     out.print("Stop with Ctrl-C.")
-
-
-@contextmanager
-def _stopped_by_signals() -> Iterator["threading.Event"]:
-    """An event that Ctrl-C or SIGTERM sets, so that everything can stop in order."""
-    stopped = threading.Event()
-    before = {
-        number: signal.signal(number, lambda *_: stopped.set())
-        for number in (signal.SIGINT, signal.SIGTERM)
-    }
-    try:
-        yield stopped
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextmanager
