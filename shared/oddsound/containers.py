@@ -60,6 +60,9 @@ BEGINNINGS = (
     (rb"Creative Voice File\x1a", Container("VOC", demuxer="voc")),
     (rb"NIST_1A\n", Container("NIST SPHERE", demuxer="nistsphere")),
     (rb"FORM.{4}(8SVX|16SV)", Container("IFF/SVX", demuxer="iff")),
+    (rb"2BIT", Container("AVR", demuxer="avr")),
+    (rb"PVF1\n", Container("PVF", demuxer="pvf")),
+    (rb"\x64\xa3[\1-\4]\0|\0[\1-\4]\xa3\x64", Container("IRCAM", demuxer="ircam")),
 )
 """Containers that are recognised by their first bytes, whatever is in them. Pictures of phones
 (HEIC, AVIF) begin like MP4 with other brands."""
