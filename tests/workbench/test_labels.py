@@ -86,6 +86,11 @@ def test_a_table_of_raven_with_two_views_and_two_files(tmp_path: Path) -> None:
     ]
 
 
+def test_the_text_of_a_label_is_no_heading(tmp_path: Path) -> None:
+    text = "1\t2\tstart_s, end_s and Begin Time (s)\n"
+    assert labels_of(tmp_path / "a.txt", text)[0].text == "start_s, end_s and Begin Time (s)"
+
+
 def test_a_csv_file_of_a_person(tmp_path: Path) -> None:
     text = "Start_s;End_s;Label\n0,5;10;normal\n"
     assert labels_of(tmp_path / "a.csv", text) == [Label(0.5, 10.0, "normal", None, 2)]

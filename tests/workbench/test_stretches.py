@@ -110,6 +110,7 @@ RAVEN = "Selection\tBegin Time (s)\tEnd Time (s)\tBegin Path\n1\t1\t2\t{}\n"
         ("a.txt", "1\t2\n", ["a.wav", "b.wav"], "a.wav"),
         ("a.wav.txt", "1\t2\n", ["a.wav", "a.flac"], "a.wav"),
         ("a.b.Table.1.selections.txt", "1\t2\n", ["a.wav", "a.b.wav"], "a.b.wav"),
+        ("Lu\u0308fter.txt", "1\t2\n", ["L\u00fcfter.wav", "b.wav"], "L\u00fcfter.wav"),
         ("x/a.txt", "1\t2\n", ["a.wav", "x/a.wav"], "x/a.wav"),
         ("Label Track.txt", "1\t2\n", ["a.wav"], "a.wav"),
         ("t.txt", RAVEN.format("C:\\data\\x\\a.wav"), ["a.wav", "x/a.wav"], "x/a.wav"),

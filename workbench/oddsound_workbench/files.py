@@ -61,7 +61,7 @@ def printable(path: Path) -> str:
     return harmless(decoded(path), allowed="")
 
 
-def harmless(text: str, allowed: str = "\n\t") -> str:
+def harmless(text: str, allowed: str = "\n") -> str:
     """The text with its control characters written as \\x1b, apart from the allowed ones.
 
     A terminal obeys them: a file name with an escape sequence could change what it displays.

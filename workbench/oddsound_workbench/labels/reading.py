@@ -49,13 +49,12 @@ def read_labels(path: Path) -> list[Label]:
     except OSError as error:
         raise FolderError(f"{printable(path)} cannot be read: {error.strerror}") from None
     text = _decoded(content).replace("\r\n", "\n").replace("\r", "\n")
-    first = next((line for line in text.split("\n") if line.strip()), "")
-    head = first.casefold()
+    head = next((line for line in text.split("\n") if line.strip()), "").casefold()
     try:
-        if BEGIN_S.casefold() in head or ("\t" in head and END_S.casefold() in head):
+        if {BEGIN_S.casefold(), END_S.casefold()} & _cells(head, "\t"):
             return list(_raven(_table(text, "\t", (BEGIN_S, END_S))))
-        if "start_s" in head or "end_s" in head:
-            delimiter = max(",;\t", key=head.count)
+        delimiter = max(",;\t", key=head.count)
+        if {"start_s", "end_s"} & _cells(head, delimiter):
             return [_csv_label(*each) for each in _table(text, delimiter, ("start_s", "end_s"))]
         return list(_audacity(text))
     except _LineError as error:
@@ -68,6 +67,10 @@ class _LineError(Exception):
     def __init__(self, line: int, text: str) -> None:
         super().__init__(text)
         self.line = line
+
+
+def _cells(head: str, delimiter: str) -> set[str]:
+    return {cell.strip(' "') for cell in head.split(delimiter)}
 
 
 def _decoded(content: bytes) -> str:

@@ -4,6 +4,7 @@ A stretch is divided into pieces of about one window, which are then used like s
 """
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -133,11 +134,11 @@ def _recording_of(label: Label, file: Path, recordings: Sequence[Path], *, only:
     if label.recording is not None:
         return _by_name(label.recording, recordings)
     # A label file begins with the name of its recording, with or without the suffix.
-    name = decoded(Path(file.name))
+    name = _comparable(file.name)
     fitting = [
         (len(start), path)
         for path in recordings
-        for start in {decoded(Path(path.name)), decoded(Path(path.stem))}
+        for start in {_comparable(path.name), _comparable(path.stem)}
         if name.startswith(f"{start}.")
     ]
     if fitting:
@@ -175,8 +176,9 @@ def _agreement(path: Path, parts: Sequence[str]) -> int:
 
 
 def _comparable(name: str) -> str:
-    """A file name as label files contain it: without tabs and bytes that are not UTF-8."""
-    return re.sub(r"\s", " ", decoded(Path(name)))
+    """A file name as label files contain it: no tabs, no bytes that are not UTF-8, and an accent
+    is part of its letter, which file systems may store apart."""
+    return unicodedata.normalize("NFC", re.sub(r"\s", " ", decoded(Path(name))))
 
 
 def _single(found: Sequence[Path], name: str) -> Path:
