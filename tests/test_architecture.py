@@ -60,6 +60,8 @@ WORKBENCH_LAYERS = [
     {"errors", "files"},
     {"labels", "synthesis", "history"},
     {"watching"},
+    {"entries"},
+    {"models_files"},
     {"compiling", "deploy", "learn"},
     {"report", "model_folder"},
     {"training", "compiled_entries"},

@@ -7,10 +7,10 @@ from typing import Any
 
 from benchmarks.detection.data import MachineSet
 from benchmarks.detection.protocol import QUANTILE
+from oddsound_workbench.entries import to_json
 from oddsound_workbench.errors import FolderError
 from oddsound_workbench.files import replace_file
 from oddsound_workbench.learn.metrics import PAUC_MAX_FALSE_POSITIVE_RATE
-from oddsound_workbench.model_folder import to_json
 
 
 @dataclass(frozen=True)

@@ -252,10 +252,11 @@ def test_a_push_uploads_previous_versions_for_rollback(
     with mock_aws():
         s3 = boto3.client("s3")
         s3.create_bucket(Bucket="models")
-        uploaded = push(models, "s3://models/live", s3)
+        uploaded = push(models, "s3://models/live", s3).uploaded
         for each in (first, second):
-            assert f"live/{each.model_path}" in uploaded
-            body = s3.get_object(Bucket="models", Key=f"live/{each.model_path}")["Body"].read()
+            key = f"live/artifacts/{each.sha256['model_path']}.joblib"
+            assert key in uploaded
+            body = s3.get_object(Bucket="models", Key=key)["Body"].read()
             assert hashlib.sha256(body).hexdigest() == each.sha256["model_path"]
         (models.parent / first.model_path).unlink()
         with pytest.raises(ModelArtifactError, match=rf"fan, version {first.version}\.model_path"):

@@ -22,8 +22,9 @@ import sklearn
 from oddsound import catalogue
 from oddsound.artifacts import digest, resolve_path
 from oddsound.errors import ModelsConfigError
-from oddsound.schemas import ARTIFACTS, ModelEntry
+from oddsound.schemas import ModelEntry
 from oddsound_workbench.compiling import compiler
+from oddsound_workbench.entries import content_checksum, to_json
 from oddsound_workbench.errors import FolderError
 from oddsound_workbench.files import content_sha256, decoded, replace_file
 from oddsound_workbench.learn.fitted import Fitted
@@ -51,9 +52,6 @@ METRICS_IN_ENTRY = (
 CHECKSUM_LENGTH = 6
 
 type Metrics = dict[str, Any]
-
-NO_INFLUENCE = {*ARTIFACTS, "version", "description", "metrics", "previous"}
-"""Fields of an entry that do not change a prediction; artifacts count by their checksums."""
 
 
 @dataclass(frozen=True)
@@ -205,18 +203,6 @@ def count_trained_on(
         )
 
     return sum(trained_on(recording.path) for recording in recordings)
-
-
-def content_checksum(entry: ModelEntry) -> str:
-    """Checksum of everything in an entry that predictions depend on."""
-    influence = entry.model_dump(mode="json", exclude=NO_INFLUENCE)
-    # The compiled file gives the same predictions; adding it does not make another version.
-    influence["sha256"].pop("compiled_path", None)
-    return digest(json.dumps(influence, sort_keys=True).encode())
-
-
-def to_json(value: Any) -> bytes:
-    return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()
 
 
 def _previous(plan: Plan, version: str, content: str) -> list[ModelEntry]:

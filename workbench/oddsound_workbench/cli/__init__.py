@@ -26,7 +26,7 @@ app.command("evaluate")(learning.evaluate)
 app.command("compile")(versioning.compile_models)
 app.command("serve")(serving.serve)
 app.command("worker")(serving.worker)
-app.command("push")(serving.push)
+app.command("push")(versioning.push)
 
 
 def main() -> None:

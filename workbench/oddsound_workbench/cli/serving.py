@@ -1,4 +1,4 @@
-"""`oddsound serve`, `oddsound worker` and `oddsound push`."""
+"""`oddsound serve` and `oddsound worker`."""
 
 import dataclasses
 import threading
@@ -117,30 +117,6 @@ def worker(
         configure(models)
         err.print(f"Waiting for messages of {queue_url}. Stop with Ctrl-C.", soft_wrap=True)
         work(boto3.client("sqs"), queue_url, batch_size, stopped)
-
-
-def push(
-    target: Annotated[str, typer.Argument(metavar="s3://BUCKET[/PREFIX]", show_default=False)],
-    models: Models = None,
-    endpoint_url: Annotated[
-        str | None, typer.Option(help="Endpoint of an S3 service other than AWS's.")
-    ] = None,
-    as_json: Json = False,
-) -> None:
-    """Upload models to S3, models.json last; a running service uses them without a deployment."""
-    import boto3
-
-    from oddsound_workbench.deploy.push import push as push_models
-
-    with reported_errors(as_json), aws_errors(target):
-        chosen = models_file(models)
-        if chosen is None:
-            raise ModelsConfigError("there is no models.json file to upload; name it with --models")
-        uploaded = push_models(chosen, target, boto3.client("s3", endpoint_url=endpoint_url))
-    if as_json:
-        return print_json({"target": target, "uploaded": uploaded})
-    out.print(f"Uploaded to {target}: {', '.join(uploaded)}", highlight=False, soft_wrap=True)
-    return None
 
 
 def _serve_http(

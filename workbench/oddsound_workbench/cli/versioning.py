@@ -1,5 +1,6 @@
-"""`oddsound compile`."""
+"""`oddsound compile` and `oddsound push`."""
 
+import dataclasses
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,6 +12,7 @@ from oddsound_workbench.cli.console import (
     INVALID_SETUP,
     Json,
     Models,
+    aws_errors,
     err,
     models_file,
     out,
@@ -18,6 +20,15 @@ from oddsound_workbench.cli.console import (
     reported_errors,
 )
 from oddsound_workbench.errors import WorkbenchError
+
+PUSHED = {
+    "new": "new",
+    "replaced": "replaces the version before it, which is kept",
+    "updated": "the same version, with other paths or another description",
+    "unchanged": "unchanged",
+    "older": "stays, because it has replaced the local version; see `oddsound rollback`",
+}
+"""What a push did to a model."""
 
 
 def compile_models(
@@ -71,3 +82,53 @@ def _print_compiled(results: list[dict[str, Any]], models: Path) -> None:
                 highlight=False,
                 soft_wrap=True,
             )
+
+
+def push(
+    target: Annotated[str, typer.Argument(metavar="s3://BUCKET[/PREFIX]", show_default=False)],
+    models: Models = None,
+    endpoint_url: Annotated[
+        str | None, typer.Option(help="Endpoint of an S3 service other than AWS's.")
+    ] = None,
+    replace: Annotated[
+        bool,
+        typer.Option(
+            "--replace",
+            help="Make the target the same as the local models.json: remove models that only the"
+            " target has, and write local versions even if the target has newer ones.",
+        ),
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Upload models to S3; a running service uses them without a deployment.
+
+    Artifacts are stored under their checksum, and models.json is merged into the one that is there:
+    models of colleagues stay, and replaced versions are kept for `oddsound rollback`.
+    """
+    import boto3
+
+    from oddsound import runtime
+    from oddsound_workbench.deploy.push import push as push_models
+
+    with reported_errors(as_json), aws_errors(target):
+        chosen = models_file(models)
+        if chosen is None:
+            raise ModelsConfigError("there is no models.json file to upload; name it with --models")
+        settings = runtime.settings()
+        pushed = push_models(
+            chosen,
+            target,
+            boto3.client("s3", endpoint_url=endpoint_url),
+            replace=replace,
+            sample_rate=settings.sample_rate,
+            allow_pickle=settings.allow_pickle,
+        )
+    if as_json:
+        return print_json({"target": target, **dataclasses.asdict(pushed)})
+    for name, state in pushed.states.items():
+        text = f"{name} {pushed.served[name]}: {PUSHED[state]}"
+        out.print(text, highlight=False, markup=False, soft_wrap=True)
+    for name in pushed.removed:
+        out.print(f"{name}: removed", highlight=False, markup=False)
+    out.print(f"{len(pushed.uploaded)} objects uploaded to {target}", highlight=False, markup=False)
+    return None

@@ -40,8 +40,9 @@ class Deployment:
         return aws_client(service, self.endpoint_url)
 
     def push(self, models: Path) -> list[str]:
-        """Upload a models.json with its artifacts. Returns the keys that were uploaded."""
-        return push(models, f"s3://{events.MODELS_BUCKET}", self.client("s3"))
+        """Make the bucket serve this models.json. Returns the keys that were uploaded."""
+        target = f"s3://{events.MODELS_BUCKET}"
+        return push(models, target, self.client("s3"), replace=True).uploaded
 
     def delete_results(self) -> None:
         """Delete every stored result, so that recordings are scored again."""

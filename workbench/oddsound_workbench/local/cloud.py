@@ -97,7 +97,7 @@ def running(
                 function.environment["DEFAULT_MODEL_NAME"] = default_model
         s3, sqs = aws_client("s3", endpoint), aws_client("sqs", endpoint)
         target = next(f.environment["MODELS_CONFIG_PATH"].rpartition("/")[0] for f in functions)
-        push(models, target, s3)
+        push(models, target, s3, replace=True)
         if env_vars_path is not None:
             _prepare_sam_local_invoke(functions, s3, for_containers[0], env_vars_path)
         if data is not None:
