@@ -325,3 +325,19 @@ def test_people_acknowledge_and_snooze_over_http(ledger: Ledger) -> None:
         assert client.post(f"{path}/acknowledge", json=body).status_code == 422
     for route, body in (("acknowledge", {"person": "Ada"}), ("snooze", until)):
         assert client.post(f"/machines/nobody/{route}", json=body).status_code == 404
+
+
+def test_a_person_reviews_a_result(cloud: Cloud, ledger: Ledger) -> None:
+    client = TestClient(app)
+    key = f"{PUMP}/2026-11-23T10-00-00.wav"
+    said = {"label": "normal", "note": "the door", "person": "Ada"}
+    assert client.post(f"/results/{key}/review", json=said).status_code == 404
+    on_upload(notification(cloud.put(key, FAULTY)), LambdaContext())
+    answer = client.post(f"/results/{key}/review", json=said)
+    assert answer.status_code == 200
+    assert {name: answer.json()["review"][name] for name in said} == said
+    (row,) = client.get(f"/machines/{PUMP}/history").json()["rows"]
+    assert row == answer.json()
+    refused = client.post(f"/results/{key}/review", json={"label": "broken"})
+    assert refused.status_code == 422
+    assert "'normal', 'fault' or 'unusable'" in refused.json()["detail"]

@@ -14,7 +14,12 @@ from typing import Any
 import pytest
 
 from benchmarks.fleet import Fleet
-from oddsound.errors import InvalidStateError, NotificationError, UnknownMachineError
+from oddsound.errors import (
+    InvalidStateError,
+    NotificationError,
+    ResultNotFoundError,
+    UnknownMachineError,
+)
 from oddsound.history.store import HistoryStore
 from oddsound.machines.ledger import Ledger, Origin
 from oddsound.machines.notices import LEASE, Notice
@@ -328,3 +333,48 @@ def test_a_simulated_fleet_misses_and_doubles_nothing(seed: int) -> None:
     assert min(found.late, found.repeated, len(found.faults), len(found.silences)) > 3
     assert (found.missed, found.doubled, found.sent_twice) == (0, 0, 0)
     assert (found.silences_missed, found.false_silences) == (0, 0)
+
+
+def test_a_review_counts_instead_of_the_score(ledger: Ledger, clock: Clock, told: Told) -> None:
+    hear(ledger, clock, "NAN")
+    ledger.review(f"{PUMP}/1200.wav", "fault", "Ada", "it knocked")
+    assert told.states() == ["active"]
+    (newest, *_) = ledger.history(PUMP, 10).rows
+    assert newest.review is not None
+    assert (newest.review.label, newest.review.person, newest.review.note) == (
+        *("fault", "Ada"),
+        "it knocked",
+    )
+    assert newest.is_anomaly is False
+
+
+def test_a_false_alarm_that_was_reviewed_in_time_is_none(
+    ledger: Ledger, clock: Clock, told: Told
+) -> None:
+    hear(ledger, clock, "NA")
+    ledger.review(f"{PUMP}/1100.wav", "normal")
+    hear(ledger, clock, "A", 2)
+    assert told.states() == []
+    ledger.review(f"{PUMP}/1200.wav", "unusable")
+    hear(ledger, clock, "A", 3)
+    assert told.states() == []
+    hear(ledger, clock, "A", 4)
+    assert told.states() == ["active"]
+
+
+def test_the_newest_recording_of_a_key_is_reviewed_unless_a_time_is_named(
+    ledger: Ledger, clock: Clock
+) -> None:
+    for number in (0, 2, 1):
+        clock.now = hour(number + 1)
+        origin = Origin(PUMP, hour(number), "s3", "latest.wav", f"{number}")
+        for model in ("fan", "other"):
+            ledger.record(prediction(anomalous=False, model_name=model), origin)
+    assert ledger.review("latest.wav", "fault").recorded_at == hour(2)
+    assert ledger.review("latest.wav", "normal", at=hour(1)).recorded_at == hour(1)
+    labels = [row.review and row.review.label for row in ledger.history(PUMP, 10).rows]
+    assert labels == ["fault", "fault", "normal", "normal", None, None]
+    with pytest.raises(ResultNotFoundError, match=r"has no recording 'gone\.wav'"):
+        ledger.review("gone.wav", "normal")
+    with pytest.raises(ResultNotFoundError, match="of 2026-11-23T19:00:00"):
+        ledger.review("latest.wav", "normal", at=hour(9))

@@ -150,3 +150,15 @@ def test_alarms_are_seen_acknowledged_and_snoozed(configured: Path, tmp_path: Pa
     assert read(run("machines", "check", "--json")) == {"changed": []}
     again = read(run("machines", "acknowledge", "nobody", "--person", "Ada", "--json"), code=3)
     assert again["error"] == "UnknownMachineError"
+
+
+def test_a_file_is_reviewed_by_its_path(configured: Path, tmp_path: Path) -> None:
+    file = write_fan(tmp_path / "2026-11-23T10-00-00.wav", 1, faulty=True, duration_s=2)
+    run("predict", file, "--machine", "hall-3/pump-07")
+    said = run("review", file.name, "--label", "normal", "--person", "Ada")
+    assert said.stdout == "hall-3/pump-07, 2026-11-23 10:00 UTC: normal, scored as anomaly\n"
+    options = ("--label", "fault", "--recorded-at", "2026-11-23T10:00:00", "--json")
+    assert read(run("review", file, *options))["review"]["label"] == "fault"
+    assert run("review", file, "--label", "fine").exit_code == 2
+    missing = read(run("review", "gone.wav", "--label", "normal", "--json"), code=3)
+    assert missing["error"] == "ResultNotFoundError"

@@ -18,8 +18,10 @@ from oddsound.machines.records import (
     Acknowledgement,
     EventPage,
     HistoryPage,
+    HistoryRow,
     MachineInfo,
     MachineList,
+    ReviewRequest,
     Snooze,
 )
 from oddsound.schemas import Prediction
@@ -85,6 +87,14 @@ def snooze(machine_id: MachineIdPath, said: Snooze) -> MachineInfo:
 def machine(machine_id: MachineIdPath) -> MachineInfo:
     """One machine and its state."""
     return runtime.required_history().machine(machine_id)
+
+
+@router.post("/results/{key:path}/review", responses=documented(404, 422, 500, 501, 503))
+def review(
+    key: Annotated[str, Path(description="`key` of the recording's row")], said: ReviewRequest
+) -> HistoryRow:
+    """What a person says about a recording: normal, fault or unusable."""
+    return runtime.required_history().review(key, said.label, said.person, said.note)
 
 
 @dataclass(frozen=True)

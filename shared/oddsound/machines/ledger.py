@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
 
-from oddsound.errors import StorageError, UnknownMachineError
+from oddsound.errors import ResultNotFoundError, StorageError, UnknownMachineError
 from oddsound.history.store import HistoryStore, position
 from oddsound.machines.conditions import Conditions
 from oddsound.machines.naming import MAX_AHEAD
@@ -21,9 +21,11 @@ from oddsound.machines.records import (
     MachineInfo,
     MachineList,
     MachineRecord,
+    Review,
+    ReviewLabel,
     Status,
 )
-from oddsound.schemas import Prediction
+from oddsound.schemas import Prediction, Time
 
 logger = logging.getLogger(__name__)
 
@@ -131,6 +133,31 @@ class Ledger:
     def rows_of_key(self, key: str) -> Sequence[HistoryRow]:
         """The rows of a key, last scored first: of each content and each model."""
         return self._store.rows_of_key(key)
+
+    def review(
+        self, key: str, label: ReviewLabel, person: str = "", note: str = "", at: Time | None = None
+    ) -> HistoryRow:
+        """Store what a person says about the newest recording of a key; it replaces what was said.
+
+        It also counts for the state of the machine, from then on.
+        at : when it was recorded, for a key with several recordings
+        Raises ResultNotFoundError.
+        """
+        found = [row for row in self._store.rows_of_key(key) if at in (None, row.recorded_at)]
+        if not found:
+            raise ResultNotFoundError(
+                f"the history has no recording {key!r}" + (f" of {at.isoformat()}" if at else "")
+            )
+        newest = max(found, key=lambda row: row.recorded_at)
+        review = Review(label=label, note=note, person=person, at=self._now())
+        # The models that scored it have a row each.
+        for row in found:
+            if row.recorded_at == newest.recorded_at:
+                reviewed = row.model_copy(update={"review": review})
+                self._store.replace_row(reviewed)
+                if row.machine is not None:
+                    self._conditions.follow(row.machine, reviewed)
+        return newest.model_copy(update={"review": review})
 
     def events(self, machine_id: str, limit: int, before: int | None = None) -> EventPage:
         """A page of the changes of a machine's state, newest first. Raises UnknownMachineError."""

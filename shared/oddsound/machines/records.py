@@ -149,10 +149,13 @@ class Status(Schema):
         return of_interest[-1] if of_interest else None
 
 
+ReviewLabel = Literal["normal", "fault", "unusable"]
+
+
 class Review(Schema):
     """What a person says about a recording."""
 
-    label: Literal["normal", "fault", "unusable"]
+    label: ReviewLabel
     note: str = ""
     person: str = ""
     at: Time
@@ -282,3 +285,16 @@ class Snooze(Acknowledgement):
     """The request body of POST /machines/{id}/snooze."""
 
     until: Time = Field(description="a time that has passed ends a snooze")
+
+
+class ReviewRequest(Schema):
+    """The request body of POST /results/{key}/review."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    label: ReviewLabel = Field(
+        description="what the recording is: normal; fault: of the machine; unusable: a fault of the"
+        " recorder or something else that says nothing about the machine"
+    )
+    note: str = Field(default="", max_length=2000)
+    person: str = Field(default="", max_length=200)

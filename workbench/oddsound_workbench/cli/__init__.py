@@ -1,5 +1,5 @@
-"""The command `oddsound`: predict, models, machines, watch, train, evaluate, compile, serve,
-worker, push."""
+"""The command `oddsound`: predict, models, machines, watch, review, train, evaluate, compile,
+serve, worker, push."""
 
 import io
 import sys
@@ -9,6 +9,7 @@ from oddsound_workbench.cli import (
     listing,
     machines,
     predicting,
+    reviewing,
     serving,
     versioning,
     watching,
@@ -21,6 +22,7 @@ app.command("predict")(predicting.predict)
 app.command("models")(listing.list_models)
 app.add_typer(machines.machines, name="machines")
 app.command("watch")(watching.watch)
+app.command("review")(reviewing.review)
 app.command("train")(learning.train)
 app.command("evaluate")(learning.evaluate)
 app.command("compile")(versioning.compile_models)
