@@ -133,7 +133,7 @@ destroy: .venv .venv-sam  ## Remove the stack with all its data, after asking
 	$(SAM) delete --config-env $(ENV) --no-prompts
 
 push-models: .venv  ## Upload models/ to the stack's bucket; live without a deployment
-	AWS_DEFAULT_REGION=$$($(STACK) region $(ENV)) \
+	$(STACK) as $(ENV) ModelsWriterRoleArn \
 	  $(BIN)/oddsound push s3://$$($(STACK) output $(ENV) ModelsBucketName)
 
 logs: .venv .venv-sam  ## Follow the logs of all functions

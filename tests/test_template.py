@@ -10,6 +10,7 @@ import pytest
 import yaml
 from moto import mock_aws
 
+from oddsound.http.headers import HSTS
 from oddsound.http.recording import FORM_TYPE, RAW_TYPES
 from oddsound.settings import Settings
 from oddsound_workbench.deploy import events, template
@@ -109,7 +110,7 @@ def test_no_permission_has_a_wildcard() -> None:
             assert "*" not in json.dumps(resource).removesuffix('/*"}'), f"{name}: {resource}"
     assert "ManagedPolicyArns" not in GLOBALS
     for role in of_type("AWS::IAM::Role").values():
-        for policy in role["ManagedPolicyArns"]:
+        for policy in role.get("ManagedPolicyArns", []):
             assert policy["Ref"] in TEMPLATE["Resources"]
 
 
@@ -164,9 +165,10 @@ def test_a_bucket_is_private_encrypted_and_has_a_lifecycle(name: str) -> None:
     assert len(bucket["LifecycleConfiguration"]["Rules"]) == 2
     versioned = bucket.get("VersioningConfiguration") == {"Status": "Enabled"}
     assert versioned is (name in ("ResultsBucket", "ModelsBucket"))
-    (statement,) = TEMPLATE["Resources"][f"{name}Policy"]["Properties"]["PolicyDocument"][
+    statement, *more = TEMPLATE["Resources"][f"{name}Policy"]["Properties"]["PolicyDocument"][
         "Statement"
     ]
+    assert len(more) == (name == "ModelsBucket")
     assert statement["Effect"] == "Deny"
     assert statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
     assert len(statement["Resource"]) == 2
@@ -233,11 +235,32 @@ def test_cors_is_off_by_default_and_covers_the_api_and_the_input_bucket() -> Non
     assert own == {"Fn::Sub": "https://*.execute-api.${AWS::Region}.${AWS::URLSuffix}"}
     assert with_others == {"Fn::Split": [",", {"Fn::Sub": f"{own['Fn::Sub']},${{CorsOrigins}}"}]}
     for answer in TEMPLATE["Resources"]["Api"]["Properties"]["GatewayResponses"].values():
-        (header,) = answer["ResponseParameters"]["Headers"].items()
-        assert header == (
-            "Access-Control-Allow-Origin",
-            {"Fn::If": ["HasCorsOrigins", "'*'", {"Ref": "AWS::NoValue"}]},
-        )
+        headers = answer["ResponseParameters"]["Headers"]
+        assert headers["Access-Control-Allow-Origin"] == {
+            "Fn::If": ["HasCorsOrigins", "'*'", {"Ref": "AWS::NoValue"}]
+        }
+        assert headers["X-Content-Type-Options"] == "'nosniff'"
+        assert headers["Strict-Transport-Security"] == f"'{HSTS}'"
+
+
+def test_what_a_month_can_cost_has_a_ceiling() -> None:
+    for name, parameter in (("ApiFunction", "Api"), ("S3TriggerFunction", "Uploads")):
+        assert FUNCTIONS[name]["ReservedConcurrentExecutions"] == {
+            "Fn::If": [
+                f"HasReserved{parameter}",
+                {"Ref": f"{parameter}ReservedConcurrency"},
+                {"Ref": "AWS::NoValue"},
+            ]
+        }
+    plan = TEMPLATE["Resources"]["Api"]["Properties"]["Auth"]["UsagePlan"]
+    assert plan["Quota"] == {"Limit": {"Ref": "QuotaPerMonth"}, "Period": "MONTH"}
+    budget = of_type("AWS::Budgets::Budget")["Budget"]
+    assert TEMPLATE["Resources"]["Budget"]["Condition"] == "HasBudget"
+    assert budget["Budget"]["BudgetLimit"]["Amount"] == {"Ref": "MonthlyBudgetUSD"}
+    for notified in budget["NotificationsWithSubscribers"]:
+        assert notified["Subscribers"] == [
+            {"SubscriptionType": "SNS", "Address": {"Ref": "AlarmTopic"}}
+        ]
 
 
 def test_every_alarm_is_published() -> None:
@@ -298,9 +321,15 @@ def test_the_history_is_kept_whatever_happens_to_the_stack() -> None:
 def test_machines_are_checked_by_a_rule_that_may_only_write_to_the_jobs_queue() -> None:
     (rule,) = of_type("AWS::Events::Rule").values()
     assert [target["Arn"] for target in rule["Targets"]] == [{"Fn::GetAtt": ["JobsQueue", "Arn"]}]
-    (policy,) = of_type("AWS::SQS::QueuePolicy").values()
-    (statement,) = policy["PolicyDocument"]["Statement"]
+    policies = of_type("AWS::SQS::QueuePolicy").values()
+    (statement,) = [
+        statement
+        for policy in policies
+        for statement in policy["PolicyDocument"]["Statement"]
+        if statement["Effect"] == "Allow"
+    ]
     assert statement["Action"] == "sqs:SendMessage"
+    assert statement["Resource"] == {"Fn::GetAtt": ["JobsQueue", "Arn"]}
     assert statement["Principal"] == {"Service": "events.amazonaws.com"}
     assert statement["Condition"] == {
         "ArnEquals": {"aws:SourceArn": {"Fn::GetAtt": ["CheckMachines", "Arn"]}}

@@ -1,6 +1,7 @@
 """The commands of make for a deployed stack, tested with moto's account."""
 
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,12 +23,19 @@ TEMPLATE = {
         "Dead": {"Type": "AWS::SQS::Queue", "Properties": {"QueueName": "dead"}},
         "Failures": {"Type": "AWS::SQS::Queue", "Properties": {"QueueName": "failures"}},
         "Results": {"Type": "AWS::S3::Bucket", "Properties": {"BucketName": "results-here"}},
+        "Models": {"Type": "AWS::S3::Bucket", "Properties": {"BucketName": "models-here"}},
+        "Writer": {
+            "Type": "AWS::IAM::Role",
+            "Properties": {"RoleName": "writer", "AssumeRolePolicyDocument": {}},
+        },
     },
     "Outputs": {
         "JobsQueueUrl": {"Value": {"Ref": "Jobs"}},
         "JobsDeadLetterQueueUrl": {"Value": {"Ref": "Dead"}},
         "FailureQueueUrl": {"Value": {"Ref": "Failures"}},
         "ResultsBucketName": {"Value": {"Ref": "Results"}},
+        "ModelsBucketName": {"Value": {"Ref": "Models"}},
+        "ModelsWriterRoleArn": {"Value": {"Fn::GetAtt": ["Writer", "Arn"]}},
     },
 }
 
@@ -105,6 +113,53 @@ def test_all_versions_are_deleted_and_only_after_the_name_of_the_stack_is_typed(
     found = s3.list_object_versions(Bucket="results-here")
     assert not {"Versions", "DeleteMarkers"} & set(found)
     s3.delete_bucket(Bucket="results-here")
+
+
+def test_the_bucket_of_the_models_is_emptied_with_its_role(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    s3: Any = boto3.client("s3", region_name=stack.region)
+    for bucket in ("results-here", "models-here"):
+        s3.put_object(Bucket=bucket, Key="a", Body=b"1")
+    deleted: list[tuple[str, bool]] = []
+    made = Stack.client
+
+    def client(self: Stack, service: str, credentials: Any = None) -> Any:
+        one = made(self, service, credentials)
+
+        def on_delete(params: Any, **_: Any) -> None:
+            deleted.append((params["Bucket"], credentials is not None))
+
+        if service == "s3":
+            one.meta.events.register("provide-client-params.s3.DeleteObjects", on_delete)
+        return one
+
+    monkeypatch.setattr(Stack, "client", client)
+    empty(stack, lambda _: stack.name)
+    assert sorted(deleted) == [("models-here", True), ("results-here", False)]
+
+
+def test_a_command_runs_with_the_credentials_of_a_role(
+    stack: Stack, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_PROFILE", "mine")
+    monkeypatch.setattr(Stack, "assume", lambda _, output: {"AWS_SESSION_TOKEN": output})
+    program = "import os; print([os.environ.get(n) for n in ('AWS_PROFILE', 'AWS_SESSION_TOKEN')])"
+    with pytest.raises(SystemExit) as ended:
+        main("as", "dev", "ModelsWriterRoleArn", sys.executable, "-c", f"{program}; exit(7)")
+    assert ended.value.code == 7
+    assert capfd.readouterr().out == "[None, 'ModelsWriterRoleArn']\n"
+
+
+def test_the_credentials_of_a_role_are_temporary(stack: Stack) -> None:
+    credentials = stack.assume("ModelsWriterRoleArn")
+    assert sorted(credentials) == [
+        "AWS_ACCESS_KEY_ID",
+        "AWS_SECRET_ACCESS_KEY",
+        "AWS_SESSION_TOKEN",
+    ]
+    caller = stack.client("sts", credentials).get_caller_identity()
+    assert ":assumed-role/writer/oddsound" in caller["Arn"]
 
 
 def test_the_settings_that_make_reads(stack: Stack, capsys: pytest.CaptureFixture[str]) -> None:

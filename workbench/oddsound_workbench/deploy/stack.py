@@ -3,14 +3,18 @@
     python -m oddsound_workbench.deploy.stack architecture|region dev
     python -m oddsound_workbench.deploy.stack output dev ModelsBucketName
     python -m oddsound_workbench.deploy.stack redrive|empty dev
+    python -m oddsound_workbench.deploy.stack as dev ModelsWriterRoleArn oddsound push s3://...
 
-`dev` is an environment of samconfig.toml. Credentials are found as boto3 finds them.
+`dev` is an environment of samconfig.toml. Credentials are found as boto3 finds them; `as` runs a
+command with those of a role that is an output of the stack.
 """
 
 import json
+import os
+import subprocess
 import sys
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +22,9 @@ from typing import Any
 import boto3
 
 from oddsound_workbench.files import SAMCONFIG
+
+MODELS_WRITER = "ModelsWriterRoleArn"
+"""The output with the role that may write to the bucket of the models."""
 
 
 @dataclass(frozen=True)
@@ -39,9 +46,21 @@ class Stack:
         overrides = dict(pair.split("=", 1) for pair in deploy["parameter_overrides"])
         return cls(deploy["stack_name"], deploy["region"], overrides.get("Architecture", "x86_64"))
 
-    def client(self, service: str) -> Any:
-        """A boto3 client for the region of the stack."""
-        return boto3.client(service, region_name=self.region)
+    def client(self, service: str, credentials: Mapping[str, str] | None = None) -> Any:
+        """A boto3 client for the region of the stack. credentials : as `assume` returns them"""
+        given: Any = {name.lower(): value for name, value in (credentials or {}).items()}
+        return boto3.client(service, region_name=self.region, **given)
+
+    def assume(self, output: str) -> dict[str, str]:
+        """Credentials, as environment variables, of a role whose ARN is an output of the stack."""
+        answer = self.client("sts").assume_role(
+            RoleArn=self.outputs()[output], RoleSessionName="oddsound"
+        )["Credentials"]
+        return {
+            "AWS_ACCESS_KEY_ID": answer["AccessKeyId"],
+            "AWS_SECRET_ACCESS_KEY": answer["SecretAccessKey"],
+            "AWS_SESSION_TOKEN": answer["SessionToken"],
+        }
 
     def outputs(self) -> dict[str, str]:
         """The outputs of the deployed stack by name."""
@@ -106,8 +125,10 @@ def empty(stack: Stack, ask: Callable[[str], str] = input) -> None:
     print(*(f"  {bucket}" for bucket in buckets), sep="\n")
     if ask("Type the name of the stack to continue: ") != stack.name:
         raise SystemExit("Nothing was deleted.")
-    s3 = stack.client("s3")
     for bucket in buckets:
+        # Only its own role may delete what is in the bucket of the models.
+        is_models = bucket == stack.outputs().get("ModelsBucketName")
+        s3 = stack.client("s3", stack.assume(MODELS_WRITER) if is_models else None)
         for page in s3.get_paginator("list_object_versions").paginate(Bucket=bucket):
             found = [*page.get("Versions", []), *page.get("DeleteMarkers", [])]
             objects = [{"Key": one["Key"], "VersionId": one["VersionId"]} for one in found]
@@ -123,6 +144,10 @@ def main(command: str, environment: str, *rest: str) -> None:
         print(f"Moved to the jobs queue: {jobs} jobs, {uploads} uploads.")
         if others:
             raise SystemExit(f"Other messages in the failure queue, which stay there: {others}.")
+    elif command == "as":
+        environment_of = os.environ | stack.assume(rest[0]) | {"AWS_DEFAULT_REGION": stack.region}
+        environment_of.pop("AWS_PROFILE", None)  # it would replace the credentials
+        raise SystemExit(subprocess.run(rest[1:], env=environment_of, check=False).returncode)
     elif command == "empty":
         empty(stack)
     elif command == "output":
