@@ -3,6 +3,7 @@
 import logging
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -34,13 +35,22 @@ class Catalogue:
     Safe to share between threads.
 
     location : path or URL of models.json; None if its text or a single model is given instead
+    check : is given the entries that are new or changed, and raises an error of this library if one
+        of them cannot be used. It is not called for the first models.json of a process, before
+        which there is none to keep
     """
 
-    def __init__(self, settings: Settings, artifacts: Artifacts) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        artifacts: Artifacts,
+        check: Callable[[dict[str, ModelEntry]], None] = lambda _changed: None,
+    ) -> None:
         self.location = _location(settings)
         self.error: str | None = None
         self._settings = settings
         self._artifacts = artifacts
+        self._check = check
         self._entries: dict[str, ModelEntry] = {}
         self._tag: str | None = None
         self._checked_at: float | None = None
@@ -134,8 +144,13 @@ class Catalogue:
             self._entries = {name: ModelEntry(**paths)}
         elif changed := self._read_if_changed(self.location):
             text, tag = changed
-            self._entries = parse(text, self.location)
-            self._tag = tag
+            entries = parse(text, self.location)
+            if self._entries:
+                new = {n: entry for n, entry in entries.items() if self._entries.get(n) != entry}
+                self._check(new)
+            # Only now: a models.json that was refused is looked at again, because what is wrong
+            # may be an artifact.
+            self._entries, self._tag = entries, tag
 
     def _read_if_changed(self, location: str) -> tuple[bytes, str] | None:
         try:

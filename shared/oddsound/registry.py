@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from oddsound import memory
 from oddsound.artifacts import Artifacts, resolve_path
 from oddsound.catalogue import Catalogue
-from oddsound.errors import ModelArtifactError
+from oddsound.errors import AudioAnomalyError, ModelArtifactError
 from oddsound.schemas import ANOMALY, DETECTORS, NORMAL, ModelEntry, ModelInfo, ModelList
 from oddsound.settings import Settings
 
@@ -27,7 +27,7 @@ class Registry:
     """The models of a catalogue. Safe to share between threads."""
 
     def __init__(self, settings: Settings, artifacts: Artifacts) -> None:
-        self.catalogue = Catalogue(settings, artifacts)
+        self.catalogue = Catalogue(settings, artifacts, self._load_changed)
         self._settings = settings
         self._artifacts = artifacts
         self._loaded: OrderedDict[_Key, Model] = OrderedDict()
@@ -112,6 +112,27 @@ class Registry:
 
     def _size_bytes(self) -> int:
         return sum(model.size_bytes for model in self._loaded.values())
+
+    def _load_changed(self, changed: dict[str, ModelEntry]) -> None:
+        """Load the models of a new models.json before it replaces the previous one.
+
+        Raises an error of this library if one cannot be loaded; the models in the cache then stay.
+        """
+        loaded = {}
+        for name, entry in changed.items():
+            try:
+                loaded[name, entry.model_dump_json()] = self._load(name, entry)
+            except AudioAnomalyError:
+                raise
+            # An artifact can raise anything, and no request may fail because of a new one.
+            except Exception as error:
+                reason = f"{type(error).__name__}: {error}"
+                raise ModelArtifactError(f"model {name!r} cannot be loaded: {reason}") from error
+        with self._cache_lock:
+            in_use = {name for name, _ in self._loaded}
+        for key, model in loaded.items():
+            if key[0] in in_use:
+                self._keep(key, model)
 
     def _load(self, name: str, entry: ModelEntry) -> "Model":
         # This import brings in all that a prediction needs; describing models needs none of it.

@@ -1,5 +1,6 @@
 """models.json while the service runs: changed, invalid, on S3."""
 
+import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -20,6 +21,13 @@ from tests.making import (
 )
 from tests.unit.test_artifacts import slow_down
 from tests.unit.test_registry import loaded, registry_of, verdict
+
+
+def swap(entry: dict[str, Any], one: str, other: str, within: str | None = None) -> None:
+    """Exchange two paths; with `within`, also the values of these keys there."""
+    entry[one], entry[other] = entry[other], entry[one]
+    if within is not None:
+        entry[within][one], entry[within][other] = entry[within][other], entry[within][one]
 
 
 class TestRefresh:
@@ -43,7 +51,8 @@ class TestRefresh:
         scaler, model = classifier(labels=["sound"] * 6 + ["pitted"] * 6)
         entry = {**saved(tmp_path, "fan", model=model, scaler=scaler), "version": "2"}
         configured(tmp_path, fan=entry)
-        assert loaded(registry) == []
+        # It is loaded before models.json is taken.
+        assert loaded(registry) == ["fan"]
         second = registry.get()
         assert (verdict(first), verdict(second)) == ("faulty", "pitted")
         assert second.version == "2"
@@ -87,6 +96,68 @@ class TestRefresh:
         found = registry.describe()
         assert [info.name for info in found.models] == ["fan", "pump"]
         assert found.config_error is None
+
+    @pytest.mark.parametrize(
+        ("change", "words"),
+        [
+            (lambda e, f: e["sha256"].update(model_path="0" * 64), "its sha256 is"),
+            (lambda e, f: e["sha256"].pop("model_path"), "has no sha256 in models.json"),
+            (lambda e, f: e["sha256"].update(model_path="x"), "String should match pattern"),
+            (lambda e, f: e.update(model_path="new/model.jobl1b"), "No such file"),
+            (lambda e, f: e.update(scaler_path=None), "the entry has no such path"),
+            (lambda e, f: swap(e, "model_path", "scaler_path"), "its sha256 is"),
+            (lambda e, f: swap(e, "model_path", "scaler_path", "sha256"), "cannot scale 240 feat"),
+            (lambda e, f: (f / "new/scaler.joblib").unlink(), "No such file"),
+            (lambda e, f: (f / "new/model.joblib").write_bytes(b"half"), "its sha256 is"),
+            (lambda e, f: e.update(predictor="sklearn_probab"), "no predictor is called"),
+            (lambda e, f: e.update(feature_extractor="defualt"), "no feature_extractor is called"),
+            (lambda e, f: e.update(sample_rate=8000), "was trained on 240 features"),
+            (lambda e, f: e.update(window_s=0.01), "at least one analysis frame"),
+            (lambda e, f: e.update(normal_label="ok"), "normal_label 'ok' is not a class"),
+            (lambda e, f: e.update(predictor="sklearn_outlier"), "requires `calibration`"),
+            (lambda e, f: e.update(compiled_path="new/model.joblib"), "has no sha256"),
+            (lambda e, f: e.update(calibration={"shpe": 1}), "unknown keys shpe"),
+        ],
+    )
+    def test_a_models_json_is_taken_only_if_its_changed_models_load(
+        self, tmp_path: Path, change: Any, words: str
+    ) -> None:
+        old = saved_classifier(tmp_path, "fan", version="1")
+        registry = registry_of(configured(tmp_path, fan=old))
+        kept = registry.get()
+        new = saved_classifier(tmp_path, "new", version="2")
+        right = json.loads(json.dumps(new))
+        change(new, tmp_path)
+        configured(tmp_path, fan=new, pump=old)
+        assert registry.get() is kept
+        found = registry.describe()
+        assert [info.name for info in found.models] == ["fan"]
+        assert words in (found.config_error or "")
+        # The artifacts are repaired: the same models.json, or a corrected one, is taken.
+        saved_classifier(tmp_path, "new")
+        configured(tmp_path, fan=right, pump=old)
+        assert registry.get().version == "2"
+        assert registry.get("pump").version == "1"
+        assert registry.describe().config_error is None
+
+    def test_the_same_models_json_is_taken_when_its_artifact_arrives(self, tmp_path: Path) -> None:
+        registry = registry_of(configured(tmp_path, fan=saved_classifier(tmp_path, "fan")))
+        kept = registry.get()
+        new = saved_classifier(tmp_path, "new", version="2")
+        late = (tmp_path / "new/model.joblib").rename(tmp_path / "late")
+        configured(tmp_path, fan=new)
+        assert registry.get() is kept
+        late.rename(tmp_path / "new/model.joblib")
+        assert registry.get().version == "2"
+
+    def test_a_model_that_nobody_uses_is_checked_but_not_kept_in_memory(
+        self, tmp_path: Path
+    ) -> None:
+        entry = saved_classifier(tmp_path, "fan")
+        registry = registry_of(configured(tmp_path, fan=entry))
+        registry.get("fan")
+        configured(tmp_path, fan=entry, pump=saved_classifier(tmp_path, "pump"))
+        assert loaded(registry) == ["fan"]
 
     def test_a_service_that_starts_with_an_invalid_models_json_recovers(
         self, tmp_path: Path
