@@ -10,8 +10,9 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
 from oddsound import logs, runtime
-from oddsound.http import docs, machines, ui
+from oddsound.http import docs, machines, nodelay, ui
 from oddsound.http.errors import add_error_handlers
+from oddsound.http.head import HeadRequests
 from oddsound.http.headers import SecurityHeaders
 from oddsound.http.routes import router
 from oddsound.http.upload_limit import UploadLimit
@@ -28,14 +29,14 @@ class Service(FastAPI):
     """
 
     def build_middleware_stack(self) -> ASGIApp:
-        stack = super().build_middleware_stack()
+        stack: ASGIApp = HeadRequests(super().build_middleware_stack())
         origins = runtime.settings().allowed_origins
         if not origins:
             return SecurityHeaders(stack)
         with_cors = CORSMiddleware(
             stack,
             allow_origins=origins,
-            allow_methods=["GET", "POST"],
+            allow_methods=["GET", "HEAD", "POST"],
             allow_headers=["content-type", "x-api-key"],
             max_age=PREFLIGHT_MAX_AGE_S,
         )
@@ -44,6 +45,7 @@ class Service(FastAPI):
 
 def create_app() -> FastAPI:
     """The service, with the settings of this environment. Raises ModelsConfigError."""
+    nodelay.always()
     logs.write_to_stderr(runtime.settings().log_level)
     app = Service(
         title=runtime.settings().api_title,
