@@ -72,7 +72,7 @@ WORKBENCH_LAYERS = [
     {"models_files"},
     {"compiling", "deploy", "learn"},
     {"report", "model_folder"},
-    {"training", "compiled_entries"},
+    {"training", "compiled_entries", "model_versions"},
     {"assessment", "local"},
     {"cli"},
     {"demo"},

@@ -96,7 +96,7 @@ def chosen(name: str, entry: Entry, version: str | None) -> Entry:
         if len(found) < 2:
             raise FolderError(f"model {name!r} has no earlier version in models.json")
         return found[1]
-    by_name = [each for each in found if each.get("version") == version]
+    by_name = [each for each in found if ModelEntry.model_validate(each).version == version]
     by_checksum = [
         each
         for each in found

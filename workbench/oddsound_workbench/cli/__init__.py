@@ -1,5 +1,5 @@
 """The command `oddsound`: predict, models, machines, watch, review, train, evaluate, compile,
-serve, worker, push."""
+serve, worker, push, versions, rollback."""
 
 import io
 import sys
@@ -29,6 +29,8 @@ app.command("compile")(versioning.compile_models)
 app.command("serve")(serving.serve)
 app.command("worker")(serving.worker)
 app.command("push")(versioning.push)
+app.command("versions")(versioning.list_versions)
+app.command("rollback")(versioning.rollback)
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""`oddsound compile` and `oddsound push`."""
+"""`oddsound compile`, `push`, `versions` and `rollback`."""
 
 import dataclasses
 from pathlib import Path
@@ -13,6 +13,7 @@ from oddsound_workbench.cli.console import (
     Json,
     Models,
     aws_errors,
+    configure,
     err,
     models_file,
     out,
@@ -20,6 +21,16 @@ from oddsound_workbench.cli.console import (
     reported_errors,
 )
 from oddsound_workbench.errors import WorkbenchError
+
+Name = Annotated[str, typer.Argument(help="Name of the model.", show_default=False)]
+ModelsLocation = Annotated[
+    str | None,
+    typer.Option(
+        "--models",
+        help="models.json, a path or an s3:// URL. [default: MODELS_CONFIG_PATH,"
+        " models/models.json, or the models that were installed with oddsound]",
+    ),
+]
 
 PUSHED = {
     "new": "new",
@@ -29,6 +40,22 @@ PUSHED = {
     "older": "stays, because it has replaced the local version; see `oddsound rollback`",
 }
 """What a push did to a model."""
+
+
+def models_location(models: str | None) -> str:
+    """The path or URL of models.json that a command changes or reads.
+
+    Raises ModelsConfigError if the environment gives models without one.
+    """
+    from oddsound import runtime
+
+    configure(None)
+    location = models or runtime.registry().catalogue.location
+    if location is None:
+        raise ModelsConfigError(
+            "this command needs a models.json: name a path or an s3:// URL with --models"
+        )
+    return location
 
 
 def compile_models(
@@ -131,4 +158,59 @@ def push(
     for name in pushed.removed:
         out.print(f"{name}: removed", highlight=False, markup=False)
     out.print(f"{len(pushed.uploaded)} objects uploaded to {target}", highlight=False, markup=False)
+    return None
+
+
+def list_versions(name: Name, models: ModelsLocation = None, as_json: Json = False) -> None:
+    """List the versions of a model: the one that is served, and those that it replaced."""
+    from oddsound_workbench.model_versions import Versions
+
+    with reported_errors(as_json):
+        location = models_location(models)
+        found = Versions(location).of(name)
+    if as_json:
+        return print_json(
+            {"name": name, "versions": [dataclasses.asdict(version) for version in found]}
+        )
+    for version in found:
+        auc = version.metrics.get("auc", version.metrics.get("accuracy"))
+        figure = f"  {'AUC' if 'auc' in version.metrics else 'accuracy'} {auc}" if auc else ""
+        served = "  served" if version.current else ""
+        text = f"{version.version}  {version.checksum}{figure}{served}  {version.description}"
+        out.print(text.rstrip(), highlight=False, markup=False, soft_wrap=True)
+    return None
+
+
+def rollback(
+    name: Name,
+    version: Annotated[
+        str | None,
+        typer.Argument(
+            help="Its name, or the start of its checksum. [default: the version before this one]",
+            show_default=False,
+        ),
+    ] = None,
+    models: ModelsLocation = None,
+    as_json: Json = False,
+) -> None:
+    """Serve an earlier version of a model again; running services use it without a deployment.
+
+    The version is loaded first. The one that is replaced is kept as an earlier version.
+    """
+    from oddsound import runtime
+    from oddsound_workbench.model_versions import Versions
+
+    with reported_errors(as_json):
+        location = models_location(models)
+        before, now = Versions(location).roll_back(name, version)
+        refresh_s = runtime.settings().models_refresh_s
+    if as_json:
+        return print_json({"name": name, "models": location, "before": before, "now": now})
+    out.print(
+        f"{name}: {now} is served instead of {before}, in {location}. Running services use it"
+        f" within MODELS_REFRESH_S ({refresh_s:g} s here).",
+        highlight=False,
+        markup=False,
+        soft_wrap=True,
+    )
     return None
