@@ -1,10 +1,11 @@
 """The command `oddsound`: predict, models, machines, watch, review, train, evaluate, compile,
-serve, worker, push, versions, rollback."""
+serve, worker, push, versions, rollback, compare."""
 
 import io
 import sys
 
 from oddsound_workbench.cli import (
+    comparing,
     learning,
     listing,
     machines,
@@ -31,6 +32,7 @@ app.command("worker")(serving.worker)
 app.command("push")(versioning.push)
 app.command("versions")(versioning.list_versions)
 app.command("rollback")(versioning.rollback)
+app.command("compare")(comparing.compare)
 
 
 def main() -> None:

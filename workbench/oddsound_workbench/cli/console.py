@@ -25,7 +25,14 @@ from oddsound_workbench.files import harmless
 SOME_FAILED, INVALID_SETUP, ANOMALY_FOUND = 1, 3, 10
 """Exit codes."""
 
-EXTRA_OF = {"watch": "watch", "train": "train", "evaluate": "train", "worker": "aws", "push": "aws"}
+EXTRA_OF = {
+    "watch": "watch",
+    "train": "train",
+    "evaluate": "train",
+    "worker": "aws",
+    "push": "aws",
+    "compare": "train",
+}
 """Command -> the optional dependencies that it needs; `serve` needs `serve` or `local`, and
 `predict` needs `train` for pictures."""
 
