@@ -73,7 +73,7 @@ WORKBENCH_LAYERS = [
     {"compiling", "deploy", "learn"},
     {"report", "model_folder"},
     {"training", "compiled_entries", "model_versions"},
-    {"assessment", "local", "comparing"},
+    {"assessment", "local", "comparing", "retraining"},
     {"cli"},
     {"demo"},
 ]

@@ -17,6 +17,7 @@ import pytest
 
 from oddsound_workbench.synthesis import write_fan
 from oddsound_workbench.watching import Settling, being_written
+from tests.workbench.command import read, run
 
 PUMP = "hall-3/pump-07"
 
@@ -103,6 +104,11 @@ def watching(trained: Path, tmp_path: Path) -> Iterator[tuple[Path, "Queue[dict[
         finally:
             process.kill()
             reader.join(timeout=5)
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    missing = read(run("watch", tmp_path / "gone", "--json"), code=3)
+    assert missing["detail"].endswith("gone is not a folder")
 
 
 @pytest.mark.slow

@@ -218,6 +218,7 @@ class MachineInfo(Schema):
     model_name: str | None
     expected_every_s: float | None
     alarm: AlarmRule
+    same_alarm_within_s: float | None
     state: State
     since: datetime = Field(description="when it came into this state")
     last_recorded_at: datetime | None = Field(description="null if it has no recording yet")

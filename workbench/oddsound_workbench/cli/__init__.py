@@ -10,6 +10,7 @@ from oddsound_workbench.cli import (
     listing,
     machines,
     predicting,
+    retraining,
     reviewing,
     serving,
     versioning,
@@ -24,6 +25,7 @@ app.command("models")(listing.list_models)
 app.add_typer(machines.machines, name="machines")
 app.command("watch")(watching.watch)
 app.command("review")(reviewing.review)
+app.command("retrain")(retraining.retrain)
 app.command("train")(learning.train)
 app.command("evaluate")(learning.evaluate)
 app.command("compile")(versioning.compile_models)

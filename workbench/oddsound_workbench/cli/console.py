@@ -27,6 +27,7 @@ SOME_FAILED, INVALID_SETUP, ANOMALY_FOUND = 1, 3, 10
 
 EXTRA_OF = {
     "watch": "watch",
+    "retrain": "train",
     "train": "train",
     "evaluate": "train",
     "worker": "aws",
@@ -44,7 +45,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     epilog="Exit codes: 0 success, 1 a recording could not be scored, 2 wrong usage,"
     " 3 a problem with the models, folders or settings,"
-    " 10 an anomaly was found (with --fail-on-anomaly).",
+    " 10 an anomaly was found (with --fail-on-anomaly), 11 the old model stays in use (retrain).",
 )
 
 

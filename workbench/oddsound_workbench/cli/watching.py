@@ -17,11 +17,12 @@ from oddsound_workbench.cli.console import (
     stopped_by_signals,
 )
 from oddsound_workbench.cli.machines import History, open_history
+from oddsound_workbench.errors import WorkbenchError
 from oddsound_workbench.files import decoded, harmless
 
 
 def watch(
-    folder: Annotated[Path, typer.Argument(exists=True, file_okay=False, show_default=False)],
+    folder: Annotated[Path, typer.Argument(show_default=False)],
     machine: Annotated[
         str | None,
         typer.Option(
@@ -49,6 +50,8 @@ def watch(
 
     with reported_errors(as_json), stopped_by_signals() as stopped:
         configure(models)
+        if not folder.is_dir():
+            raise WorkbenchError(f"{folder} is not a folder")
         ledger = open_history(history)
         if machine is not None:
             check_machine_id(machine)
