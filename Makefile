@@ -60,6 +60,11 @@ test-units: .venv .venv-docs
 test-e2e: .venv .venv-sam build/runtime  ## What `sam build` built in Lambda's runtime; the local stack
 	COVERAGE_FILE=.coverage.e2e $(PYTEST) --quiet tests/e2e --cov --cov-report= --cov-fail-under=0
 
+# EXAMPLES for each test; `make test` tries 25.
+EXAMPLES ?= 5000
+fuzz: .venv  ## Feed damaged recordings, models.json, events and requests for minutes: make fuzz EXAMPLES=20000
+	FUZZ_EXAMPLES=$(EXAMPLES) $(PYTEST) --numprocesses auto --quiet tests/fuzz --hypothesis-profile=long
+
 format: .venv  ## Sort imports, lay out the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -178,5 +183,5 @@ lint-workflows: $(ACTIONLINT)  ## Check the GitHub workflows with actionlint; ne
 clean:  ## Remove everything that make made
 	rm -rf .venv .venv-docs .venv-sam .aws-sam build .coverage* .pytest_cache .mypy_cache .ruff_cache
 
-.PHONY: help demo serve check lint types test-fast test test-units test-e2e format build layers sizes bench bench-features \
+.PHONY: help demo serve check lint types test-fast test test-units test-e2e fuzz format build layers sizes bench bench-features \
   bench-detection validate deploy destroy push-models logs redrive events invoke requirements docs lint-workflows clean

@@ -4,6 +4,7 @@ The functions for WAV, AIFF and CAF return an empty string if libsndfile decodes
 """
 
 import re
+from io import SEEK_END
 from typing import BinaryIO, Literal
 
 type ByteOrder = Literal["big", "little"]
@@ -145,7 +146,10 @@ def of_mp4(file: BinaryIO, offset: int) -> str:
 
 def _moov(file: BinaryIO, offset: int) -> bytes:
     """The beginning of the box `moov`, empty if the file has none."""
+    end = file.seek(0, SEEK_END)
     for _ in range(MAX_BOXES):
+        if offset >= end:  # however far a damaged size points
+            break
         file.seek(offset)
         head = file.read(16)
         size = int.from_bytes(head[:4])

@@ -4,7 +4,7 @@ import io
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import BinaryIO, Protocol
 
 import numpy as np
 import soundfile
@@ -72,28 +72,21 @@ def open_decoder(source: Source) -> Iterator[Decoder]:
     Raises UnsupportedAudioError (not a recording, or in another format) or InvalidAudioError
     (damaged).
     """
-    with _Bytes(source) if isinstance(source, bytes) else source.open("rb", 0) as file:
+    with io.BytesIO(source) if isinstance(source, bytes) else source.open("rb", 0) as file:
         kind = _container(file)
+        size = file.seek(0, io.SEEK_END)
         if kind.demuxer:
-            size = file.seek(0, io.SEEK_END)
             with open_ffmpeg(SplicedFile(file, [range(kind.offset, size)]), kind) as decoder:
                 yield decoder
             return
         layout = find.layout(file, kind)
+        # Through a file object, libsndfile sees neither a name nor what is beside the file, and
+        # damaged bytes are the same to it wherever they come from.
+        target = SplicedFile(file, layout.pieces or [range(size)])
         with caught() if kind.name == "MP3" else nullcontext():
-            sound = _opened(_readable(file, layout), kind)
+            sound = _opened(target, kind)
         with sound:
             yield LibsndfileDecoder(sound, layout)
-
-
-def _readable(file: BinaryIO, layout: Layout) -> Any:
-    """What libsndfile reads the recording from."""
-    if layout.pieces is not None:
-        return SplicedFile(file, layout.pieces)
-    file.seek(0)
-    # With a file descriptor, libsndfile reads the file without Python callbacks, and does not see
-    # the name: its suffix must not decide how the file is decoded.
-    return file if isinstance(file, _Bytes) else file.fileno()
 
 
 def _container(file: BinaryIO) -> containers.Container:
@@ -107,10 +100,10 @@ def _container(file: BinaryIO) -> containers.Container:
     return kind
 
 
-def _opened(target: Any, kind: containers.Container) -> soundfile.SoundFile:
-    """A file or a file descriptor, opened by libsndfile."""
+def _opened(file: SplicedFile, kind: containers.Container) -> soundfile.SoundFile:
+    """A file, opened by libsndfile."""
     try:
-        sound = _SoundFile(target, closefd=False)
+        sound = _SoundFile(file)
     except (soundfile.SoundFileError, TypeError, ValueError) as error:
         reason = str(error).split(": ", 1)[-1]
         raise InvalidAudioError(
@@ -204,17 +197,3 @@ class LibsndfileDecoder:
             self.notes.append(
                 f"the file is damaged: frames after {self._damaged_s:.1f} s could not be decoded"
             )
-
-
-class _Bytes(io.BytesIO):
-    """A BytesIO that ignores a seek to a negative position, as a file does.
-
-    A damaged header can make libsndfile seek to one. BytesIO raises ValueError; libsndfile calls
-    this method as a callback from C, which no exception can pass through.
-    """
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
-        try:
-            return super().seek(offset, whence)
-        except ValueError:
-            return self.tell()

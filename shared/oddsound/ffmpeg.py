@@ -86,6 +86,8 @@ class FfmpegDecoder:
         self._done, self._received = 0, 0
         self.notes: list[str] = []
         context = stream.codec_context
+        if context is None:  # FFmpeg knows no decoder for it, though PyAV's types say it does
+            raise InvalidAudioError(f"this is {kind} with a codec that FFmpeg does not decode")
         self.sample_rate, self.channels = context.sample_rate, context.channels
         # The header of AAC may have half of the rate that is decoded: the first frame decides.
         first = next(self._frames, None)

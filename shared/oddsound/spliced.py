@@ -4,20 +4,28 @@ import io
 from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import accumulate
-from typing import BinaryIO
+from typing import Protocol
+
+
+class File(Protocol):
+    """A file that is read at any position: a BytesIO, or a file without a buffer."""
+
+    def seek(self, offset: int, whence: int = ..., /) -> int: ...
+    def readinto(self, buffer: memoryview, /) -> int | None: ...
+
 
 type Piece = bytes | range
 """Bytes, or a range of positions in the file."""
 
 
-BUFFER_BYTES = 1 << 16
+BUFFER_BYTES = 1 << 18
 """Decoders read a few bytes at a time, each time by a call from C."""
 
 
 class SplicedFile(io.BufferedReader):
     """The pieces, one behind the other. The file itself is not changed."""
 
-    def __init__(self, file: BinaryIO, pieces: Sequence[Piece]) -> None:
+    def __init__(self, file: File, pieces: Sequence[Piece]) -> None:
         super().__init__(_Pieces(file, pieces), BUFFER_BYTES)
 
     def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
@@ -33,7 +41,7 @@ class SplicedFile(io.BufferedReader):
 
 
 class _Pieces(io.RawIOBase):
-    def __init__(self, file: BinaryIO, pieces: Sequence[Piece]) -> None:
+    def __init__(self, file: File, pieces: Sequence[Piece]) -> None:
         super().__init__()
         self._file = file
         self._pieces = [piece for piece in pieces if len(piece)]
@@ -59,25 +67,25 @@ class _Pieces(io.RawIOBase):
 
     def readinto(self, buffer: bytearray | memoryview, /) -> int:  # type: ignore[override]
         """Fill the buffer as far as there are bytes."""
-        done = 0
-        while done < len(buffer):
-            data = self._read_piece(len(buffer) - done)
-            if not data:
+        left = memoryview(buffer)
+        while len(left):
+            count = self._read_piece(left)
+            if not count:
                 break
-            buffer[done : done + len(data)] = data
-            done += len(data)
-            self._at += len(data)
-        return done
+            left = left[count:]
+            self._at += count
+        return len(buffer) - len(left)
 
-    def _read_piece(self, size: int) -> bytes:
-        """At most so many bytes, from the piece at the current position."""
+    def _read_piece(self, buffer: memoryview) -> int:
+        """Read from the piece at the current position; returns the number of bytes."""
         index = bisect_right(self._ends, self._at)
         if index == len(self._pieces):
-            return b""
+            return 0
         piece = self._pieces[index]
         start = self._at - (self._ends[index] - len(piece))
-        part = piece[start : start + size]
+        part = piece[start : start + len(buffer)]
         if isinstance(part, bytes):
-            return part
+            buffer[: len(part)] = part
+            return len(part)
         self._file.seek(part.start)
-        return self._file.read(len(part))
+        return self._file.readinto(buffer[: len(part)]) or 0

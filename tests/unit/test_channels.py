@@ -171,3 +171,10 @@ def test_silence_at_the_start_decides_nothing(monkeypatch: pytest.MonkeyPatch) -
     found = load(left, right)
     np.testing.assert_array_equal(found.waveform, left)
     assert found.quality.inverted_channels == [1]
+
+
+def test_the_smallest_samples_of_a_float_file_have_a_correlation() -> None:
+    quiet = SOUND[:RATE] * np.float32(1e-30)
+    recording = load(quiet, -quiet, subtype="FLOAT")
+    assert recording.quality.inverted_channels == [1]
+    np.testing.assert_allclose(recording.waveform, quiet, rtol=1e-5, atol=0)

@@ -194,6 +194,14 @@ def test_a_video_without_sound_is_refused() -> None:
         audio.load(file.getvalue(), RATE, LIMITS)
 
 
+def test_a_codec_that_ffmpeg_does_not_know_is_refused() -> None:
+    data = written("NIST").replace(b"sample_coding -s3 pcm", b"sample_coding -s3 xyz")
+    with pytest.raises(
+        InvalidAudioError, match="NIST SPHERE file with a codec that FFmpeg does not"
+    ):
+        audio.load(data, RATE, LIMITS)
+
+
 def test_a_recording_that_changes_its_sample_rate_is_refused() -> None:
     slow, fast = (encoded("adts", "aac", rate=rate) for rate in (16000, 44100))
     words = "after 2.1 s, the recording changes from 16,000 Hz and 1 channel(s) to 44,100 Hz and 1"

@@ -68,6 +68,8 @@ class Chunks:
     def at(self, position: int) -> Chunk | None:
         """The chunk at a position of the file; None if there is no header with a sensible name."""
         shape = self._shape
+        if position >= self.size:  # however far a damaged length points
+            return None
         header = self.read(position, shape.header)
         name = header[:4]
         if len(header) < shape.header or not all(0x20 <= byte < 0x7F for byte in name):

@@ -80,7 +80,9 @@ class ChannelMix:
 
     def _invert(self, planes: Array) -> None:
         used = np.array(self.used)
-        centred = planes[used] - planes[used].mean(axis=1, keepdims=True)
+        # With 64 bits, the squares of the smallest samples of a float file are not 0.
+        samples = planes[used].astype(np.float64)
+        centred = samples - samples.mean(axis=1, keepdims=True)
         covariance = centred @ centred.T
         deviation = np.sqrt(np.diag(covariance))
         correlation = covariance / np.outer(deviation, deviation)
