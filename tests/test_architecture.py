@@ -55,6 +55,7 @@ LAYERS = [
         "http.head",
         "http.headers",
         "http.nodelay",
+        "http.server",
         "http.assets",
         "http.recording",
     },

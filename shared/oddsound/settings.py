@@ -97,6 +97,9 @@ class Settings(BaseSettings):
     max_decoded_samples: int = Field(default=MAX_DECODED_SAMPLES, gt=0)
     """Most samples that are decoded: sample rate times channels times seconds."""
 
+    body_timeout_s: float = Field(default=30, gt=0)
+    """Seconds that the body of a request may pause. Then the request is answered with 408."""
+
     model_cache_mb: float = Field(default=512, gt=0)
     """Memory for loaded models, in MB. The least recently used model is removed first."""
 

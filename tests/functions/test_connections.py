@@ -1,17 +1,22 @@
-"""What the service does with connections: HEAD, small answers at once."""
+"""What the service does with connections: HEAD, small answers at once, slow and half requests."""
 
 import asyncio
 import socket
+import threading
+import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import uvicorn
 from fastapi.testclient import TestClient
 
 from functions.api.app import app, handler
-from oddsound.http import nodelay
+from oddsound import pipeline, runtime
+from oddsound.http import nodelay, server
 from tests.cloud import LambdaContext
-from tests.functions.test_api import failed
+from tests.functions.test_api import NORMAL, failed
 from tests.functions.test_api_gateway import rest_event
 
 
@@ -66,4 +71,90 @@ def test_every_connection_sends_small_answers_at_once(kind: str) -> None:
             await writer.wait_closed()
             return option
 
-    assert asyncio.run(serve_one()) != 0
+    # In a thread: afterwards, asyncio.run leaves none of the loops that Mangum asks for.
+    options: list[int] = []
+    thread = threading.Thread(target=lambda: options.append(asyncio.run(serve_one())))
+    thread.start()
+    thread.join(30)
+    assert options
+    assert options[0] != 0
+
+
+@pytest.fixture
+def port(configured: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    """The port of the server of `oddsound serve`, which is quickly tired of waiting."""
+    monkeypatch.setenv("BODY_TIMEOUT_S", "0.3")
+    monkeypatch.setattr(server, "HEADER_TIMEOUT_S", 0.3)
+    runtime.clear()
+    made = server.create_server(app)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=made.run, args=([listener],))
+        thread.start()
+        yield listener.getsockname()[1]
+        made.should_exit = True
+        thread.join(30)
+
+
+def exchange(port: int, *parts: bytes) -> bytes:
+    """What the server answers until it closes the connection."""
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+        for part in parts:
+            connection.sendall(part)
+        answer = b""
+        while more := connection.recv(65536):
+            answer += more
+    return answer
+
+
+HEAD_OF_A_FORM = (
+    b"POST /predict-anomaly HTTP/1.1\r\nHost: x\r\nContent-Length: 5000\r\n"
+    b"Content-Type: multipart/form-data; boundary=b\r\n\r\n"
+)
+START_OF_A_FORM = (
+    b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\nRIFF'
+)
+HEAD_OF_A_RECORDING = HEAD_OF_A_FORM.replace(b"multipart/form-data; boundary=b", b"audio/wav")
+
+
+@pytest.mark.parametrize(
+    ("head", "body"),
+    [(HEAD_OF_A_FORM, b""), (HEAD_OF_A_FORM, START_OF_A_FORM), (HEAD_OF_A_RECORDING, b"RIFF")],
+)
+def test_a_request_whose_body_stops_arriving_is_answered_and_closed(
+    port: int, head: bytes, body: bytes
+) -> None:
+    answer = exchange(port, head, body)
+    assert answer.startswith(b"HTTP/1.1 408 Request Timeout\r\n")
+    assert b"connection: close\r\n" in answer.lower()
+    assert f"stopped arriving after {len(body):,} bytes".encode() in answer
+    assert b"BODY_TIMEOUT_S" in answer
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET / HTTP/1.1\r\nHos"])
+def test_a_connection_without_a_complete_head_is_closed(port: int, sent: bytes) -> None:
+    assert exchange(port, sent) == b""
+
+
+def test_a_second_request_on_a_connection_may_not_stop_in_its_head_either(port: int) -> None:
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200")
+        connection.sendall(b"GET /models HTT")
+        while more := connection.recv(65536):  # the rest of the first answer, then the end
+            assert b"HTTP/1.1" not in more
+
+
+def test_a_prediction_may_take_longer_than_the_timeouts(
+    port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only what is waited for from the client is limited."""
+    predict = pipeline.predict
+
+    def slow(*arguments: Any, **options: Any) -> Any:
+        time.sleep(0.8)
+        return predict(*arguments, **options)
+
+    monkeypatch.setattr(pipeline, "predict", slow)
+    head = HEAD_OF_A_RECORDING.replace(b"5000", str(len(NORMAL)).encode())
+    head = head.replace(b"Host: x", b"Host: x\r\nConnection: close")
+    assert exchange(port, head, NORMAL).startswith(b"HTTP/1.1 200")

@@ -47,7 +47,7 @@ def models() -> ModelList:
 
 @router.post(
     "/predict-anomaly",
-    responses=documented(400, 404, 413, 415, 422, 500, 503),
+    responses=documented(400, 404, 408, 413, 415, 422, 500, 503),
     openapi_extra={"requestBody": REQUEST_BODY},
 )
 async def predict_anomaly(
@@ -82,7 +82,7 @@ async def predict_anomaly(
     return await anyio.to_thread.run_sync(score, limiter=request.app.state.predictions)
 
 
-@router.post("/uploads", responses=documented(400, 404, 415, 422, 500, 501, 503))
+@router.post("/uploads", responses=documented(400, 404, 408, 415, 422, 500, 501, 503))
 def upload(request: Request, wanted: UploadRequest) -> Upload:
     """Presigned upload of one recording to S3, for recordings too large for /predict-anomaly."""
     bucket, limits, settings = runtime.input_bucket(), runtime.object_limits(), runtime.settings()

@@ -122,16 +122,15 @@ def worker(
 def _serve_http(
     host: str, port: int, models: Path | None, data: Path | None, as_json: bool
 ) -> None:
-    import uvicorn
-
     from oddsound.http.app import create_app
+    from oddsound.http.server import create_server
 
     with reported_errors(as_json):
         configure(models)
         if data is not None:
             use_by_default(data / DEFAULT_HISTORY.name)
         service = create_app()
-    server = uvicorn.Server(uvicorn.Config(service, log_level="warning", lifespan="off"))
+    server = create_server(service)
     with _listening(host, port) as socket:
         url = f"http://{host}:{socket.getsockname()[1]}"
         if as_json:

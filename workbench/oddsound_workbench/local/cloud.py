@@ -229,13 +229,13 @@ def _api_process(
 
 
 def _serve_api(environment: dict[str, str], listener: socket.socket, started: Any) -> None:
-    import uvicorn
+    from oddsound.http.server import create_server
 
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     os.environ.update(environment)
     app = handlers.load(API_MODULE).app
     started.set()
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off"))
+    server = create_server(app)
     server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
     server.run(sockets=[listener])
 

@@ -1,0 +1,58 @@
+"""uvicorn as `oddsound serve` runs it: half-sent requests are closed in time."""
+
+import asyncio
+from typing import Any
+
+import uvicorn
+from starlette.types import ASGIApp
+from uvicorn.protocols.http.auto import AutoHTTPProtocol
+
+HEADER_TIMEOUT_S = 10
+"""Seconds for the head of a request, from the connection or from its first byte on."""
+
+
+class PatientProtocol(AutoHTTPProtocol):  # type: ignore[misc,valid-type]  # one of two classes
+    """uvicorn's protocol; it has no limit for the head of a request, only between requests."""
+
+    _timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: Any) -> None:
+        """Called by asyncio when a client connects."""
+        super().connection_made(transport)
+        self._start()
+
+    def data_received(self, data: bytes) -> None:
+        """Called by asyncio with what arrived."""
+        super().data_received(data)
+        if self._has_no_request():
+            self._start()
+        else:
+            self._stop()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Called by asyncio when the connection has ended."""
+        self._stop()
+        super().connection_lost(exc)
+
+    def _has_no_request(self) -> bool:
+        return self.cycle is None or self.cycle.response_complete
+
+    def _start(self) -> None:
+        if self._timer is None:
+            self._timer = self.loop.call_later(HEADER_TIMEOUT_S, self._give_up)
+
+    def _stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _give_up(self) -> None:
+        self._timer = None
+        if self._has_no_request() and not self.transport.is_closing():
+            self.transport.close()
+
+
+def create_server(app: ASGIApp) -> uvicorn.Server:
+    """A server that logs warnings only. Needs the extra `serve`."""
+    config = uvicorn.Config(app, log_level="warning", lifespan="off", http=PatientProtocol)
+    return uvicorn.Server(config)
