@@ -5,7 +5,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +27,7 @@ MIN_TRAINING, MIN_NORMAL, MIN_FAULTS = 10, 4, 1
 """Normal recordings to train with; normal and faulty recordings to compare the models with."""
 
 TEST_SHARE = 3
-"""One in so many normal recordings is never trained with. Its content decides, so that it is the
-same one in all later trainings."""
+"""One in so many normal recordings is kept for the comparison; its content decides which."""
 
 PAGE = 1000
 
@@ -100,18 +99,34 @@ def retrain(request: Request, ledger: Ledger, progress: Progress = no_progress) 
         if missing := _missing(train, test, gone):
             reason = "There are not enough reviewed recordings to train and to compare."
             return Retrained(machine.id, name, False, [reason, *missing], missing=missing)
-        plan = _plan(request, name, train, folder / "train", folder / "models.json")
-        training.train(plan, progress)
-        new = oddsound.load_model(name, folder / "models.json")
+        new = _trained(request, name, train, folder / "compared", progress)
         scores = _score(old, test), _score(new, test)
-        corrected = [recording for recording in train if recording.corrected]
-        still = sum(_is_anomaly(new, recording) for recording in corrected)
-        reasons, promoted = _compared(*scores, len(corrected), still)
+        everything = [*train, *(each for each in test if each.label == "normal")]
+        corrected = [recording for recording in everything if recording.corrected]
+        final = (
+            new
+            if _is_worse(*scores)
+            else _trained(request, name, everything, folder / "final", progress)
+        )
+        still = sum(_is_anomaly(final, recording) for recording in corrected)
+        detected = _score(final, test).detected
+        reasons, promoted = _compared(*scores, len(corrected), still, detected)
         if promoted:
             # The same recordings and seed give the same model, now in its place.
-            training.train(replace(plan, models=request.models, version=None), progress)
+            plan = _plan(request, name, everything, folder / "promoted", request.models)
+            training.train(plan, progress)
             ledger.register(machine.model_copy(update={"model_name": name}))
     return Retrained(machine.id, name, promoted, reasons, *scores, len(corrected), still)
+
+
+def _trained(
+    request: Request, name: str, recordings: Sequence[Recording], folder: Path, progress: Progress
+) -> Model:
+    """A model in a folder of its own."""
+    folder.mkdir()
+    models = folder / "models.json"
+    training.train(_plan(request, name, recordings, folder / "recordings", models), progress)
+    return oddsound.load_model(name, models)
 
 
 def _machine(ledger: Ledger, machine_id: str) -> Machine:
@@ -186,15 +201,16 @@ def _divided(
 ) -> tuple[list[Recording], list[Recording]]:
     """Recordings to train with, and those to compare the models with.
 
-    Corrected false alarms are trained with, faults never; what the old model was trained with
-    compares nothing.
+    Faults are never trained with, and what the old model was trained with compares nothing. A
+    corrected false alarm is divided as all others are: the comparison would otherwise only have
+    recordings that are normal for the old model.
     """
     train, test = [], []
     for recording in {recording.checksum: recording for recording in found}.values():
         known = recording.checksum[:16] in trained_with
         if recording.label == "fault":
             test += [] if known else [recording]
-        elif recording.corrected or known or int(recording.checksum[:8], 16) % TEST_SHARE:
+        elif known or int(recording.checksum[:8], 16) % TEST_SHARE:
             train.append(recording)
         else:
             test.append(recording)
@@ -260,22 +276,33 @@ def _is_anomaly(model: Model, recording: Recording) -> bool:
     return found.is_anomaly
 
 
-def _compared(old: Score, new: Score, corrected: int, still_alarm: int) -> tuple[list[str], bool]:
-    """The reasons, in sentences, and whether the new model is not worse."""
+def _is_worse(old: Score, new: Score) -> bool:
+    return new.false_alarms > old.false_alarms or new.detected < old.detected
+
+
+def _compared(
+    old: Score, new: Score, corrected: int, still_alarm: int, detected: int
+) -> tuple[list[str], bool]:
+    """The reasons, in sentences, and whether the new model is not worse.
+
+    detected : faults that are detected after training with all normal recordings
+    """
     reasons = [
         f"False alarms, of {old.normal} normal recordings that neither model was trained with:"
         f" {new.false_alarms} instead of {old.false_alarms}.",
         f"Faults detected, of {old.faults}: {new.detected} instead of {old.detected}.",
     ]
+    if _is_worse(old, new):
+        return [*reasons, "The new model is worse, so the old one stays in use."], False
+    if detected < old.detected:
+        reasons.append(
+            f"After training with all {old.normal} of them too, it detects only {detected} faults,"
+            " so the old one stays in use."
+        )
+        return reasons, False
     if corrected:
         reasons.append(
             f"Of {corrected} false alarms that were reviewed as normal, {corrected - still_alarm}"
-            " are normal for the new model."
+            " are normal for it after training with all of them."
         )
-    worse = new.false_alarms > old.false_alarms or new.detected < old.detected
-    reasons.append(
-        "The new model is worse, so the old one stays in use."
-        if worse
-        else "The new model is not worse, so it is used from now on."
-    )
-    return reasons, not worse
+    return [*reasons, "The new model is not worse, so it is used from now on."], True
