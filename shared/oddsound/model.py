@@ -19,6 +19,9 @@ from oddsound.parts import Fetch, Parts, TrainingStatistics
 from oddsound.predictors import PREDICTORS, Floats, Predictor
 from oddsound.schemas import VIEWS, ModelEntry
 
+ROWS_PER_CALL = 64
+"""Windows whose rows are scaled and scored together."""
+
 NARROWER = "narrower"
 """Key of a detector's artifact for models of lower sample rates."""
 
@@ -132,6 +135,19 @@ class Model:
     def event_finder(self) -> EventFinder | None:
         """Finds what is unusual in a recording and when; None without a reference."""
         return None if self.events_reference is None else EventFinder(*self.events_reference)
+
+    def probabilities(self, rows: Array, length_s: float) -> Floats:
+        """The predictor's probabilities for rows of `features`, float64 [shape=(rows, classes)].
+
+        length_s : of the windows that the rows describe
+        """
+        # Of some rows at a time: the memory must not depend on the number of windows.
+        parts = [
+            rows[first : first + ROWS_PER_CALL] for first in range(0, len(rows), ROWS_PER_CALL)
+        ]
+        return np.concatenate(
+            [self.predictor.probabilities(self.scaled(part), length_s) for part in parts]
+        )
 
     def scaled(self, rows: Array) -> Floats:
         """Scales rows of `features` for the predictor; float64 [shape=(rows, scaled features)]."""

@@ -5,10 +5,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from oddsound import audio, scanning
+from oddsound import scanning
 from oddsound.decoding import Source
 from oddsound.descriptors import Array
-from oddsound.errors import InvalidAudioError
 from oddsound.features import FeatureExtractor
 from oddsound.formats import AudioLimits
 from oddsound.memory import refusing_when_exhausted
@@ -19,9 +18,6 @@ from oddsound.schemas import Prediction, Window
 
 if TYPE_CHECKING:
     from oddsound.explain.evidence import Explainer
-
-LENGTH_TOLERANCE = 0.95
-"""Recorders cut a second a little short."""
 
 
 @refusing_when_exhausted()
@@ -36,18 +32,18 @@ def predict(
     process does not suffice).
     """
     started = time.perf_counter()
-    scan = scanning.scan(source, model, limits)
+    scan = scanning.scan(source, model, limits, keep_rows=explain)
     full_hz, model = top_hz(model.extractor, model.sample_rate), scan.model
-    _check_length(scan.info, model)
-    rows, starts, size = scan.rows, scan.starts, scan.size
-    explainer = _explainer(model, rows) if explain else None
-    predictor = model.predictor
+    explainer = _explainer(model, scan.rows) if explain else None
     # The rows of an explanation are scored in the same call: a call costs more than its rows.
-    scored = predictor.probabilities(
-        model.scaled(rows if explainer is None else explainer.rows), size / model.sample_rate
+    scored = (
+        scan.probabilities
+        if explainer is None
+        else model.probabilities(explainer.rows, scan.size / model.sample_rate)
     )
-    probabilities = scored[: len(rows)]
-    whole = predictor.combine(probabilities) if len(rows) > 1 else probabilities[0]
+    predictor, starts, size = model.predictor, scan.starts, scan.size
+    probabilities = scored[: len(starts)]
+    whole = predictor.combine(probabilities) if len(starts) > 1 else probabilities[0]
     label, score, is_anomaly = verdict(whole, predictor)
     prediction = Prediction(
         prediction=label,
@@ -68,7 +64,7 @@ def predict(
             is_anomaly=is_anomaly,
             compared_hz=top_hz(model.extractor, model.sample_rate),
         ),
-        windows=_windows(starts, size, probabilities, model) if len(rows) > 1 else None,
+        windows=_windows(starts, size, probabilities, model) if len(starts) > 1 else None,
         events=scan.events,
     )
     if explainer is None:
@@ -76,16 +72,6 @@ def predict(
     explanation = explainer.explain(scored, prediction)
     latency_ms = 1000 * (time.perf_counter() - started)
     return prediction.model_copy(update={"explanation": explanation, "latency_ms": latency_ms})
-
-
-def _check_length(recording: audio.RecordingInfo, model: Model) -> None:
-    """Raises InvalidAudioError if the recording is too short for a verdict of the model."""
-    min_length_s = model.predictor.min_length_s
-    if recording.duration_s < LENGTH_TOLERANCE * min_length_s:
-        raise InvalidAudioError(
-            f"the recording lasts {recording.duration_s:.3f} s, which is too short to judge; the"
-            f" model {model.name} needs at least {min_length_s:g} s"
-        )
 
 
 def top_hz(extractor: FeatureExtractor, sample_rate: int) -> float:

@@ -10,13 +10,21 @@ from oddsound.descriptors import Array
 from oddsound.errors import InvalidAudioError
 from oddsound.features import FeatureExtractor
 from oddsound.formats import AudioLimits
-from oddsound.model import Model
+from oddsound.model import ROWS_PER_CALL, Model
+from oddsound.predictors import Floats
 from oddsound.schemas import Event
 from oddsound.windows import WindowCutter, split
 
 DEFAULT_WINDOW_S = 60.0
 """Window length if the model has no window_s: what is anomalous for a second is small in an hour.
 """
+
+
+LENGTH_TOLERANCE = 0.95
+"""Recorders cut a second a little short."""
+
+PART_SAMPLES = 1 << 16
+"""Samples of a block that are passed on together."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +34,9 @@ class Scan:
     model : the one for the sample rate of the recording, see Model.for_rate
     info : what the recorder did to the recording, and its duration
     starts, size : of the windows, in samples at the model's rate
-    rows : features of each window, float32 [shape=(windows, features that the model uses)]
+    probabilities : of each window, float64 [shape=(windows, classes)]; empty if `rows` are kept
+    rows : features of each window, float32 [shape=(windows, features that the model uses)]; empty
+        if they are not kept
     events : what is unusual and when; see Model.event_finder
     """
 
@@ -34,31 +44,37 @@ class Scan:
     info: audio.RecordingInfo
     starts: list[int]
     size: int
+    probabilities: Floats
     rows: Array
     events: list[Event] | None
 
 
-def scan(source: Source, model: Model, limits: AudioLimits) -> Scan:
+def scan(source: Source, model: Model, limits: AudioLimits, *, keep_rows: bool = False) -> Scan:
     """Decode a recording block by block; memory does not grow with its length.
 
     Windows are placed by the length in the header. A recording whose header has no length, or a
     wrong one, is read twice.
-    Raises InvalidAudioError (also if the recording never changes, or is shorter than one analysis
-    frame), UnsupportedAudioError or AudioTooLargeError.
+    keep_rows : whether to return the features of the windows, and not their probabilities
+    Raises InvalidAudioError (also if the recording never changes, or is too short to judge),
+    UnsupportedAudioError or AudioTooLargeError.
     """
-    reader, info = _read(source, model, limits, None)
+    reader, info = _read(source, model, limits, None, keep_rows=keep_rows)
     if reader.samples != reader.planned:
-        reader, info = _read(source, model, limits, reader.samples)
-    check_length(reader.samples, reader.model.extractor, reader.model.sample_rate)
+        reader, info = _read(source, model, limits, reader.samples, keep_rows=keep_rows)
+    model = reader.model
+    check_length(reader.samples, model.extractor, model.sample_rate)
     info.check_sound()
+    _check_duration(info.duration_s, model)
     if reader.samples != reader.planned:
         raise InvalidAudioError("the file changed while it was read")
-    rows = np.stack(reader.rows)
-    return Scan(reader.model, info, reader.starts, reader.size, rows, reader.events())
+    probabilities = reader.probabilities()
+    return Scan(
+        model, info, reader.starts, reader.size, probabilities, reader.rows(), reader.events()
+    )
 
 
 def _read(
-    source: Source, model: Model, limits: AudioLimits, samples: int | None
+    source: Source, model: Model, limits: AudioLimits, samples: int | None, *, keep_rows: bool
 ) -> tuple["_Reader", audio.RecordingInfo]:
     """Read a recording once.
 
@@ -68,26 +84,29 @@ def _read(
         model = model.for_rate(stream.sample_rate)
         if samples is None:
             samples = stream.expected_samples(model.sample_rate)
-        reader = _Reader(model, samples)
+        reader = _Reader(model, samples, keep_rows=keep_rows)
         for block in stream.blocks(model.sample_rate):
             reader.feed(block)
         return reader, stream.info
 
 
 class _Reader:
-    """Collects features and events while the blocks of a recording arrive.
+    """Collects what a model needs while the blocks of a recording arrive.
 
     planned : number of samples of the recording; None if not known
+    keep_rows : whether to keep the features of the windows; otherwise only their probabilities
     samples : number of samples that have arrived
     """
 
-    def __init__(self, model: Model, planned: int | None) -> None:
+    def __init__(self, model: Model, planned: int | None, *, keep_rows: bool) -> None:
         self.model = model
         self.planned = planned
         self.samples = 0
-        self.rows: list[Array] = []
         window_s = model.window_s or DEFAULT_WINDOW_S
         self.starts, self.size = split(planned or 0, window_s, model.sample_rate, model.extractor)
+        self._keep_rows = keep_rows
+        self._rows: list[Array] = []
+        self._scored: list[Floats] = []
         self._cutter = WindowCutter(model.extractor, self.starts, self.size)
         self._finder = model.event_finder()
 
@@ -96,9 +115,32 @@ class _Reader:
         # Without a known length there are no windows to cut; this only counts the samples.
         if self.planned is None:
             return
-        self.rows += [row[self.model.kept] for row in self._cutter.feed(block)]
-        if self._finder:
-            self._finder.feed(block)
+        # In parts, which need less memory than what is computed from a whole block.
+        for first in range(0, len(block), PART_SAMPLES):
+            part = block[first : first + PART_SAMPLES]
+            self._rows += [row[self.model.kept] for row in self._cutter.feed(part)]
+            if self._finder:
+                self._finder.feed(part)
+        if len(self._rows) >= ROWS_PER_CALL:
+            self._score()
+
+    def _score(self) -> None:
+        if self._keep_rows or not self._rows:
+            return
+        length_s = self.size / self.model.sample_rate
+        self._scored.append(self.model.probabilities(self.rows(), length_s))
+        self._rows.clear()
+
+    def probabilities(self) -> Floats:
+        """Of the windows [shape=(windows, classes)]; empty if their features are kept."""
+        self._score()
+        empty = np.empty((0, len(self.model.predictor.classes)))
+        return np.concatenate([empty, *self._scored])
+
+    def rows(self) -> Array:
+        """Features of the windows that are not scored yet [shape=(windows, features)]."""
+        empty = np.empty((0, len(self.model.kept)), np.float32)
+        return np.stack(self._rows) if self._rows else empty
 
     def events(self) -> list[Event] | None:
         if self.model.predictor.normal_label is None:
@@ -126,4 +168,14 @@ def check_length(samples: int, extractor: FeatureExtractor, sample_rate: int) ->
         raise InvalidAudioError(
             f"the recording lasts {samples / sample_rate:.3f} s; at least one analysis frame"
             f" ({extractor.min_samples / sample_rate:.3f} s) is required"
+        )
+
+
+def _check_duration(duration_s: float, model: Model) -> None:
+    """Raises InvalidAudioError if the recording is too short for a verdict of the model."""
+    min_length_s = model.predictor.min_length_s
+    if duration_s < LENGTH_TOLERANCE * min_length_s:
+        raise InvalidAudioError(
+            f"the recording lasts {duration_s:.3f} s, which is too short to judge; the"
+            f" model {model.name} needs at least {min_length_s:g} s"
         )

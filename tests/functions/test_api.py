@@ -320,10 +320,12 @@ def test_a_prediction_does_not_block_other_requests(
     started, proceed = threading.Event(), threading.Event()
     scan = scanning.scan
 
-    def slow(source: Source, model: Model, limits: AudioLimits) -> scanning.Scan:
+    def slow(
+        source: Source, model: Model, limits: AudioLimits, *, keep_rows: bool
+    ) -> scanning.Scan:
         started.set()
         assert proceed.wait(timeout=10)
-        return scan(source, model, limits)
+        return scan(source, model, limits, keep_rows=keep_rows)
 
     monkeypatch.setattr(scanning, "scan", slow)
     answers = []

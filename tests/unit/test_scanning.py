@@ -15,6 +15,7 @@ from oddsound.errors import InvalidAudioError
 from oddsound.events.finder import find_events
 from oddsound.formats import AudioLimits
 from oddsound.model import Model
+from oddsound.predictors import Floats
 from oddsound.windows import split
 from oddsound_workbench.synthesis import fan
 from tests.conftest import noise
@@ -52,12 +53,41 @@ def test_a_stream_gives_the_features_and_events_of_the_whole_recording(
     starts, size = split(len(waveform), model.window_s, RATE, model.extractor)
     expected = model.features([waveform[start : start + size] for start in starts])
     monkeypatch.setattr(audio, "BLOCK_SAMPLES", block)
-    found = scanning.scan(data, model, LIMITS)
+    found = scanning.scan(data, model, LIMITS, keep_rows=True)
     assert (found.starts, found.size) == (starts, size)
+    assert len(found.probabilities) == 0
     assert found.info.duration_s == pytest.approx(7.3, abs=1e-9)
     np.testing.assert_allclose(found.rows, expected, rtol=1e-3, atol=1e-3)
+    scored = scanning.scan(data, model, LIMITS)
+    assert len(scored.rows) == 0
+    one_by_one = [model.probabilities(row[None], size / RATE)[0] for row in found.rows]
+    np.testing.assert_allclose(scored.probabilities, one_by_one, rtol=1e-9, atol=1e-12)
     if model.events_reference:
         assert found.events == find_events(waveform, *model.events_reference)
+
+
+def test_features_of_many_windows_are_not_kept(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = encoded(sound(20))
+    expected = pipeline.predict(data, model, LIMITS).windows
+    calls: list[int] = []
+    probabilities = Model.probabilities
+
+    def counted(self: Model, rows: Array, length_s: float) -> Floats:
+        calls.append(len(rows))
+        return probabilities(self, rows, length_s)
+
+    monkeypatch.setattr(Model, "probabilities", counted)
+    monkeypatch.setattr(scanning, "ROWS_PER_CALL", 3)
+    monkeypatch.setattr(scanning, "PART_SAMPLES", 1 << 14)
+    monkeypatch.setattr(audio, "BLOCK_SAMPLES", 1 << 15)
+    found = pipeline.predict(data, model, LIMITS).windows
+    assert calls == [3, 3, 3, 1]
+    assert found
+    assert expected
+    for one, other in zip(found, expected, strict=True):
+        assert one.model_dump() == pytest.approx(other.model_dump(), abs=1e-4)
 
 
 def test_a_wrong_or_missing_length_in_the_header_changes_nothing(model: Model) -> None:

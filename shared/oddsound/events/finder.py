@@ -28,30 +28,31 @@ class EventFinder:
         self._analyser = analyser
         self._reference = reference
         self._size = analyser.chunk_samples(reference.chunk_s)
-        self._waiting: list[Array] = []
-        self._waiting_samples = 0
+        self._max_waiting = int(MAX_SINGLE_CHUNK * self._size)
+        # One array, in which the samples move: arrays for each block would fragment the memory.
+        self._buffer = np.empty(self._max_waiting + 1, np.float32)
+        self._waiting = 0
         self._samples = 0
         self._candidates: list[Candidate] = []
 
     def feed(self, samples: Array) -> None:
         """The next samples, float32 [shape=(samples,)], finite, at the model's sample rate."""
-        self._samples += len(samples)
-        self._waiting.append(samples)
-        self._waiting_samples += len(samples)
-        if self._waiting_samples <= MAX_SINGLE_CHUNK * self._size:
-            return
-        waiting = np.concatenate(self._waiting)
-        while len(waiting) > MAX_SINGLE_CHUNK * self._size:
-            # The last frame and tick of a chunk end in the next one.
-            self._analyse(waiting, self._size + self._analyser.hop)
-            waiting = waiting[self._size :]
-        # A copy, because a view would keep everything that has been analysed in memory.
-        self._waiting, self._waiting_samples = [waiting.copy()], len(waiting)
+        while len(samples):
+            taken = samples[: len(self._buffer) - self._waiting]
+            samples = samples[len(taken) :]
+            self._buffer[self._waiting : self._waiting + len(taken)] = taken
+            self._waiting += len(taken)
+            self._samples += len(taken)
+            if self._waiting > self._max_waiting:
+                # The last frame and tick of a chunk end in the next one.
+                self._analyse(self._size + self._analyser.hop)
+                self._waiting -= self._size
+                self._buffer[: self._waiting] = self._buffer[self._size :][: self._waiting]
 
     def finish(self) -> list[Event]:
         """The events of the whole recording by start, at most MAX_EVENTS."""
-        if self._waiting_samples >= self._analyser.n_fft:
-            self._analyse(np.concatenate(self._waiting), self._waiting_samples)
+        if self._waiting >= self._analyser.n_fft:
+            self._analyse(self._waiting)
         chunks = self._samples / self._size
         limits = {kind: each.limit_of(chunks) for kind, each in self._reference.usual.items()}
         scored = [replace(e, score=e.units / limits[e.kind]) for e in self._candidates]
@@ -60,10 +61,10 @@ class EventFinder:
         kept = sorted(kept, key=lambda event: -event.score)[:MAX_EVENTS]
         return sorted(kept, key=lambda event: (event.start_s, event.end_s, event.kind))
 
-    def _analyse(self, waiting: Array, size: int) -> None:
+    def _analyse(self, size: int) -> None:
         """Add the candidates of the first `size` samples of what waits."""
-        done = self._samples - len(waiting)
-        chunk = self._analyser(waiting[:size])
+        done = self._samples - self._waiting
+        chunk = self._analyser(self._buffer[:size])
         offset = done // self._analyser.tick
         self._candidates += candidates(chunk, self._reference, self._analyser, offset)
         if len(self._candidates) > MAX_CANDIDATES:
