@@ -13,7 +13,7 @@ import soxr
 from benchmarks.conditions.deliveries import DELIVERIES, SNR_DB, headroom, mixed, wav
 from benchmarks.detection.ours import trained
 from benchmarks.detection.protocol import Split
-from benchmarks.events.measure import LIMITS, join
+from benchmarks.events.measure import LIMITS, levelled
 from oddsound import pipeline
 from oddsound.descriptors import Array
 from oddsound.errors import InvalidAudioError
@@ -23,16 +23,14 @@ from oddsound_workbench.learn.metrics import aucs
 SHORT_S = (1, 2, 3, 5)
 LONG_S = (30, 60, 600)
 HOUR_S = 3600
-LONG_RECORDINGS = {30: 20, 60: 20, 600: 6}
-HOURS, ONE_IN_MANY = 2, 6
+LONG_RECORDINGS = {30: 10, 60: 10, 600: 4}
+HOURS, ONE_IN_MANY = 1, 6
 """Numbers of joined recordings of each length, and of hours, in each split."""
 
 MANY_S = 600
 """Length of the recordings that have one faulty part."""
 
 FAULTY_MINUTES = 10.0
-FADE_S = 0.02
-
 type Counts = list[int]
 """[alarms, recordings]"""
 
@@ -158,14 +156,22 @@ def _joined(
     rng: np.random.Generator,
     within: Sequence[Sound] = (),
 ) -> bytes:
-    """Random recordings one after another, with `within` in a random place among them."""
+    """Random recordings one after another, with `within` in a random place among them.
+
+    Whole recordings, without fades: windows of their length then contain one recording each. A
+    window with parts of two recordings of different days would be unusual indeed.
+    """
     sample_rate = sounds[0].sample_rate
-    total = round(seconds * sample_rate)
     parts = [each.samples for each in within]
-    while sum(map(len, parts)) < total:
+    while sum(map(len, parts)) < round(seconds * sample_rate):
         parts.append(sounds[int(rng.integers(len(sounds)))].samples)
     parts.insert(int(rng.integers(len(parts))), parts.pop(0))
-    return wav(join(parts, round(FADE_S * sample_rate))[:total], sample_rate)
+    return wav(join(parts), sample_rate)
+
+
+def join(parts: Sequence[Array]) -> Array:
+    """One waveform of sounds with the same level."""
+    return np.concatenate([levelled(part) for part in parts])
 
 
 def _with_a_faulty_part(
@@ -183,7 +189,7 @@ def _with_a_faulty_part(
             len(sounds), size=round(seconds * rate / np.mean([len(s.samples) for s in sounds]))
         )
     ]
-    return wav(join(parts, round(FADE_S * rate)), rate)
+    return wav(join(parts), rate)
 
 
 def _clearly_faulty(

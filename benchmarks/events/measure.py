@@ -93,14 +93,15 @@ def join(sounds: Sequence[Array], fade: int) -> Array:
     fade : samples in which one fades into the next
     """
     rise = np.sqrt(np.linspace(0, 1, fade, dtype=np.float32))
-    parts = [_levelled(sounds[0])]
+    parts = [levelled(sounds[0])]
     for sound in sounds[1:]:
-        following = _levelled(sound)
+        following = levelled(sound)
         parts[-1][-fade:] = parts[-1][-fade:] * rise[::-1] + following[:fade] * rise
         parts.append(following[fade:])
     return np.concatenate(parts)
 
 
-def _levelled(sound: Array) -> Array:
+def levelled(sound: Array) -> Array:
+    """The sound without its mean and with the root mean square LEVEL_RMS."""
     centred = sound - sound.mean()
     return centred * np.float32(LEVEL_RMS / max(rms(centred), MIN_RMS))
