@@ -13,7 +13,7 @@ import oddsound
 from oddsound import pipeline
 from oddsound.events.finder import find_events
 from oddsound.events.frames import FrameAnalyser
-from oddsound.events.reference import ARTIFACT_KEY
+from oddsound.events.reference import ARTIFACT_KEY, MIN_LIMIT
 from oddsound.formats import AudioLimits
 from oddsound.model import Model
 from oddsound.predictors import Predictor
@@ -27,8 +27,8 @@ from oddsound_workbench.learn.events import (
     fit_reference,
     reference_of,
 )
-from oddsound_workbench.learn.recordings import unlabelled
-from oddsound_workbench.synthesis import SAMPLE_RATE, fan
+from oddsound_workbench.learn.recordings import Labelled, unlabelled
+from oddsound_workbench.synthesis import SAMPLE_RATE, fan, write_fan
 
 LIMITS = AudioLimits(max_bytes=10**8, max_duration_s=1000)
 
@@ -152,6 +152,26 @@ def test_the_permitted_share_of_maxima_exceeds_the_limit() -> None:
         rates.append(np.mean(rng.gumbel(5, 1, 500) >= limit))
         assert growth >= 1
     assert 0.002 < np.mean(rates) < 1.3 * PERMITTED
+
+
+def test_what_is_usual_is_never_an_event(tmp_path: Path) -> None:
+    """Silence at the end of padded recordings is a drop-out in most of them.
+
+    A limit far below 0 was learned, and recordings with less of it ended in an error.
+    """
+    assert _limit(np.full(20, -300.0), 20)[0] == MIN_LIMIT
+    paths = [write_fan(tmp_path / f"{n}.wav", n, faulty=False, duration_s=2) for n in range(8)]
+    for path in paths[:7]:
+        sound, rate = soundfile.read(path, dtype="int16")
+        sound[len(sound) // 2 :] = 0
+        soundfile.write(path, sound, rate)
+    recordings = [Labelled(path, "normal", str(path)) for path in paths]
+    reference = fit_reference(recordings, [2.0] * len(paths), SAMPLE_RATE)
+    assert all(usual.limit >= MIN_LIMIT for usual in reference.usual.values())
+    analyser = FrameAnalyser(SAMPLE_RATE)
+    for path in paths:
+        waveform, _ = soundfile.read(path, dtype="float32")
+        find_events(waveform, analyser, reference)
 
 
 def test_the_limit_of_ten_times_the_duration_has_the_same_rate() -> None:

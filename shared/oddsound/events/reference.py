@@ -14,6 +14,10 @@ ARTIFACT_KEY = "events"
 """Key of the reference in the artifact of a detector."""
 
 
+MIN_LIMIT = 1.0
+"""Lowest limit of a chunk: what is usual, below `quantile`, is never an event. Recordings in which
+a kind is as good as always there, such as the silence of padded files, would have a lower one."""
+
 MIN_KNOCK_DB = 2.0
 """Root mean square rise of the bands below which a time is no knock."""
 
@@ -41,7 +45,8 @@ class Usual:
         return cls(
             numbers.array("quantile", columns),
             numbers.array("excess", columns, positive=True),
-            numbers.number("limit"),
+            # Models of before 2026-11-28 may have a lower one.
+            max(numbers.number("limit"), MIN_LIMIT),
             numbers.number("growth"),
         )
 

@@ -24,7 +24,7 @@ from oddsound.events.frames import (
     FrameAnalyser,
     Measures,
 )
-from oddsound.events.reference import MIN_KNOCK_DB, EventReference, Usual, in_order
+from oddsound.events.reference import MIN_KNOCK_DB, MIN_LIMIT, EventReference, Usual, in_order
 from oddsound_workbench.learn.dataset import LIMITS
 from oddsound_workbench.learn.recordings import Labelled
 
@@ -225,7 +225,7 @@ def _limit(maxima: NDArray[np.float64], recordings: int) -> tuple[float, float]:
     if np.count_nonzero(maxima >= limit) > max(1, MAX_ABOVE * len(maxima)):
         # They are not odd: this machine does it regularly.
         limit = float(np.quantile(maxima, 1 - MAX_ABOVE, method="higher")) + growth
-    return float(limit), float(growth)
+    return max(float(limit), MIN_LIMIT), float(growth)
 
 
 def _limited(values: NDArray[np.float64]) -> NDArray[np.float64]:
