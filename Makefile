@@ -121,6 +121,9 @@ bench-events: .venv  ## Events beside injected faults: make bench-events DATA=re
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.events.run $(DATA) \
 	  $(if $(FAN),--fan $(FAN)) $(OPTIONS)
 
+bench-long: .venv  ## Memory and time of an hour: make bench-long DATA=recordings/machines FAN=recordings/fan
+	$(BIN)/python -m benchmarks.long.run $(DATA) $(if $(FAN),--fan $(FAN)) $(OPTIONS)
+
 bench-conditions: .venv  ## Other files, noise, lengths: make bench-conditions DATA=recordings/machines
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.conditions.run $(DATA) \
 	  $(if $(FAN),--fan $(FAN)) $(if $(NOISES),--noises $(NOISES)) $(OPTIONS)
