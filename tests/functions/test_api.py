@@ -293,6 +293,13 @@ def test_the_schema_describes_requests_and_responses(client: TestClient) -> None
         "/predict-anomaly",
         "/uploads",
         "/results/{key}",
+        "/results/{key}/review",
+        "/machines",
+        "/machines/{machine_id}",
+        "/machines/{machine_id}/history",
+        "/machines/{machine_id}/events",
+        "/machines/{machine_id}/acknowledge",
+        "/machines/{machine_id}/snooze",
         "/health/ready",
     }
     operation = schema["paths"]["/predict-anomaly"]["post"]

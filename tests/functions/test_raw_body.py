@@ -101,6 +101,8 @@ def test_the_schema_documents_both_kinds_of_body(client: TestClient) -> None:
     assert set(body["content"]["multipart/form-data"]["schema"]["properties"]) == {
         "file",
         "model_name",
+        "machine",
+        "recorded_at",
     }
     assert body["required"] is True
 

@@ -3,11 +3,14 @@
 import logging
 from collections.abc import Mapping
 from datetime import datetime
+from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
 
-from oddsound.machines.ledger import Origin
 from oddsound.machines.naming import fault_of_id, in_utc, machine_of_key
 from oddsound.schemas import JobResult
+
+if TYPE_CHECKING:
+    from oddsound.machines.ledger import Origin
 
 logger = logging.getLogger(__name__)
 
@@ -51,8 +54,11 @@ def time_of_metadata(metadata: Mapping[str, str], url: str) -> datetime | None:
         return None
 
 
-def origin_of(result: JobResult) -> Origin:
+def origin_of(result: JobResult) -> "Origin":
     """Where a stored result comes from. Results of earlier versions name no machine and no time."""
+    # The routes that only name an upload's metadata start without the ledger.
+    from oddsound.machines.ledger import Origin
+
     machine = result.prediction.machine if result.prediction else None
     return Origin(
         machine=machine or machine_of_key(result.key),
