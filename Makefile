@@ -48,17 +48,23 @@ test-fast: .venv
 
 test: .venv  ## Everything: lint, types, all tests, coverage of at least 90 %, the demo
 	rm -f .coverage .coverage.*
-	@$(MAKE) --no-print-directory --jobs 4 --output-sync=target test-e2e test-units types lint demo
+	@$(MAKE) --no-print-directory --jobs 4 --output-sync=target test-stack test-built test-units types lint demo
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
-# One process: the tests of tests/e2e share one build and one local stack. They often wait for
-# other processes, therefore the others run in two processes beside them.
+# The tests of tests/e2e often wait for other processes. Therefore these run beside them in two.
 test-units: .venv .venv-docs
 	COVERAGE_FILE=.coverage.units $(PYTEST) --numprocesses 2 --quiet --ignore tests/e2e --cov --cov-report= --cov-fail-under=0
 
-test-e2e: .venv .venv-sam build/runtime  ## What `sam build` built in Lambda's runtime; the local stack
-	COVERAGE_FILE=.coverage.e2e $(PYTEST) --quiet tests/e2e --cov --cov-report= --cov-fail-under=0
+test-e2e: test-built test-stack  ## What `sam build` built in Lambda's runtime; the local stack
+
+# Two processes: the first shares one build, the second one local stack.
+BUILT = $(addprefix tests/e2e/test_,authorizer.py built_layers.py lambda_runtime.py wheel.py)
+test-built: .venv .venv-sam build/runtime
+	COVERAGE_FILE=.coverage.built $(PYTEST) --quiet $(BUILT) --cov --cov-report= --cov-fail-under=0
+
+test-stack: .venv .venv-sam
+	COVERAGE_FILE=.coverage.stack $(PYTEST) --quiet tests/e2e $(addprefix --ignore ,$(BUILT)) --cov --cov-report= --cov-fail-under=0
 
 # EXAMPLES for each test; `make test` tries 25.
 EXAMPLES ?= 5000
@@ -186,5 +192,5 @@ lint-workflows: $(ACTIONLINT)  ## Check the GitHub workflows with actionlint; ne
 clean:  ## Remove everything that make made
 	rm -rf .venv .venv-docs .venv-sam .aws-sam build .coverage* .pytest_cache .mypy_cache .ruff_cache
 
-.PHONY: help demo serve check lint types test-fast test test-units test-e2e fuzz format build layers sizes bench bench-features \
+.PHONY: help demo serve check lint types test-fast test test-units test-e2e test-built test-stack fuzz format build layers sizes bench bench-features \
   bench-detection validate deploy destroy push-models logs redrive events invoke requirements docs lint-workflows clean

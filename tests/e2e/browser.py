@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect, sync_playwright
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 TIMEOUT_MS = 20_000
@@ -57,6 +57,7 @@ def opened(browser: Browser, url: str, **options: Any) -> Iterator[Page]:
     with browser.new_context(**options) as context:
         page = context.new_page()
         page.set_default_timeout(TIMEOUT_MS)
+        expect.set_options(timeout=TIMEOUT_MS)
         faults: list[str] = []
         page.on("console", lambda message: faults.extend(_policy_fault(message)))
         page.on("pageerror", lambda error: faults.append(f"error in a script: {error}"))

@@ -190,6 +190,7 @@ def test_no_bytecode_or_cache_is_written_next_to_the_code(
         "app.handler",
         opt,
         deployed.instance("ApiFunction").environment | {"PYTHONDONTWRITEBYTECODE": ""},
+        memory_mb=deployed.functions["ApiFunction"].memory_mb,
         timeout_s=60,
         isolated=False,
     )

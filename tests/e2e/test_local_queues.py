@@ -140,8 +140,10 @@ def test_the_worker_replaces_the_sqs_function(
         stderr=subprocess.PIPE,
         text=True,
     ) as worker:
-        found = wait_for_result(local_cloud, "own.bin")
-        worker.terminate()
+        try:
+            found = wait_for_result(local_cloud, "own.bin")
+        finally:  # otherwise a failure would wait for ever for the end of the worker
+            worker.terminate()
         _, errors = worker.communicate(timeout=30)
     assert found["prediction"]["prediction"] == "anomaly"
     assert worker.returncode == 0

@@ -159,8 +159,8 @@ class HeaderSummary:
 
     @property
     def median_duration_s(self) -> float:
-        """Rounded to 0.1 s, at least 0.1 s."""
-        return max(0.1, round(float(np.median(self.durations_s)), 1))
+        """Rounded to 0.01 s, at least 0.1 s."""
+        return max(0.1, round(float(np.median(self.durations_s)), 2))
 
     def describe(self) -> str:
         """Number of recordings, total duration and sample rates."""

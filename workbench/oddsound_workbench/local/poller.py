@@ -129,7 +129,9 @@ class QueuePoller:
                     self._hide(list(messages), timeout_s)
                 # The next extension may succeed; if none does, the messages are received again.
                 except (BotoCoreError, ClientError) as error:
-                    logger.warning("%s: messages were not hidden anew: %s", self._queue_url, error)
+                    logger.warning(
+                        "%s: messages could not be hidden again: %s", self._queue_url, error
+                    )
 
         thread = threading.Thread(target=hide, daemon=True)
         thread.start()
