@@ -13,6 +13,8 @@ from tests.cloud import FAULTY, NORMAL, RESULTS
 from tests.faults.conftest import Broken
 from tests.faults.proxy import lost_answer, refusal, reset
 
+pytestmark = pytest.mark.slow
+
 RESULT = f"/{RESULTS}/results/fan/fan.wav.json"
 ERROR = b"<Error><Code>InternalError</Code><Message>We encountered an error</Message></Error>"
 

@@ -9,6 +9,8 @@ from tests.cloud import INPUT, MODELS, NORMAL, RESULTS, LambdaContext, notificat
 from tests.faults.conftest import Broken
 from tests.faults.proxy import Fault, half_body, refusal, reset, silence
 
+pytestmark = pytest.mark.slow
+
 RECORDING = f"/{INPUT}/fan.wav"
 
 

@@ -17,6 +17,8 @@ from tests.cloud import INPUT, NORMAL, OTHER_NORMAL
 from tests.faults.conftest import Broken
 from tests.faults.proxy import half_body, refusal, reset
 
+pytestmark = pytest.mark.slow
+
 type Start = Callable[..., threading.Thread]
 
 

@@ -19,6 +19,8 @@ from tests.cloud import LambdaContext
 from tests.functions.test_api import NORMAL, failed
 from tests.functions.test_api_gateway import rest_event
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def client(configured: Path) -> TestClient:

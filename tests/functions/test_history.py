@@ -24,6 +24,8 @@ from oddsound_workbench.files import TEMPLATE
 from tests.cloud import FAULTY, INPUT, NORMAL, Cloud, LambdaContext, batch, notification
 from tests.machines.conftest import MONDAY, TABLE, table_of_the_template
 
+pytestmark = pytest.mark.slow
+
 PUMP = "hall-3/pump-07"
 
 

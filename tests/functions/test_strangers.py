@@ -29,6 +29,8 @@ from tests.cloud import (
 )
 from tests.functions.test_api import failed
 
+pytestmark = pytest.mark.slow
+
 AWS_SAYS = (
     "User: arn:aws:sts::123456789012:assumed-role/audio-anomaly-dev-ApiRole-1A2B/api is not"
     " authorized to perform: s3:ListBucket on resource: arn:aws:s3:::audio-anomaly-dev-results"

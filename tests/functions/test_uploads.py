@@ -33,6 +33,8 @@ from tests.cloud import (
 )
 from tests.functions.test_api import failed
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def client(cloud: Cloud) -> TestClient:

@@ -28,6 +28,8 @@ from oddsound.machines.webhooks import WebhookChannel
 from oddsound.schemas import Event, Prediction
 from tests.machines.conftest import MONDAY, hour
 
+pytestmark = pytest.mark.slow
+
 PUMP = "hall-3/pump-07"
 
 

@@ -19,6 +19,8 @@ from oddsound.history.store import HistoryStore, position, sortable
 from oddsound.machines.records import HistoryRow, Review, Status
 from tests.machines.conftest import MONDAY, TABLE, hour, record, row, table_of_the_template
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_machine_is_stored_once(store: HistoryStore) -> None:
     assert store.machine("hall-3/pump-07") is None

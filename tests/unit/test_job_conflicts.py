@@ -20,6 +20,8 @@ from tests.cloud import (
 )
 from tests.unit.test_jobs import process
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_duplicate_job_produces_one_result_and_one_alert(cloud: Cloud) -> None:
     job = cloud.put("fan.wav", FAULTY)

@@ -104,6 +104,7 @@ def test_a_recording_that_is_anomalous_throughout_is_an_alarm_at_any_length() ->
         assert combined(*[0.01] * count) == pytest.approx(0.01 / 0.8)
 
 
+@pytest.mark.slow
 def test_normal_windows_are_no_alarm_at_any_length() -> None:
     """Windows drawn from the t distribution itself: at most 10 % of the recordings alarm."""
     rng = np.random.default_rng(0)

@@ -18,6 +18,8 @@ from oddsound_workbench.learn.augmentation import rms
 from oddsound_workbench.synthesis import fan, write_fan
 from tests.pages import table
 
+pytestmark = pytest.mark.slow
+
 RATE = 16000
 SOUND = headroom(fan(1, faulty=False, duration_s=2).astype(np.float32))
 QUIET = SOUND * np.float32(0.01)

@@ -27,6 +27,8 @@ from oddsound_workbench.errors import FolderError
 from oddsound_workbench.synthesis import write_fan
 from tests.pages import table
 
+pytestmark = pytest.mark.slow
+
 NORMALS, ANOMALIES = 12, 4
 CLIPS = ("mahalanobis", "nearest", "lof", "isolation_forest")
 

@@ -12,6 +12,8 @@ from oddsound.descriptors import Array
 from oddsound.schemas import Event
 from oddsound_workbench.synthesis import fan, write_fan
 
+pytestmark = pytest.mark.slow
+
 RATE = 16000
 
 

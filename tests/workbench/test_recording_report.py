@@ -22,6 +22,8 @@ from tests.conftest import noise, sine
 from tests.workbench.command import run
 from tests.workbench.test_when import event, prediction
 
+pytestmark = pytest.mark.slow
+
 RATE = 16000
 LIMITS = AudioLimits(10**9, 10**5)
 

@@ -20,6 +20,8 @@ from oddsound_workbench.learn.plan import Plan, no_progress
 from oddsound_workbench.synthesis import fan
 from tests.workbench.command import read, run
 
+pytestmark = pytest.mark.slow
+
 RATE = 16000
 
 
