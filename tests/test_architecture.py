@@ -59,7 +59,7 @@ LAYERS = [
         "http.assets",
         "http.recording",
     },
-    {"http.upload_limit", "http.docs", "http.ui", "http.machines"},
+    {"http.upload_limit", "http.upload_schemas", "http.docs", "http.ui", "http.machines"},
     {"http.routes"},
     {"http.app"},
 ]

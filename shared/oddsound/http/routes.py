@@ -15,6 +15,7 @@ from oddsound.http.errors import documented, fault, public
 from oddsound.http.machines import Asked, model_of, remembered
 from oddsound.http.parameters import only_known_query
 from oddsound.http.recording import REQUEST_BODY, SentRecording, sent_recording
+from oddsound.http.upload_schemas import Upload, UploadRequest
 from oddsound.machines.naming import machine_of_key
 from oddsound.schemas import (
     JobResult,
@@ -22,8 +23,6 @@ from oddsound.schemas import (
     Prediction,
     Readiness,
     ServiceInfo,
-    Upload,
-    UploadRequest,
 )
 
 router = APIRouter(dependencies=[Depends(only_known_query)])
