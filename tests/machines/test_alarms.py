@@ -118,7 +118,7 @@ def test_one_fault_is_one_notice_with_all_that_is_needed(
         "2 of the last 3 recordings are anomalous; in the newest of them, at 3.2 s: a knock, 14 dB"
         " over usual."
     )
-    assert notice.link == "https://plant.example/dev/ui/machines#hall-3/pump-07"
+    assert notice.link == "https://plant.example/dev/machines/hall-3/pump-07"
     machine = ledger.machine(PUMP)
     assert (machine.state, machine.current_alarm and machine.current_alarm.started_at) == (
         "active",
