@@ -9,7 +9,7 @@ import pytest
 from oddsound_workbench.files import PROJECT
 
 LAYERS = [
-    {"errors", "cold_start", "deadline", "logs", "strict_json"},
+    {"errors", "cold_start", "deadline", "logs", "strict_json", "threads"},
     {"mpeg", "codecs", "spliced", "complaints"},
     {"formats", "containers", "memory", "machines.naming"},
     {"schemas"},
@@ -192,8 +192,11 @@ def sibling(name: str, target: str) -> bool:
 
 
 def environment(module: str, tree: ast.AST) -> Iterator[str]:
-    """Every place outside settings.py that reads environment variables."""
-    if module == "oddsound.settings":
+    """Every place outside settings.py that reads environment variables.
+
+    threads.py sets those of other libraries.
+    """
+    if module in ("oddsound.settings", "oddsound.threads"):
         return
     for node in ast.walk(tree):
         match node:

@@ -8,11 +8,12 @@ from aws_lambda_powertools.utilities.data_classes import S3Event, event_source
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 import oddsound.aws.jobs  # noqa: F401  while Lambda initialises, not in the first event
-from oddsound import deadline, runtime, snapshot
+from oddsound import deadline, runtime, snapshot, threads
 from oddsound.aws.messages import jobs_of_event
 
 logger = runtime.logger()
 metrics = runtime.metrics()
+threads.limit(runtime.settings().blas_threads)
 snapshot.register()
 
 UPLOAD_REQUEST = 'Records[0].responseElements."x-amz-request-id"'

@@ -17,11 +17,12 @@ from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 import oddsound.aws.jobs  # noqa: F401  while Lambda initialises, not in the first event
-from oddsound import deadline, runtime, snapshot
+from oddsound import deadline, runtime, snapshot, threads
 from oddsound.aws.messages import asks_for_check, jobs_of_message
 
 logger = runtime.logger()
 metrics = runtime.metrics()
+threads.limit(runtime.settings().blas_threads)
 snapshot.register()
 
 

@@ -162,6 +162,9 @@ class Settings(BaseSettings):
     aws_lambda_function_memory_size: int | None = Field(default=None, gt=0)
     """Set by Lambda: MB of the function. A recording that needs more is refused with a reason."""
 
+    blas_threads: int = Field(default=1, ge=1)
+    """Threads that NumPy and SciPy compute with, in a service and in `oddsound predict`."""
+
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     """Lowest level of messages that are logged."""
 

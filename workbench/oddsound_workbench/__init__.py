@@ -2,7 +2,8 @@
 
 import os
 
-# Before NumPy is imported: the matrices here are small, and more threads than one only wait
-# for each other (a prediction took twice as long, training on a busy machine far longer).
-for _library in ("OMP", "OPENBLAS", "MKL"):
-    os.environ.setdefault(f"{_library}_NUM_THREADS", "1")
+from oddsound.threads import VARIABLES
+
+# Before NumPy is imported, also for what reads no settings. `oddsound.threads` says why.
+for _variable in VARIABLES:
+    os.environ.setdefault(_variable, "1")

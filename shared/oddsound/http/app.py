@@ -9,7 +9,7 @@ from fastapi.security import APIKeyHeader
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
-from oddsound import logs, runtime
+from oddsound import logs, runtime, threads
 from oddsound.http import docs, machines, nodelay, ui
 from oddsound.http.errors import add_error_handlers
 from oddsound.http.head import HeadRequests
@@ -46,6 +46,7 @@ class Service(FastAPI):
 def create_app() -> FastAPI:
     """The service, with the settings of this environment. Raises ModelsConfigError."""
     nodelay.always()
+    threads.limit(runtime.settings().blas_threads)
     logs.write_to_stderr(runtime.settings().log_level)
     app = Service(
         title=runtime.settings().api_title,

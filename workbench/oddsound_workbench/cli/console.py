@@ -72,13 +72,13 @@ Models = Annotated[
 
 def configure(models: Path | None) -> None:
     """Make the runtime use this models.json; None leaves the choice to the environment."""
-    from oddsound import runtime
+    from oddsound import runtime, threads
 
     if models is not None:
         os.environ.pop("MODELS_CONFIG_JSON", None)
         os.environ["MODELS_CONFIG_PATH"] = str(models)
     runtime.clear()
-    runtime.settings()
+    threads.limit(runtime.settings().blas_threads)
 
 
 def models_file(models: Path | None) -> Path | None:
