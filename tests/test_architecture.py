@@ -58,8 +58,16 @@ LAYERS = [
         "http.server",
         "http.assets",
         "http.recording",
+        "http.series",
     },
-    {"http.upload_limit", "http.upload_schemas", "http.docs", "http.ui", "http.machines"},
+    {
+        "http.upload_limit",
+        "http.upload_schemas",
+        "http.docs",
+        "http.ui",
+        "http.machines",
+        "http.metrics",
+    },
     {"http.routes"},
     {"http.app"},
 ]

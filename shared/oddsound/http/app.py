@@ -10,7 +10,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
 from oddsound import logs, runtime, threads
-from oddsound.http import docs, machines, nodelay, ui
+from oddsound.http import docs, machines, metrics, nodelay, ui
 from oddsound.http.errors import add_error_handlers
 from oddsound.http.head import HeadRequests
 from oddsound.http.headers import SecurityHeaders
@@ -29,7 +29,7 @@ class Service(FastAPI):
     """
 
     def build_middleware_stack(self) -> ASGIApp:
-        stack: ASGIApp = HeadRequests(super().build_middleware_stack())
+        stack: ASGIApp = HeadRequests(metrics.MeasuredRequests(super().build_middleware_stack()))
         origins = runtime.settings().allowed_origins
         if not origins:
             return SecurityHeaders(stack)
@@ -60,6 +60,7 @@ def create_app() -> FastAPI:
     )
     app.include_router(router)
     app.include_router(machines.router)
+    app.include_router(metrics.router)
     app.include_router(docs.router)
     app.include_router(ui.router)
     app.add_middleware(UploadLimit)

@@ -4,7 +4,6 @@ from http import HTTPStatus
 from typing import Annotated, Any
 from urllib.parse import quote
 
-import anyio
 from fastapi import APIRouter, Depends, Path, Query, Request
 
 from oddsound import runtime
@@ -13,6 +12,7 @@ from oddsound.aws.origins import metadata_of
 from oddsound.errors import AudioAnomalyError, ResultNotFoundError
 from oddsound.http.errors import documented, fault, public
 from oddsound.http.machines import Asked, model_of, remembered
+from oddsound.http.metrics import predicted
 from oddsound.http.parameters import only_known_query
 from oddsound.http.recording import REQUEST_BODY, SentRecording, sent_recording
 from oddsound.http.upload_schemas import Upload, UploadRequest
@@ -78,7 +78,7 @@ async def predict_anomaly(
         prediction = pipeline.predict(sent.content, model, runtime.limits(), explain=explain)
         return remembered(prediction, sent, asked)
 
-    return await anyio.to_thread.run_sync(score, limiter=request.app.state.predictions)
+    return await predicted(request, score, request.app.state.predictions)
 
 
 @router.post("/uploads", responses=documented(400, 404, 408, 415, 422, 500, 501, 503))
