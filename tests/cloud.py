@@ -103,9 +103,9 @@ class Cloud:
 
 
 def push(s3: Any, models: Path) -> None:
-    """Upload all files of a models folder to the models bucket."""
+    """Upload a models folder to the models bucket, without its reports: many tests do it."""
     for path in models.parent.rglob("*"):
-        if path.is_file():
+        if path.is_file() and not path.name.startswith("report."):
             key = path.relative_to(models.parent).as_posix()
             s3.put_object(Bucket=MODELS, Key=key, Body=path.read_bytes())
 

@@ -1,8 +1,10 @@
 """Fixtures for recordings and models; every test starts with an empty runtime."""
 
+import fcntl
 import io
 import logging
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -82,25 +84,43 @@ def botocore_data() -> Iterator[None]:
         yield
 
 
+def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
+    """A folder of this test run, filled by `make` in the first of its processes that asks."""
+    base = factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
+    with (base.parent / "made-once.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.exists():
+            unfinished = folder.with_suffix(".unfinished")
+            make(unfinished)
+            unfinished.rename(folder)
+    return folder
+
+
 @pytest.fixture(scope="session")
 def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """24 recordings of a normal fan in `normal`, 8 with a bearing fault in `faulty`."""
-    folder = tmp_path_factory.mktemp("recordings")
-    for seed in range(24):
-        write_fan(folder / "normal" / f"{seed:02}.wav", seed, faulty=False, duration_s=2)
-    for seed in range(8):
-        write_fan(folder / "faulty" / f"{seed:02}.wav", 100 + seed, faulty=True, duration_s=2)
-    return folder
+
+    def make(folder: Path) -> None:
+        for seed in range(24):
+            write_fan(folder / "normal" / f"{seed:02}.wav", seed, faulty=False, duration_s=2)
+        for seed in range(8):
+            write_fan(folder / "faulty" / f"{seed:02}.wav", 100 + seed, faulty=True, duration_s=2)
+
+    return made_once(tmp_path_factory, "recordings", make)
 
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory, recordings: Path) -> Path:
     """A models.json with a trained detector `fan` and a trained classifier `bearing`."""
-    models = tmp_path_factory.mktemp("models") / "models.json"
     normal, faulty = recordings / "normal", recordings / "faulty"
-    training.train(training.Plan(normal, "fan", models, anomalies=faulty, description="A fan."))
-    training.train(training.Plan(recordings, "bearing", models, copies=0))
-    return models
+
+    def make(folder: Path) -> None:
+        models = folder / "models.json"
+        training.train(training.Plan(normal, "fan", models, anomalies=faulty, description="A fan."))
+        training.train(training.Plan(recordings, "bearing", models, copies=0))
+
+    return made_once(tmp_path_factory, "models", make) / "models.json"
 
 
 @pytest.fixture
