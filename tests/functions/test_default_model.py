@@ -14,6 +14,8 @@ from oddsound.errors import ModelsConfigError
 from oddsound.schemas import Job
 from tests.cloud import FAULTY, MODELS, NORMAL, OTHER_NORMAL, Cloud, LambdaContext, batch
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def models(cloud: Cloud, trained: Path) -> Callable[..., None]:

@@ -5,6 +5,7 @@ import struct
 from pathlib import Path
 from typing import Any
 
+import pytest
 from fastapi.testclient import TestClient
 
 import oddsound
@@ -15,6 +16,8 @@ from oddsound.http.errors import CONVERTED_BY_BROWSER
 from tests.cloud import Cloud, LambdaContext, notification
 from tests.media import encoded, remuxed, written
 from tests.workbench.command import run
+
+pytestmark = pytest.mark.slow
 
 TAG = b"ID3\4\0\0\0\0\1\1" + bytes(129)
 WAV, FLAC, OGG, MP3 = (written(kind) for kind in ("WAV", "FLAC", "OGG", "MP3"))

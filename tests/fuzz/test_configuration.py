@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,6 +13,8 @@ from oddsound.errors import AudioAnomalyError, ModelsConfigError
 from oddsound.registry import Registry
 from oddsound.settings import Settings, shipped_models
 from tests.fuzz.damage import altered, damaged
+
+pytestmark = pytest.mark.slow
 
 SHIPPED = shipped_models()
 assert SHIPPED is not None

@@ -17,6 +17,8 @@ from oddsound.formats import AudioLimits
 from tests.fuzz.damage import damaged
 from tests.media import FAN, encoded, remuxed, written
 
+pytestmark = pytest.mark.slow
+
 LIMITS = AudioLimits(max_bytes=1_000_000, max_duration_s=5)
 SOUND = FAN[:2400]
 

@@ -30,6 +30,8 @@ from tests.cloud import (
 )
 from tests.conftest import noise
 
+pytestmark = pytest.mark.slow
+
 
 def process(job: Job) -> JobResult:
     return runtime.jobs().process(job)

@@ -42,7 +42,7 @@ def model(request: pytest.FixtureRequest, configured: Path) -> Model:
     return runtime.registry().get(request.param)
 
 
-@pytest.mark.parametrize("block", [1 << 18, 4567])
+@pytest.mark.parametrize("block", [1 << 18, pytest.param(4567, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("kind", ["WAV", "FLAC", "OGG"])
 @pytest.mark.parametrize("rate", [RATE, 44_100])
 def test_a_stream_gives_the_features_and_events_of_the_whole_recording(

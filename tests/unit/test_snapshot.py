@@ -14,6 +14,8 @@ from oddsound import pipeline, runtime, snapshot
 from oddsound.errors import UnknownModelError
 from tests.cloud import MODELS, NORMAL, Cloud
 
+pytestmark = pytest.mark.slow
+
 type Hooks = dict[str, list[Callable[[], None]]]
 
 
