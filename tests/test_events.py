@@ -75,7 +75,8 @@ def test_api_predict(s3: Any) -> None:
 
 def test_s3_put(s3: Any) -> None:
     trigger = importlib.import_module("functions.s3_trigger.app")
-    assert trigger.handler(sample("s3_put"), LambdaContext()) is None
+    (outcome,) = trigger.handler(sample("s3_put"), LambdaContext())
+    assert outcome["status"] == "succeeded"
     assert stored(s3, "fan")["prediction"]["prediction"] == "normal"
 
 

@@ -43,6 +43,12 @@ PURPOSE = {
     ("S3TriggerRole", "ParkFailures"): "by Lambda, for an event that failed three times",
     ("SqsTriggerRole", "WriteLog"): "by Lambda",
     ("SqsTriggerRole", "ReceiveJobs"): "by Lambda's poller",
+    ("BackfillRole", "ListRecordings"): "list the objects under a prefix",
+    ("BackfillRole", "ScoreRecordings"): "invoke the function for uploads with each of them",
+    ("BackfillRole", "WriteOutcomes"): "store the outcomes, also in parts",
+    ("BackfillRole", "StartChildren"): "a Distributed Map starts executions of its own machine",
+    ("BackfillRole", "FollowChildren"): "and waits for them",
+    ("BackfillRole", "DeliverLogs"): "write the log of failed executions",
     ("ModelsWriterRole", "ReadAndWriteModels"): "oddsound push and rollback, make destroy",
     ("ModelsWriterRole", "ListModels"): "404 for what is not uploaded yet; make destroy",
 }

@@ -34,7 +34,14 @@ Lines = Callable[[], list[dict[str, Any]]]
 
 def test_an_upload_produces_a_result_and_an_alert(cloud: Cloud) -> None:
     job = cloud.put("hall 3/Lüfter+1.wav", FAULTY)
-    assert handler(notification(job), LambdaContext()) is None
+    (outcome,) = handler(notification(job), LambdaContext())
+    assert outcome == {
+        "key": "hall 3/Lüfter+1.wav",
+        "model": "fan",
+        "status": "succeeded",
+        "is_anomaly": True,
+        "error": None,
+    }
     result = cloud.result("hall 3/Lüfter+1.wav")
     assert result.prediction is not None
     assert result.prediction.is_anomaly is True

@@ -7,3 +7,7 @@ class WorkbenchError(Exception):
 
 class FolderError(WorkbenchError):
     """A folder, file or pattern does not give what the command needs."""
+
+
+class BackfillError(WorkbenchError):
+    """There is nothing to score, or no state machine that could."""

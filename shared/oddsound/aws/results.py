@@ -28,6 +28,18 @@ def result_key(model: str, key: str) -> str:
     return f"{folder}{_fitted(key, MAX_KEY_BYTES - len(folder.encode()) - len('.json'))}.json"
 
 
+def outcome(result: JobResult) -> dict[str, Any]:
+    """A result in short: key, model and status, whether it is an anomaly, and the error's name."""
+    prediction, error = result.prediction, result.error
+    return {
+        "key": result.key,
+        "model": result.model,
+        "status": result.status,
+        "is_anomaly": prediction and prediction.is_anomaly,
+        "error": error and error.error,
+    }
+
+
 def _fitted(text: str, max_bytes: int) -> str:
     """`text`, cut to at most `max_bytes` bytes."""
     data = text.encode()

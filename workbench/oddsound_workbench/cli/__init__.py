@@ -1,10 +1,11 @@
 """The command `oddsound`: predict, models, machines, watch, review, train, evaluate, compile,
-serve, worker, push, versions, rollback, compare."""
+serve, worker, backfill, push, versions, rollback, compare."""
 
 import io
 import sys
 
 from oddsound_workbench.cli import (
+    backfilling,
     comparing,
     learning,
     listing,
@@ -31,6 +32,7 @@ app.command("evaluate")(learning.evaluate)
 app.command("compile")(versioning.compile_models)
 app.command("serve")(serving.serve)
 app.command("worker")(serving.worker)
+app.command("backfill")(backfilling.backfill)
 app.command("push")(versioning.push)
 app.command("versions")(versioning.list_versions)
 app.command("rollback")(versioning.rollback)

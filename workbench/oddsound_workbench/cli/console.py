@@ -32,6 +32,7 @@ EXTRA_OF = {
     "evaluate": "train",
     "worker": "aws",
     "push": "aws",
+    "backfill": "aws",
     "compare": "train",
 }
 """Command -> the optional dependencies that it needs; `serve` needs `serve` or `local`, and
@@ -121,16 +122,21 @@ def aws_errors(what: str) -> Iterator[None]:
         raise StorageError(f"{what}: {error}") from error
 
 
-@contextmanager
-def progress_bars(*, show: bool) -> Iterator[Callable[[str, int], Callable[[], Any]]]:
-    """Gives a function (step, total) that starts a bar and returns a function to advance it."""
+def bar(*, show: bool) -> Progress:
+    """A progress bar on stderr; nothing is shown where that is no terminal."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
     )
-    with Progress(*columns, console=err, disable=not (show and err.is_terminal)) as progress:
+    return Progress(*columns, console=err, disable=not (show and err.is_terminal))
+
+
+@contextmanager
+def progress_bars(*, show: bool) -> Iterator[Callable[[str, int], Callable[[], Any]]]:
+    """Gives a function (step, total) that starts a bar and returns a function to advance it."""
+    with bar(show=show) as progress:
 
         def start(step: str, total: int) -> Callable[[], None]:
             task = progress.add_task(step, total=total)

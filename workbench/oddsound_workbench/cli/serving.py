@@ -179,7 +179,7 @@ def _print_banner(cloud: "LocalCloud", as_json: bool) -> None:
     out.print(f"input bucket    {cloud.input_bucket}", highlight=False)
     out.print(f"results bucket  {cloud.results_bucket}", highlight=False)
     out.print(f"jobs queue      {cloud.jobs_queue_url}", highlight=False, soft_wrap=True)
-    out.print("\nThree ways to send a recording, and how to read the result of the last two:\n")
+    out.print("\nHow to send recordings, to score those that are there, and to read a result:\n")
     for line in ways_in(cloud).values():
         out.print(line + "\n", highlight=False, markup=False, soft_wrap=True)
     out.print("Stop with Ctrl-C.")

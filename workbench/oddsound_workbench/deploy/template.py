@@ -1,8 +1,8 @@
 """Reads template.yaml, and creates its resources in a local AWS.
 
 moto's CloudFormation resolves every reference. It is given a stack with the template's buckets,
-queues, topics and table, and with one output for each value of a function that the local cloud
-needs: its environment, its events, its failure queue.
+queues, topics, table and state machine, with the template's outputs, and with one output for each
+value of a function that the local cloud needs: its environment, its events, its failure queue.
 """
 
 import json
@@ -14,11 +14,13 @@ from typing import Any
 
 import yaml
 
+STATE_MACHINE = "AWS::StepFunctions::StateMachine"
 KEPT_TYPES = (
     "AWS::S3::Bucket",
     "AWS::SQS::Queue",
     "AWS::SNS::Topic",
     "AWS::DynamoDB::Table",
+    STATE_MACHINE,
 )
 NO_VALUE = {"Ref": "AWS::NoValue"}
 """Stands for a property that is not set."""
@@ -113,14 +115,14 @@ def layers(path: Path) -> list[Path]:
 
 
 def create(path: Path, cloudformation: Any, stack: str) -> tuple[list[Function], dict[str, str]]:
-    """Create the template's buckets, queues, topics and table in a stack called `stack`.
+    """Create the template's resources of `KEPT_TYPES` in a stack called `stack`.
 
     Returns the functions with every reference resolved, and the physical name (for a queue, its
     URL) of every resource by logical id. Raises RuntimeError if the stack cannot be created.
     """
     raw = load(path)
     kept = {
-        name: _without_notifications(r)
+        name: _without_what_moto_lacks(r)
         for name, r in raw["Resources"].items()
         if r["Type"] in KEPT_TYPES
     }
@@ -136,7 +138,12 @@ def create(path: Path, cloudformation: Any, stack: str) -> tuple[list[Function],
         for value in _intrinsics(functions)
         if value != NO_VALUE and _references(value) <= known_names
     ]
-    outputs = {f"Value{number}": {"Value": value} for number, value in enumerate(wanted)}
+    outputs = {
+        name: {"Value": output["Value"]}
+        for name, output in raw.get("Outputs", {}).items()
+        if _references(output["Value"]) <= known_names
+    }
+    outputs |= {f"Value{number}": {"Value": value} for number, value in enumerate(wanted)}
     body: dict[str, Any] = {
         key: raw[key] for key in ("Parameters", "Conditions", "Mappings") if key in raw
     }
@@ -153,11 +160,50 @@ def create(path: Path, cloudformation: Any, stack: str) -> tuple[list[Function],
     return [_function(name, properties) for name, properties in resolved.items()], names
 
 
-def _without_notifications(resource: dict[str, Any]) -> dict[str, Any]:
-    """The type and the properties, without the notifications that moto does not support."""
+def _without_what_moto_lacks(resource: dict[str, Any]) -> dict[str, Any]:
+    """The type and the properties, in the form that moto's CloudFormation reads."""
     properties = dict(resource.get("Properties", {}))
     properties.pop("NotificationConfiguration", None)
+    if resource["Type"] == STATE_MACHINE:
+        properties = _state_machine(properties)
     return {"Type": resource["Type"], "Properties": properties}
+
+
+def _state_machine(properties: dict[str, Any]) -> dict[str, Any]:
+    """A state machine whose definition is a string, and that may do everything.
+
+    An alias of a function is called by the function's logical id: functions are not resources of
+    the local stack. A retry waits a second, as elsewhere in the local stack.
+    """
+    values = {
+        name: value["Ref"].removesuffix(".Alias") if _is_alias(value) else value
+        for name, value in properties.get("DefinitionSubstitutions", {}).items()
+    }
+    definition = json.dumps(_simplified(properties["Definition"]))
+    return {
+        "StateMachineName": properties["StateMachineName"],
+        "RoleArn": {"Fn::Sub": "arn:aws:iam::${AWS::AccountId}:role/local"},
+        "DefinitionString": {"Fn::Join": ["", _substituted(definition, values)]},
+    }
+
+
+def _substituted(text: str, values: dict[str, Any]) -> list[Any]:
+    """The parts of a text that contains ${NAME}. Not by Fn::Sub, for which moto reads $$ as $."""
+    parts = re.split(r"\$\{(\w+)\}", text)
+    return [values[part] if number % 2 else part for number, part in enumerate(parts)]
+
+
+def _is_alias(value: Any) -> bool:
+    return isinstance(value, dict) and str(value.get("Ref", "")).endswith(".Alias")
+
+
+def _simplified(value: Any) -> Any:
+    """A definition with short delays, and without WriterConfig, which moto does not know."""
+    if isinstance(value, dict):
+        short = {"IntervalSeconds": 1, "MaxDelaySeconds": 2}
+        parts = {key: part for key, part in value.items() if key != "WriterConfig"}
+        return {key: short.get(key, _simplified(part)) for key, part in parts.items()}
+    return [_simplified(part) for part in value] if isinstance(value, list) else value
 
 
 def _merged(shared: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import boto3
 from botocore.config import Config
 
 from oddsound_workbench.deploy.events import INPUT_BUCKET, REGION, RESULTS_BUCKET
+from oddsound_workbench.local import step_functions
 from oddsound_workbench.local.function_process import sigint_blocked
 from oddsound_workbench.local.kept_objects import KeptObjects
 
@@ -38,10 +39,13 @@ def moto_server(host: str = "127.0.0.1") -> Iterator[str]:
 
 
 @contextmanager
-def moto_servers(hosts: list[str], kept: Path | None = None) -> Iterator[list[str]]:
+def moto_servers(
+    hosts: list[str], kept: Path | None = None, invocations_url: str | None = None
+) -> Iterator[list[str]]:
     """Run one AWS in memory that listens on a free port of each host; yields the URLs.
 
     kept : file in which recordings and results are kept; None to keep nothing after the end
+    invocations_url : of the server that runs functions, for state machines; None to execute none
 
     It runs in a separate process, because moto keeps its state once per process: two stacks in
     one process would share buckets of the same name.
@@ -49,7 +53,8 @@ def moto_servers(hosts: list[str], kept: Path | None = None) -> Iterator[list[st
     Raises RuntimeError if the server does not start.
     """
     ours, theirs = _spawn.Pipe()
-    process = _spawn.Process(target=_serve_moto, args=(hosts, theirs, kept), daemon=True)
+    arguments = (hosts, theirs, kept, invocations_url)
+    process = _spawn.Process(target=_serve_moto, args=arguments, daemon=True)
     with sigint_blocked():
         process.start()
     theirs.close()
@@ -67,7 +72,9 @@ def moto_servers(hosts: list[str], kept: Path | None = None) -> Iterator[list[st
         process.join(timeout=10)
 
 
-def _serve_moto(hosts: list[str], pipe: Connection, kept: Path | None) -> None:
+def _serve_moto(
+    hosts: list[str], pipe: Connection, kept: Path | None, invocations_url: str | None
+) -> None:
     """Runs in the server's process until the other end of the pipe closes."""
     from moto.server import ThreadedMotoServer
 
@@ -77,6 +84,8 @@ def _serve_moto(hosts: list[str], pipe: Connection, kept: Path | None) -> None:
     servers = [ThreadedMotoServer(host, port=0, verbose=False) for host in hosts]
     for server in servers:
         server.start()
+    if invocations_url is not None:
+        step_functions.attach(servers[0].get_host_and_port()[1], invocations_url)
     pipe.send(
         [f"http://{h}:{s.get_host_and_port()[1]}" for h, s in zip(hosts, servers, strict=True)]
     )

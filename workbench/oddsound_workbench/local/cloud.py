@@ -22,7 +22,7 @@ from oddsound import runtime
 from oddsound_workbench.deploy import events, template
 from oddsound_workbench.deploy.push import push
 from oddsound_workbench.deploy.template import Function
-from oddsound_workbench.local import containers, env_vars, handlers
+from oddsound_workbench.local import containers, env_vars, handlers, invocations
 from oddsound_workbench.local.aws import CREDENTIALS, STACK, aws_client, moto_servers
 from oddsound_workbench.local.function_process import FunctionProcess, sigint_blocked
 from oddsound_workbench.local.poller import CheckPoller, NotificationPoller, QueuePoller
@@ -88,7 +88,9 @@ def running(
         if env_vars_path is not None:
             hosts.append(containers.host_address())
         kept = data and data.resolve() / OBJECTS
-        endpoint, *for_containers = stack.enter_context(moto_servers(hosts, kept))
+        invoked = stack.enter_context(invocations.serving())
+        servers = moto_servers(hosts, kept, invoked.url)
+        endpoint, *for_containers = stack.enter_context(servers)
         functions, names = template.create(
             template_path, aws_client("cloudformation", endpoint), STACK
         )
@@ -113,6 +115,7 @@ def running(
                 stack.enter_context(_api_process(function, environment, listener))
             else:
                 process = stack.enter_context(_function_process(function, environment))
+                invoked.functions[function.name] = process.invoke
                 pollers += _pollers(function, process, s3, sqs, visibility_timeout_s)
         jobs = next(_queue_url(sqs, q.queue_arn) for f in functions for q in f.queues)
         pollers.append(CheckPoller(sqs, jobs))
@@ -255,5 +258,7 @@ def ways_in(cloud: LocalCloud) -> dict[str, str]:
         "upload": f"{aws} s3 cp fan.wav s3://{cloud.input_bucket}/fan.wav",
         "message": f"{aws} sqs send-message --queue-url {cloud.jobs_queue_url}"
         f" --message-body '{message}'",
+        "archive": f"{assignments} AWS_ENDPOINT_URL={cloud.endpoint_url}"
+        " oddsound backfill --prefix fan",
         "result": f"curl {cloud.api_url}/results/fan.wav",
     }
