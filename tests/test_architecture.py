@@ -59,6 +59,7 @@ LAYERS = [
         "http.assets",
         "http.recording",
         "http.series",
+        "http.ways_in",
     },
     {
         "http.upload_limit",
@@ -67,8 +68,9 @@ LAYERS = [
         "http.ui",
         "http.machines",
         "http.metrics",
+        "http.openapi",
     },
-    {"http.routes"},
+    {"http.routes", "http.results"},
     {"http.app"},
 ]
 """The library, from the bottom up: a module imports from the layers below its own."""

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from oddsound.formats import SAMPLE_RATES_HZ
-from oddsound.machines.naming import fault_of_id, in_utc
+from oddsound.machines.naming import MAX_ID_LENGTH, fault_of_id, in_utc
 
 MIN_WINDOW_S, MAX_WINDOW_S = 0.01, 86_400
 """Shortest and longest window of a model, in seconds."""
@@ -24,7 +24,10 @@ def _machine_id(value: str) -> str:
     return value
 
 
-MachineId = Annotated[str, AfterValidator(_machine_id)]
+MACHINE_ID_SCHEMA: dict[str, Any] = {"format": "machine-id", "maxLength": MAX_ID_LENGTH}
+"""For the OpenAPI document; `fault_of_id` has the rules, and its texts are the better errors."""
+
+MachineId = Annotated[str, AfterValidator(_machine_id), Field(json_schema_extra=MACHINE_ID_SCHEMA)]
 Time = Annotated[datetime, AfterValidator(in_utc)]
 """A time in UTC; one without a zone is taken as UTC."""
 

@@ -148,12 +148,46 @@ def test_the_model_of_a_machine_scores_its_recordings(cloud: Cloud, ledger: Ledg
     assert answer.json()["model_name"] == "bearing"
 
 
-def test_a_recording_of_the_future_has_the_time_of_its_scoring(
-    cloud: Cloud, ledger: Ledger
+@pytest.mark.parametrize(
+    "time", ["2199-01-01T00-00-00", "1969-12-31T23-59-59", "0328-08-26T07-53-35"]
+)
+def test_a_recording_of_an_impossible_time_has_the_time_of_its_scoring(
+    cloud: Cloud, ledger: Ledger, time: str
 ) -> None:
-    on_upload(notification(cloud.put(f"{PUMP}/2199-01-01T00-00-00.wav", NORMAL)), LambdaContext())
+    on_upload(notification(cloud.put(f"{PUMP}/{time}.wav", NORMAL)), LambdaContext())
     (row,) = rows()
     assert row.recorded_at == row.scored_at
+
+
+@pytest.mark.parametrize("time", ["0001-01-01T00-00-00", "9999-12-31T23-59-59"])
+@pytest.mark.parametrize("zone", ["Asia/Tokyo", "America/New_York"])
+def test_a_time_that_no_calendar_has_in_utc_does_not_stop_the_job(
+    cloud: Cloud, ledger: Ledger, monkeypatch: pytest.MonkeyPatch, time: str, zone: str
+) -> None:
+    monkeypatch.setenv("RECORDED_AT_ZONE", zone)
+    runtime.clear()
+    on_upload(notification(cloud.put(f"{PUMP}/{time}.wav", NORMAL)), LambdaContext())
+    assert cloud.result(f"{PUMP}/{time}.wav").status == "succeeded"
+
+
+@pytest.mark.parametrize("until", ["0001-01-01T00:00:00+01:00", "9999-12-31T23:59:59-01:00"])
+def test_a_time_that_no_calendar_has_in_utc_is_refused(
+    cloud: Cloud, ledger: Ledger, until: str
+) -> None:
+    client = TestClient(app)
+    said = {"person": "Ada", "until": until}
+    answer = client.post(f"/machines/{PUMP}/snooze", json=said)
+    assert answer.status_code == 422
+    assert "outside the years 1 to 9999" in answer.json()["detail"]
+    form = {"machine": PUMP, "recorded_at": until}
+    sent = client.post("/predict-anomaly", files={"file": NORMAL}, data=form)
+    assert sent.status_code == 422
+
+
+def test_a_number_of_events_that_no_store_can_hold_is_refused(cloud: Cloud, ledger: Ledger) -> None:
+    ledger.register(Machine(id=PUMP))
+    answer = TestClient(app).get(f"/machines/{PUMP}/events", params={"before": 2**63})
+    assert answer.status_code == 422
 
 
 def test_http_requests_are_rows_too(ledger: Ledger) -> None:

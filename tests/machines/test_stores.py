@@ -4,7 +4,7 @@ import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -265,3 +265,12 @@ def test_a_missing_table_is_an_error_of_storage(monkeypatch: pytest.MonkeyPatch)
         ):
             with pytest.raises(StorageError, match="the table no-such-table"):
                 call()
+
+
+@pytest.mark.parametrize("year", [1, 328, 9999])
+def test_times_of_every_year_are_read_as_they_were_stored(store: HistoryStore, year: int) -> None:
+    at = datetime(year, 8, 26, 7, 53, tzinfo=UTC)
+    assert store.add_machine(record(f"pump-{year}").model_copy(update={"created_at": at}))
+    store.arrived(f"pump-{year}", at, at)
+    (found,) = store.machines(2)
+    assert (found.created_at, found.last_recorded_at) == (at, at)

@@ -47,7 +47,7 @@ def time_of_metadata(metadata: Mapping[str, str], url: str) -> datetime | None:
         return None
     try:
         return in_utc(datetime.fromisoformat(value))
-    except (ValueError, OverflowError):
+    except ValueError:
         logger.warning(
             "%s: its metadata %s is not a time such as 2026-11-23T10:30:00Z", url, RECORDED_AT
         )

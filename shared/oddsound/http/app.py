@@ -4,13 +4,11 @@ import os
 
 import anyio
 from fastapi import FastAPI
-from fastapi.params import Security
-from fastapi.security import APIKeyHeader
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
 from oddsound import logs, runtime, threads
-from oddsound.http import docs, machines, metrics, nodelay, ui
+from oddsound.http import docs, machines, metrics, nodelay, openapi, results, ui
 from oddsound.http.errors import add_error_handlers
 from oddsound.http.head import HeadRequests
 from oddsound.http.headers import SecurityHeaders
@@ -52,14 +50,15 @@ def create_app() -> FastAPI:
         title=runtime.settings().api_title,
         version=runtime.settings().api_version,
         description="Does this machine sound normal, and if not, what is it?",
-        # API Gateway checks the key, the service does not; this gives /docs a field for it.
-        dependencies=[Security(APIKeyHeader(name="x-api-key", auto_error=False))],
-        # FastAPI's own pages load their scripts from a third party.
+        # What FastAPI adds does not know API Gateway, and its pages load scripts of a third party.
+        openapi_url=None,
         docs_url=None,
         redoc_url=None,
     )
     app.include_router(router)
+    app.include_router(results.router)
     app.include_router(machines.router)
+    app.include_router(openapi.router)
     app.include_router(metrics.router)
     app.include_router(docs.router)
     app.include_router(ui.router)

@@ -76,6 +76,9 @@ def add_error_handlers(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     async def on_http_error(request: Request, error: HTTPException) -> JSONResponse:
         status = HTTPStatus(error.status_code)
+        if isinstance(error.__cause__, UnicodeDecodeError):  # FastAPI answers 400 to such JSON
+            detail = f"the body is not JSON in UTF-8; {_how_to_send(request)}"
+            return response(HTTPStatus.UNPROCESSABLE_ENTITY, "InvalidRequest", detail)
         answer = response(status, status.phrase.replace(" ", ""), _http_detail(request, error))
         answer.headers.update(error.headers or {})
         return answer
@@ -83,8 +86,8 @@ def add_error_handlers(app: FastAPI) -> None:
     @app.exception_handler(RequestValidationError)
     async def on_invalid_request(request: Request, error: RequestValidationError) -> JSONResponse:
         faults = "; ".join(map(_fault, error.errors()))
-        hint = HOW_TO_SEND.get(request.scope["path"], "see /docs for what is expected")
-        return response(HTTPStatus.UNPROCESSABLE_ENTITY, "InvalidRequest", f"{faults}; {hint}")
+        detail = f"{faults}; {_how_to_send(request)}"
+        return response(HTTPStatus.UNPROCESSABLE_ENTITY, "InvalidRequest", detail)
 
     @app.exception_handler(MemoryError)
     async def on_exhausted_memory(_: Request, error: MemoryError) -> JSONResponse:
@@ -142,6 +145,10 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
         status: {"model": ErrorBody, "description": HTTPStatus(status).phrase}
         for status in statuses
     }
+
+
+def _how_to_send(request: Request) -> str:
+    return HOW_TO_SEND.get(request.scope["path"], "see /docs for what is expected")
 
 
 def _how_to_send_larger() -> str:

@@ -18,10 +18,8 @@ from oddsound.machines.records import (
     Acknowledgement,
     EventPage,
     HistoryPage,
-    HistoryRow,
     MachineInfo,
     MachineList,
-    ReviewRequest,
     Snooze,
 )
 from oddsound.schemas import Prediction
@@ -32,6 +30,9 @@ if TYPE_CHECKING:
 router = APIRouter(dependencies=[Depends(only_known_query)])
 
 MAX_PAGE = 1000
+MAX_NUMBER = 2**53 - 1
+"""Largest integer that every JSON parser reads exactly; no machine has as many events."""
+
 MAX_NAME = 200
 """Characters of a file name that a row keeps."""
 
@@ -63,21 +64,27 @@ def history(
 def events(
     machine_id: MachineIdPath,
     limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 100,
-    before: Annotated[int | None, Query(description="`next` of the previous page")] = None,
+    before: Annotated[
+        int | None, Query(ge=0, le=MAX_NUMBER, description="`next` of the previous page")
+    ] = None,
 ) -> EventPage:
     """The changes of a machine's state, newest first."""
     return runtime.required_history().events(machine_id, limit, before)
 
 
 @router.post(
-    "/machines/{machine_id:path}/acknowledge", responses=documented(404, 409, 422, 500, 501, 503)
+    "/machines/{machine_id:path}/acknowledge",
+    responses=documented(404, 408, 409, 413, 422, 500, 501, 503),
 )
 def acknowledge(machine_id: MachineIdPath, said: Acknowledgement) -> MachineInfo:
     """A person has seen the machine's alarm."""
     return runtime.required_history().acknowledge(machine_id, said.person, said.note)
 
 
-@router.post("/machines/{machine_id:path}/snooze", responses=documented(404, 422, 500, 501, 503))
+@router.post(
+    "/machines/{machine_id:path}/snooze",
+    responses=documented(404, 408, 413, 422, 500, 501, 503),
+)
 def snooze(machine_id: MachineIdPath, said: Snooze) -> MachineInfo:
     """A person wants to hear nothing about the machine until a time; a past time ends that."""
     return runtime.required_history().snooze(machine_id, said.until, said.person, said.note)
@@ -87,14 +94,6 @@ def snooze(machine_id: MachineIdPath, said: Snooze) -> MachineInfo:
 def machine(machine_id: MachineIdPath) -> MachineInfo:
     """One machine and its state."""
     return runtime.required_history().machine(machine_id)
-
-
-@router.post("/results/{key:path}/review", responses=documented(404, 422, 500, 501, 503))
-def review(
-    key: Annotated[str, Path(description="`key` of the recording's row")], said: ReviewRequest
-) -> HistoryRow:
-    """What a person says about a recording: normal, fault or unusable."""
-    return runtime.required_history().review(key, said.label, said.person, said.note)
 
 
 @dataclass(frozen=True)
@@ -162,7 +161,7 @@ def _origin(sent: SentRecording, asked: Asked) -> "Origin":
 def _time(text: str) -> datetime:
     try:
         return in_utc(datetime.fromisoformat(text))
-    except (ValueError, OverflowError):
+    except ValueError:
         message = f"{text!r} is not a time such as 2026-11-23T10:30:00Z"
         raise RequestValidationError(
             [{"type": "time", "loc": ("query", "recorded_at"), "msg": message}]

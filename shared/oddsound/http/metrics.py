@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from oddsound.errors import NotConfiguredError
 from oddsound.http.parameters import only_known_query
 from oddsound.http.series import Series
+from oddsound.http.ways_in import through_api_gateway
 from oddsound.schemas import Prediction
 
 # Not in the OpenAPI document, which describes the service behind API Gateway too.
@@ -29,7 +30,7 @@ NO_STATUS = 0
 @router.get("/metrics")
 def metrics(request: Request) -> Response:
     """Counters of requests and predictions, in the text format of Prometheus or OpenMetrics."""
-    if _by_api_gateway(request.scope):
+    if through_api_gateway(request.scope):
         raise HTTPException(HTTPStatus.NOT_FOUND)
     series = series_of(request) or Series()  # raises: the package is not installed
     text, content_type = series.text(request.headers.get("accept", ""))
@@ -49,7 +50,7 @@ class MeasuredRequests:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         series = None
-        if scope["type"] == "http" and not _by_api_gateway(scope):
+        if scope["type"] == "http" and not through_api_gateway(scope):
             series = self._found()
         if series is None:
             await self.app(scope, receive, send)
@@ -104,7 +105,3 @@ async def predicted(
         prediction = await anyio.to_thread.run_sync(score_now, limiter=limiter)
     series.scored(prediction)
     return prediction
-
-
-def _by_api_gateway(scope: Scope) -> bool:
-    return "aws.event" in scope

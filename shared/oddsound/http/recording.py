@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 
 from oddsound.formats import FORMATS
 from oddsound.http.parameters import name_faults
+from oddsound.schemas import MACHINE_ID_SCHEMA
 
 FORM_TYPE = "multipart/form-data"
 RAW_TYPES = ("audio/*", "application/octet-stream", "application/ogg")
@@ -23,15 +24,21 @@ FIELDS = ("model_name", "machine", "recorded_at")
 
 EXAMPLES = "`curl -F file=@fan.wav`, or `curl --data-binary @fan.wav -H 'Content-Type: audio/wav'`"
 
+_EMPTY = {"type": "string", "maxLength": 0}
+MACHINE_ID_OR_EMPTY: dict[str, Any] = {"anyOf": [{"type": "string", **MACHINE_ID_SCHEMA}, _EMPTY]}
+TIME_OR_EMPTY: dict[str, Any] = {"anyOf": [{"type": "string", "format": "date-time"}, _EMPTY]}
+"""For the OpenAPI document: an empty field of a form says nothing."""
+
 _BINARY = {"type": "string", "format": "binary", "description": f"a recording: {FORMATS}"}
 _FORM_SCHEMA = {
     "type": "object",
     "required": ["file"],
+    "additionalProperties": False,
     "properties": {
         "file": _BINARY,
         "model_name": {"type": "string", "description": "one of /models"},
-        "machine": {"type": "string", "description": "such as hall-3/pump-07"},
-        "recorded_at": {"type": "string", "format": "date-time"},
+        "machine": {"description": "such as hall-3/pump-07", **MACHINE_ID_OR_EMPTY},
+        "recorded_at": TIME_OR_EMPTY,
     },
 }
 REQUEST_BODY: dict[str, Any] = {

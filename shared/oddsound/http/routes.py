@@ -4,26 +4,25 @@ from http import HTTPStatus
 from typing import Annotated, Any
 from urllib.parse import quote
 
-from fastapi import APIRouter, Depends, Path, Query, Request
+from fastapi import APIRouter, Depends, Query, Request
 
 from oddsound import runtime
 from oddsound.aws import uploads
 from oddsound.aws.origins import metadata_of
-from oddsound.errors import AudioAnomalyError, ResultNotFoundError
+from oddsound.errors import AudioAnomalyError
 from oddsound.http.errors import documented, fault, public
 from oddsound.http.machines import Asked, model_of, remembered
 from oddsound.http.metrics import predicted
 from oddsound.http.parameters import only_known_query
-from oddsound.http.recording import REQUEST_BODY, SentRecording, sent_recording
-from oddsound.http.upload_schemas import Upload, UploadRequest
-from oddsound.machines.naming import machine_of_key
-from oddsound.schemas import (
-    JobResult,
-    ModelList,
-    Prediction,
-    Readiness,
-    ServiceInfo,
+from oddsound.http.recording import (
+    MACHINE_ID_OR_EMPTY,
+    REQUEST_BODY,
+    TIME_OR_EMPTY,
+    SentRecording,
+    sent_recording,
 )
+from oddsound.http.upload_schemas import Upload, UploadRequest
+from oddsound.schemas import ModelList, Prediction, Readiness, ServiceInfo
 
 router = APIRouter(dependencies=[Depends(only_known_query)])
 
@@ -56,10 +55,16 @@ async def predict_anomaly(
     explain: Annotated[
         bool, Query(description="whether to say which features and bands led to the verdict")
     ] = False,
-    machine: Annotated[str | None, Query(description="such as hall-3/pump-07")] = None,
+    machine: Annotated[
+        str | None,
+        Query(description="such as hall-3/pump-07", json_schema_extra=MACHINE_ID_OR_EMPTY),
+    ] = None,
     recorded_at: Annotated[
         str | None,
-        Query(description="ISO 8601; default: the time in the file name, or now"),
+        Query(
+            description="ISO 8601; default: the time in the file name, or now",
+            json_schema_extra=TIME_OR_EMPTY,
+        ),
     ] = None,
 ) -> Prediction:
     """Score one recording.
@@ -110,26 +115,6 @@ def upload(request: Request, wanted: UploadRequest) -> Upload:
         expires_at=post.expires_at,
         result_url=str(result_url),
     )
-
-
-@router.get("/results/{key:path}", responses=documented(404, 422, 500, 501, 503))
-def result(
-    key: Annotated[str, Path(description="of the recording in the input bucket")],
-    model_name: Annotated[
-        str | None,
-        Query(description="default: the model of the key's prefix or machine, or the default one"),
-    ] = None,
-) -> JobResult:
-    """The result of a recording on S3: its prediction, or why it could not be scored."""
-    stored = runtime.results()
-    catalogue = runtime.registry().catalogue
-    model = model_name or uploads.model_of_key(key) or model_of(machine_of_key(key))
-    model = model or catalogue.default_name()
-    try:
-        return stored.get(model, key)
-    except ResultNotFoundError:
-        catalogue.entry(model)  # raises UnknownModelError, which is the better answer
-        raise
 
 
 @router.get("/health/ready", response_model=Readiness, responses=documented(422, 503))

@@ -4,7 +4,15 @@ from datetime import datetime
 
 from pydantic import ConfigDict, Field
 
+from oddsound.formats import OPTIONAL_SUFFIXES, SUFFIXES, ffmpeg_installed
 from oddsound.schemas import MachineId, Schema, Time
+
+
+def _pattern() -> str:
+    """What a file name matches. Only for the OpenAPI document: the service names the suffix."""
+    suffixes = SUFFIXES + OPTIONAL_SUFFIXES if ffmpeg_installed() else SUFFIXES
+    endings = ("".join(f"[{c}{c.upper()}]" if c.isalpha() else c for c in s[1:]) for s in suffixes)
+    return rf"[^./\\]\.({'|'.join(endings)})$"
 
 
 class UploadRequest(Schema):
@@ -12,7 +20,13 @@ class UploadRequest(Schema):
 
     model_config = ConfigDict(extra="forbid")
 
-    filename: str = Field(min_length=1, max_length=1024, examples=["fan.wav"])
+    filename: str = Field(
+        min_length=1,
+        max_length=1024,
+        description=f"ends in {', '.join(SUFFIXES)}",
+        examples=["fan.wav"],
+        json_schema_extra=lambda schema: schema.update(pattern=_pattern()),
+    )
     model_name: str | None = Field(
         default=None, min_length=1, description="one of the names in GET /models"
     )

@@ -9,7 +9,7 @@ from hashlib import sha256
 from oddsound.errors import ResultNotFoundError, StorageError, UnknownMachineError
 from oddsound.history.store import HistoryStore, position
 from oddsound.machines.conditions import Conditions
-from oddsound.machines.naming import MAX_AHEAD
+from oddsound.machines.naming import EARLIEST, MAX_AHEAD
 from oddsound.machines.notices import Channel, Notifier
 from oddsound.machines.records import (
     MAX_ROW_EVENTS,
@@ -221,12 +221,13 @@ def _first_state(machine: Machine) -> str:
 
 def _row(prediction: Prediction, origin: Origin, now: datetime) -> HistoryRow:
     recorded_at = origin.recorded_at or now
-    if recorded_at > now + MAX_AHEAD:
-        # Every later recording would count as late until this time has come.
+    # After one from the future, every later recording would count as late until that time has come.
+    if not EARLIEST <= recorded_at <= now + MAX_AHEAD:
         logger.warning(
-            "%s: its time, %s, is in the future; the time of scoring is used",
+            "%s: its time, %s, is %s; the time of scoring is used",
             origin.key,
             recorded_at.isoformat(),
+            "before 1970" if recorded_at < EARLIEST else "in the future",
         )
         recorded_at = now
     events = sorted(prediction.events or [], key=lambda event: -event.score)[:MAX_ROW_EVENTS]

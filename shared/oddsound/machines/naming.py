@@ -15,6 +15,9 @@ NOT_MACHINES = re.compile(r"(uploads|models/[^/]+)/[0-9a-f-]{36}/")
 MAX_AHEAD = timedelta(days=1)
 """How far a recording may be in the future. Clocks are wrong, and zones are misread."""
 
+EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
+"""No recording is older: this is what clocks without a battery start with."""
+
 _SEPARATED = r"(\d{4})-(\d\d)-(\d\d)[T_ -](\d\d)[-:._]?(\d\d)(?:[-:._]?(\d\d))?"
 _COMPACT = r"(\d{4})(\d\d)(\d\d)[T_ -]?(\d\d)(\d\d)(\d\d)?"
 _TIMES = [re.compile(rf"(?<!\d){form}(?![\d])(Z)?") for form in (_SEPARATED, _COMPACT)]
@@ -33,8 +36,14 @@ _DIRECTIVES = {
 
 
 def in_utc(at: datetime) -> datetime:
-    """The same time in UTC; a time without a zone is taken as UTC."""
-    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+    """The same time in UTC; a time without a zone is taken as UTC.
+
+    Raises ValueError if it is outside the years 1 to 9999 in UTC.
+    """
+    try:
+        return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+    except OverflowError:
+        raise ValueError(f"{at.isoformat()} is outside the years 1 to 9999 in UTC") from None
 
 
 def check_machine_id(machine_id: str) -> str:
@@ -87,9 +96,9 @@ def time_of_name(name: str, pattern: str | None, zone: tzinfo) -> datetime | Non
         *numbers, utc = match.groups()
         try:
             at = datetime(*(int(number or 0) for number in numbers), tzinfo=UTC if utc else zone)  # type: ignore[misc, arg-type]
+            return in_utc(at)
         except ValueError:  # digits that are no date, such as a serial number
             continue
-        return at.astimezone(UTC)
     return None
 
 
@@ -118,6 +127,6 @@ def _expression(pattern: str) -> str:
 def _parsed(text: str, pattern: str, zone: tzinfo) -> datetime | None:
     try:
         at = datetime.strptime(text, pattern)
+        return in_utc(at if at.tzinfo else at.replace(tzinfo=zone))
     except ValueError:
         return None
-    return (at if at.tzinfo else at.replace(tzinfo=zone)).astimezone(UTC)

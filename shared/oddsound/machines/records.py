@@ -33,6 +33,9 @@ MAX_ROW_EVENTS = 3
 
 MAX_ROW_WARNINGS = 5
 
+MAX_INTERVAL_S = 10 * 366 * 86_400
+"""Ten years. Multiples of an interval are added to times, which end with the year 9999."""
+
 
 class AlarmRule(Schema):
     """A machine is in alarm after `n` anomalies among its last `of` recordings."""
@@ -65,6 +68,7 @@ class Machine(Schema):
     expected_every_s: float | None = Field(
         default=None,
         gt=0,
+        le=MAX_INTERVAL_S,
         allow_inf_nan=False,
         description="seconds between two recordings; null if they come at no fixed interval",
     )
@@ -72,6 +76,7 @@ class Machine(Schema):
     same_alarm_within_s: float | None = Field(
         default=None,
         ge=0,
+        le=MAX_INTERVAL_S,
         allow_inf_nan=False,
         description="an alarm that comes back within this time is the same one; default: twelve"
         " intervals, or twelve hours",
