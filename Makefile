@@ -100,6 +100,7 @@ build/runtime: .venv requirements/lambda.txt
 	@touch $@
 
 build: .venv .venv-sam  ## Build the functions and layers for Lambda
+	$(BIN)/python -m oddsound_workbench.deploy.names
 	@find functions -name __pycache__ -prune -exec rm -rf {} +
 	ARCHITECTURE=$(ARCHITECTURE) $(SAM) build --parameter-overrides Architecture=$(ARCHITECTURE)
 	$(BIN)/python -m oddsound_workbench.deploy.sizes --built
@@ -152,7 +153,11 @@ validate: .venv-sam  ## Check template.yaml: sam, cfn-lint, checkov
 	.venv-sam/bin/checkov --config-file .checkov.yaml
 
 deploy: validate build  ## Deploy to AWS: make deploy ENV=prod
-	$(SAM) deploy --config-env $(ENV)
+	$(BIN)/python -m oddsound_workbench.deploy.first_deployment $(ENV) \
+	  env $(SAM) deploy --config-env $(ENV)
+
+prune: .venv  ## Delete versions of functions that no alias uses: make prune ENV=prod OPTIONS=--dry-run
+	$(BIN)/python -m oddsound_workbench.deploy.versions $(ENV) $(OPTIONS)
 
 destroy: .venv .venv-sam  ## Remove the stack with all its data, after asking
 	$(STACK) empty $(ENV)
@@ -205,4 +210,4 @@ clean:  ## Remove everything that make made
 	rm -rf .venv .venv-docs .venv-sam .venv-schemathesis .aws-sam build .coverage* .pytest_cache .mypy_cache .ruff_cache
 
 .PHONY: help demo serve check lint types test-fast test test-units test-e2e test-built test-stack fuzz fuzz-inputs fuzz-contract format build layers sizes bench bench-features \
-  bench-detection validate deploy destroy push-models logs redrive events invoke requirements docs lint-workflows clean
+  bench-detection validate deploy prune destroy push-models logs redrive events invoke requirements docs lint-workflows clean

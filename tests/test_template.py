@@ -88,6 +88,23 @@ def test_the_alias_follows_the_code_the_layers_and_the_snapshot() -> None:
         assert f"\nbuild-{name}:" in makefile
 
 
+def test_a_gradual_deployment_returns_upon_the_alarms_of_its_function() -> None:
+    parameter = TEMPLATE["Parameters"]["Deployment"]
+    assert parameter["Default"] == "AllAtOnce"
+    assert TEMPLATE["Conditions"]["IsGradual"] == {
+        "Fn::Not": [{"Fn::Equals": [{"Ref": "Deployment"}, "AllAtOnce"]}]
+    }
+    alarms = of_type("AWS::CloudWatch::Alarm")
+    for name, function in FUNCTIONS.items():
+        preference = function["DeploymentPreference"]
+        assert preference["Type"] == {"Ref": "Deployment"}
+        condition, found, otherwise = preference["Alarms"]["Fn::If"]
+        assert (condition, otherwise) == ("IsGradual", {"Ref": "AWS::NoValue"})
+        watched = [alarms[alarm["Ref"]] for alarm in found]
+        assert {"Name": "FunctionName", "Value": {"Ref": name}} in watched[0]["Dimensions"]
+        assert watched[0]["MetricName"] == "Errors"
+
+
 def test_every_function_has_its_own_role_and_log_group() -> None:
     roles = [function["Role"]["Fn::GetAtt"][0] for function in FUNCTIONS.values()]
     groups = [function["LoggingConfig"]["LogGroup"]["Ref"] for function in FUNCTIONS.values()]
