@@ -38,6 +38,7 @@ ONSET_RADIUS_FRAMES = 3
 ONSET_MIN_ABOVE_MEAN_DB = 1.0
 ACTIVE_WITHIN_DB = (15, 30, 45)
 ENERGY_PERCENTILES = (10, 25, 50, 75, 90)
+LOUDNESS = "level_rms_dbfs"
 ENERGY_LAGS_S = (0.064, 0.1, 0.2, 0.4, 0.8)
 
 
@@ -284,7 +285,7 @@ def _families() -> dict[str, tuple[str, ...]]:
         "modulation": tuple(
             f"modulation_{group}_{octave}" for octave in octaves for group in range(ENVELOPES)
         ),
-        "level": ("level_rms_dbfs", "level_max_dbfs"),
+        "level": (LOUDNESS, "level_max_dbfs"),
     }
 
 

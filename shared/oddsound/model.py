@@ -25,6 +25,10 @@ ROWS_PER_CALL = 64
 NARROWER = "narrower"
 """Key of a detector's artifact for models of lower sample rates."""
 
+LOUDNESS = "loudness"
+"""Key of a detector's artifact for mean and deviation of the training recordings' loudness in dB.
+The detector does not use it, so that the gain does not matter; a change of the gain is drift."""
+
 EXTRACTOR, SCALER = "the extractor", "the scaler"
 """Sources of the features, in error texts."""
 
@@ -41,6 +45,7 @@ class Model:
     size_bytes : of the artifacts in memory
     events_reference : None for a model without one: a classifier, or an older detector
     narrower : models of the same machine for recordings with a lower sample rate, ascending
+    loudness : mean and deviation over the training recordings, in dB; None in older models
     """
 
     name: str
@@ -55,6 +60,7 @@ class Model:
     size_bytes: int
     events_reference: tuple[FrameAnalyser, EventReference] | None = None
     narrower: tuple["Model", ...] = ()
+    loudness: tuple[float, float] | None = None
 
     @classmethod
     def load(
@@ -112,6 +118,7 @@ class Model:
             size_bytes=parts.size_bytes,
             events_reference=_events_reference(estimator, rate, entry),
             narrower=_narrower(name, entry, estimator, parts.dropped),
+            loudness=_loudness(estimator),
         )
 
     def for_rate(self, sample_rate: int) -> "Model":
@@ -194,6 +201,13 @@ def _events_reference(
     return analyser, EventReference.of_artifact(numbers, analyser, entry.model_path)
 
 
+def _loudness(estimator: Any) -> tuple[float, float] | None:
+    if not isinstance(estimator, Numbers) or not estimator.has(LOUDNESS):
+        return None
+    numbers = estimator.part(LOUDNESS)
+    return numbers.number("mean"), numbers.number("deviation", positive=True)
+
+
 def _narrower(
     name: str, entry: ModelEntry, estimator: Any, dropped: Iterable[Any]
 ) -> tuple[Model, ...]:
@@ -225,6 +239,7 @@ def _narrower_model(name: str, entry: ModelEntry, part: Numbers, dropped: Iterab
         # They are part of the artifact, whose size is that of the whole model.
         size_bytes=0,
         events_reference=_events_reference(detector, rate, entry),
+        loudness=_loudness(detector),
     )
 
 

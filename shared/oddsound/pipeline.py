@@ -66,6 +66,7 @@ def predict(
         ),
         windows=_windows(starts, size, probabilities, model) if len(starts) > 1 else None,
         events=scan.events,
+        profile=scan.profile,
     )
     if explainer is None:
         return prediction

@@ -10,8 +10,10 @@ from oddsound.descriptors import Array
 from oddsound.errors import InvalidAudioError
 from oddsound.features import FeatureExtractor
 from oddsound.formats import AudioLimits
+from oddsound.machines.profile import Profile
 from oddsound.model import ROWS_PER_CALL, Model
 from oddsound.predictors import Floats
+from oddsound.profiling import Profiler
 from oddsound.schemas import Event
 from oddsound.windows import WindowCutter, split
 
@@ -38,6 +40,7 @@ class Scan:
     rows : features of each window, float32 [shape=(windows, features that the model uses)]; empty
         if they are not kept
     events : what is unusual and when; see Model.event_finder
+    profile : how it differs from the training recordings
     """
 
     model: Model
@@ -47,6 +50,7 @@ class Scan:
     probabilities: Floats
     rows: Array
     events: list[Event] | None
+    profile: Profile | None
 
 
 def scan(source: Source, model: Model, limits: AudioLimits, *, keep_rows: bool = False) -> Scan:
@@ -69,7 +73,14 @@ def scan(source: Source, model: Model, limits: AudioLimits, *, keep_rows: bool =
         raise InvalidAudioError("the file changed while it was read")
     probabilities = reader.probabilities()
     return Scan(
-        model, info, reader.starts, reader.size, probabilities, reader.rows(), reader.events()
+        model,
+        info,
+        reader.starts,
+        reader.size,
+        probabilities,
+        reader.rows(),
+        reader.events(),
+        reader.profiler.profile(),
     )
 
 
@@ -109,6 +120,7 @@ class _Reader:
         self._scored: list[Floats] = []
         self._cutter = WindowCutter(model.extractor, self.starts, self.size)
         self._finder = model.event_finder()
+        self.profiler = Profiler(model)
 
     def feed(self, block: Array) -> None:
         self.samples += len(block)
@@ -118,7 +130,9 @@ class _Reader:
         # In parts, which need less memory than what is computed from a whole block.
         for first in range(0, len(block), PART_SAMPLES):
             part = block[first : first + PART_SAMPLES]
-            self._rows += [row[self.model.kept] for row in self._cutter.feed(part)]
+            rows = self._cutter.feed(part)
+            self.profiler.feed(rows)
+            self._rows += [row[self.model.kept] for row in rows]
             if self._finder:
                 self._finder.feed(part)
         if len(self._rows) >= ROWS_PER_CALL:

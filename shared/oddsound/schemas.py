@@ -7,6 +7,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 
 from oddsound.formats import SAMPLE_RATES_HZ
 from oddsound.machines.naming import MAX_ID_LENGTH, fault_of_id, in_utc
+from oddsound.machines.profile import Profile
 
 MIN_WINDOW_S, MAX_WINDOW_S = 0.01, 86_400
 """Shortest and longest window of a model, in seconds."""
@@ -308,27 +309,12 @@ class Prediction(Schema):
         " nothing is, or if the model was trained before events existed; null if the model has no"
         " normal class",
     )
+    profile: Profile | None = Field(default=None, exclude_if=lambda profile: profile is None)
     explanation: Explanation | None = Field(
         default=None,
         exclude_if=lambda explanation: explanation is None,
         description="the reasons for the prediction; only present if requested",
     )
-
-
-class ServiceInfo(Schema):
-    """The response of GET /."""
-
-    name: str
-    version: str
-    status: str
-
-
-class Readiness(Schema):
-    """The response of GET /health/ready."""
-
-    status: str
-    model_name: str
-    model_version: str
 
 
 class ErrorBody(Schema):

@@ -298,6 +298,7 @@ def test_the_schema_describes_requests_and_responses(client: TestClient) -> None
         "/machines/{machine_id}",
         "/machines/{machine_id}/history",
         "/machines/{machine_id}/events",
+        "/machines/{machine_id}/drift",
         "/machines/{machine_id}/acknowledge",
         "/machines/{machine_id}/snooze",
         "/health/ready",

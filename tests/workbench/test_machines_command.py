@@ -3,11 +3,12 @@
 from pathlib import Path
 
 import pytest
+import soundfile
 
 from oddsound.errors import StorageError
 from oddsound_workbench.deploy.events import INPUT_BUCKET, REGION, RESULTS_BUCKET
 from oddsound_workbench.local.aws import aws_client, moto_servers
-from oddsound_workbench.synthesis import write_fan
+from oddsound_workbench.synthesis import SAMPLE_RATE, fan, write_fan
 from tests.workbench.command import read, run
 
 
@@ -150,6 +151,27 @@ def test_alarms_are_seen_acknowledged_and_snoozed(configured: Path, tmp_path: Pa
     assert read(run("machines", "check", "--json")) == {"changed": []}
     again = read(run("machines", "acknowledge", "nobody", "--person", "Ada", "--json"), code=3)
     assert again["error"] == "UnknownMachineError"
+
+
+def test_a_quieter_recorder_is_named_by_the_drift_command(configured: Path, tmp_path: Path) -> None:
+    run("machines", "add", "hall-3/pump-07", "--model", "fan")
+    files = []
+    for hour in range(10):
+        path = tmp_path / f"2026-11-23T1{hour}-00-00.wav"
+        sound = fan(200 + hour, faulty=False, duration_s=2)
+        soundfile.write(path, sound / 16, SAMPLE_RATE, "FLOAT")
+        files.append(path)
+    few = read(run("machines", "drift", "hall-3/pump-07", "--json"))
+    assert (few["kind"], few["recordings"]) == ("unknown", 0)
+    run("predict", *files, "--machine", "hall-3/pump-07")
+    shown = run("machines", "drift", "hall-3/pump-07").stdout
+    assert shown.startswith("Everything shifted: the recordings are quieter, and how the sound")
+    assert "loudness" in shown
+    (machine,) = read(run("machines", "list", "--json"))["machines"]
+    assert machine["drift"]["kind"] == "everything"
+    assert "everything" in run("machines", "list").stdout
+    unknown = read(run("machines", "drift", "nobody", "--json"), code=3)
+    assert unknown["error"] == "UnknownMachineError"
 
 
 def test_a_file_is_reviewed_by_its_path(configured: Path, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from oddsound.http.recording import SentRecording
 from oddsound.machines.naming import check_machine_id, in_utc
 from oddsound.machines.records import (
     Acknowledgement,
+    Drift,
     EventPage,
     HistoryPage,
     MachineInfo,
@@ -70,6 +71,12 @@ def events(
 ) -> EventPage:
     """The changes of a machine's state, newest first."""
     return runtime.required_history().events(machine_id, limit, before)
+
+
+@router.get("/machines/{machine_id:path}/drift", responses=documented(404, 422, 500, 501, 503))
+def drift(machine_id: MachineIdPath) -> Drift:
+    """How the recent recordings of a machine differ from the training recordings of its model."""
+    return runtime.required_history().drift(machine_id)
 
 
 @router.post(

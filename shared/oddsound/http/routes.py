@@ -22,9 +22,25 @@ from oddsound.http.recording import (
     sent_recording,
 )
 from oddsound.http.upload_schemas import Upload, UploadRequest
-from oddsound.schemas import ModelList, Prediction, Readiness, ServiceInfo
+from oddsound.schemas import ModelList, Prediction, Schema
 
 router = APIRouter(dependencies=[Depends(only_known_query)])
+
+
+class ServiceInfo(Schema):
+    """The response of GET /."""
+
+    name: str
+    version: str
+    status: str
+
+
+class Readiness(Schema):
+    """The response of GET /health/ready."""
+
+    status: str
+    model_name: str
+    model_version: str
 
 
 @router.get("/", responses=documented(422))

@@ -8,6 +8,8 @@ from oddsound.history.store import HistoryStore, position
 from oddsound.machines import states
 from oddsound.machines.notices import Notifier
 from oddsound.machines.records import (
+    Cause,
+    Drift,
     HistoryRow,
     Machine,
     MachineInfo,
@@ -24,6 +26,9 @@ ATTEMPTS = 20
 
 LATER_ROWS, MAX_LATER_ROWS = 100, 25_600
 """Recordings after a late one that are read at first, and at most, to find how an alarm ended."""
+
+DRIFT_ROWS = 40
+"""Recordings that are read to find drift: some of them may not be comparable."""
 
 type Step = Callable[[MachineRecord], tuple[Status, list[Change]]]
 
@@ -49,10 +54,35 @@ class Conditions:
                 found = states.follow(record.status, record.machine, heard, arrived, self._now())
                 open_alarms = [alarm for alarm in found[0].alarms if alarm.cleared_at is None]
                 if complete or not open_alarms or limit >= MAX_LATER_ROWS:
-                    return found
+                    return self._with_drift(record.machine, row, *found)
                 limit *= 4
 
         self._change(machine_id, step)
+
+    def drift(self, machine: Machine) -> Drift:
+        """How the recent recordings of a machine differ from the training recordings."""
+        # Imported here and below: it imports NumPy, which most requests do not need.
+        from oddsound.machines import drift
+
+        return drift.examine(self._store.rows(machine.id, DRIFT_ROWS), machine)
+
+    def _with_drift(
+        self, machine: Machine, row: HistoryRow, status: Status, changes: list[Change]
+    ) -> tuple[Status, list[Change]]:
+        """The status with what is known about drift after a row was stored or reviewed."""
+        if row.profile is None or row.model_name != machine.model_name:
+            return status, changes
+        from oddsound.machines import drift
+
+        before = status.drift
+        note = drift.followed(before, self._store.rows(machine.id, DRIFT_ROWS), machine)
+        if note == before:
+            return status, changes
+        says = note.says if note else "The recordings are like the training recordings again."
+        cause: Cause = "drift" if note else "drift over"
+        # Not announced: it is no change of state, and a fault in its wake raises an alarm.
+        change = Change(cause, status.state, row.recorded_at, None, row.id, False, says)
+        return status.model_copy(update={"drift": note}), [*changes, change]
 
     def check(self, record: MachineRecord) -> MachineRecord:
         """See whether a machine is silent or its snooze is over; send what was not sent."""

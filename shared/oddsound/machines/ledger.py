@@ -14,6 +14,7 @@ from oddsound.machines.notices import Channel, Notifier
 from oddsound.machines.records import (
     MAX_ROW_EVENTS,
     MAX_ROW_WARNINGS,
+    Drift,
     EventPage,
     HistoryPage,
     HistoryRow,
@@ -168,6 +169,10 @@ class Ledger:
         following = page[-1].number if len(found) > limit else None
         return EventPage(machine=machine_id, events=page, next=following)
 
+    def drift(self, machine_id: str) -> Drift:
+        """How recent recordings differ from the training recordings. Raises UnknownMachineError."""
+        return self._conditions.drift(self._known(machine_id).machine)
+
     def acknowledge(self, machine_id: str, person: str, note: str = "") -> MachineInfo:
         """A person has seen the alarm. Raises UnknownMachineError or InvalidStateError."""
         return self._conditions.acknowledge(machine_id, person, note)
@@ -249,4 +254,5 @@ def _row(prediction: Prediction, origin: Origin, now: datetime) -> HistoryRow:
         duration_s=prediction.duration_s,
         events=sorted(events, key=lambda event: event.start_s),
         warnings=prediction.signal.warnings[:MAX_ROW_WARNINGS] if prediction.signal else [],
+        profile=prediction.profile,
     )

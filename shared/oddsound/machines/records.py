@@ -5,6 +5,7 @@ from typing import Any, Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
+from oddsound.machines.profile import Profile
 from oddsound.schemas import Event, MachineId, Probability, Schema, Time
 
 State = Literal["normal", "active", "acknowledged", "returned", "snoozed", "silent", "unknown"]
@@ -23,7 +24,13 @@ Cause = Literal[
     "silence",
     "heard again",
     "model",
+    "drift",
+    "drift over",
 ]
+
+DriftKind = Literal["none", "part", "everything", "unknown"]
+"""part: some features shifted, as a fault shifts them. everything: the recorder, the room or the
+load changed. unknown: too few recordings to compare."""
 
 MAX_ALARMS = 20
 """Alarms of a machine that late recordings are compared with: the newest ones."""
@@ -126,6 +133,14 @@ class Pending(Schema):
     sent_to: list[str] = Field(default=[])
 
 
+class DriftNote(Schema):
+    """A shift of the recent recordings from the training recordings, in the machine's record."""
+
+    kind: DriftKind
+    since: Time = Field(description="time of the recording with which it was found")
+    says: str
+
+
 class Status(Schema):
     """What is known about a machine's condition.
 
@@ -141,6 +156,7 @@ class Status(Schema):
     forgotten_until: Time | None = None
     silent_since: Time | None = None
     snoozed_until: Time | None = None
+    drift: DriftNote | None = None
     events: int = 0
     pending: list[Pending] = Field(default=[])
     sending_until: Time | None = None
@@ -187,6 +203,7 @@ class HistoryRow(Schema):
     events: list[Event] = Field(description=f"the {MAX_ROW_EVENTS} most unusual events, by start")
     warnings: list[str] = Field(description="what is wrong with the recording")
     review: Review | None = None
+    profile: Profile | None = Field(default=None, exclude_if=lambda profile: profile is None)
 
 
 class MachineRecord(Schema):
@@ -233,6 +250,10 @@ class MachineInfo(Schema):
     )
     snoozed_until: datetime | None
     silent_since: datetime | None = Field(description="when the silence was noticed")
+    drift: DriftNote | None = Field(
+        description="how the recent recordings differ from the training recordings; null if they do"
+        " not, or if too few can be compared"
+    )
 
     @classmethod
     def of(cls, record: MachineRecord) -> Self:
@@ -248,6 +269,7 @@ class MachineInfo(Schema):
             current_alarm=record.status.current_alarm,
             snoozed_until=record.status.snoozed_until,
             silent_since=record.status.silent_since,
+            drift=record.status.drift,
         )
 
 
@@ -266,6 +288,32 @@ class HistoryPage(Schema):
     next: str | None = Field(
         description="value of `before` for the next page; null on the last one"
     )
+
+
+class DriftGroup(Schema):
+    """A group of features of the recent recordings, compared with the training recordings."""
+
+    name: str
+    shift: float = Field(
+        description="difference of the means, in standard deviations over the training recordings;"
+        " of anomalies, the difference from the promised share"
+    )
+    p_value: Probability = Field(description="that the shift is too small to matter")
+    shifted: bool = Field(description="by Holm's procedure over all groups, at 1 %")
+
+
+class Drift(Schema):
+    """The response of GET /machines/{id}/drift."""
+
+    machine: str
+    kind: DriftKind
+    says: str = Field(description="what it means, in plain words")
+    recordings: int = Field(description="number of recent recordings that were compared")
+    first_at: datetime | None = None
+    last_at: datetime | None = None
+    model_name: str | None = None
+    model_version: str | None = None
+    groups: list[DriftGroup] = Field(default=[])
 
 
 class EventPage(Schema):

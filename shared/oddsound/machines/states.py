@@ -39,7 +39,10 @@ class Heard:
 
 @dataclass(frozen=True)
 class Change:
-    """Something that happened to a machine, and the state that it has afterwards."""
+    """Something that happened to a machine, and the state that it has afterwards.
+
+    says : why, if the other fields do not say it
+    """
 
     cause: Cause
     state: State
@@ -47,6 +50,7 @@ class Change:
     alarm: int | None = None
     row: str | None = None
     announced: bool = True
+    says: str = ""
 
 
 def state_of(status: Status, machine: Machine, now: datetime) -> State:

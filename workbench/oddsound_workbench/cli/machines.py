@@ -124,12 +124,13 @@ def list_machines(history: History = None, as_json: Json = False) -> None:
                 break
     if as_json:
         return print_json({"machines": [info.model_dump(mode="json") for info in found]})
-    headings = ("machine", "site", "model", "state", "last recording")
+    headings = ("machine", "site", "model", "state", "drift", "last recording")
     rows = []
     for info in found:
         last = info.last_recorded_at
         recorded = f"{last:%Y-%m-%d %H:%M} UTC" if last else "none"
-        values = (info.id, info.site, info.model_name or "none yet", info.state, recorded)
+        drifting = info.drift.kind if info.drift else ""
+        values = (info.id, info.site, info.model_name or "none yet", info.state, drifting, recorded)
         rows.append([Cell(value) for value in values])
     print_rows(out, [Column(heading) for heading in headings], rows)
     return None
@@ -181,6 +182,25 @@ def events(
         said = f" {event.person}: {event.note}" if event.note else f" {event.person}".rstrip()
         text = f"{event.at:%Y-%m-%d %H:%M} UTC  {event.state}  {event.why}{said}"
         out.print(printable_text(text), highlight=False, markup=False, soft_wrap=True)
+    return None
+
+
+@machines.command("drift")
+def drift(machine_id: MachineArgument, history: History = None, as_json: Json = False) -> None:
+    """Say how the recent recordings of a machine differ from the training recordings."""
+    with reported_errors(as_json):
+        found = open_history(history).drift(machine_id)
+    if as_json:
+        return print_json(found.model_dump(mode="json"))
+    out.print(printable_text(found.says), highlight=False, markup=False, soft_wrap=True)
+    shifted = [group for group in found.groups if group.shifted]
+    if shifted:
+        rows = [
+            [Cell(group.name), Cell(f"{group.shift:+.1f}"), Cell(f"{group.p_value:.1g}")]
+            for group in shifted
+        ]
+        columns = [Column("group"), Column("shift, deviations"), Column("p-value")]
+        print_rows(out, columns, rows)
     return None
 
 

@@ -9,8 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from oddsound import machine_features
 from oddsound.events.reference import ARTIFACT_KEY
-from oddsound.model import NARROWER
+from oddsound.features import extractor
+from oddsound.model import LOUDNESS, NARROWER
 from oddsound.predictors import Floats
 from oddsound_workbench.errors import FolderError
 from oddsound_workbench.files import content_sha256
@@ -31,6 +33,9 @@ SHORTER = (0.1, 0.2, 0.5)
 
 MIN_RATE_HZ = 8000
 """The sample rate of telephones, the lowest that recorders commonly have."""
+
+MIN_LOUDNESS_DEVIATION_DB = 1.0
+"""Recordings whose loudness never varied would make each decibel a change of the gain."""
 
 MIN_NORMAL_RECORDINGS = 4
 """Fewer normal recordings are not enough to calibrate the score."""
@@ -122,9 +127,8 @@ class DetectorRecipe:
         reference = fit_reference(
             data.rows.recordings, data.summary.durations_s, data.settings.sample_rate
         )
-        return replace(
-            fitted, estimator={**fitted.estimator, ARTIFACT_KEY: reference.to_artifact()}
-        )
+        more = {ARTIFACT_KEY: reference.to_artifact(), LOUDNESS: _loudness(data)}
+        return replace(fitted, estimator={**fitted.estimator, **more})
 
     def folds(self, data: TrainingData, progress: Progress) -> list[Fold]:
         """Models of repeated splits, each of which holds some normal recordings out.
@@ -167,6 +171,14 @@ class DetectorRecipe:
             recordings_per_day=self.plan.recordings_per_day,
             groups=groups_of(data.recordings),
         )
+
+
+def _loudness(data: TrainingData) -> dict[str, float]:
+    """Of the training recordings, in dB; of the recordings themselves, not of their copies."""
+    names = extractor(data.settings.feature_extractor, data.settings.sample_rate).names
+    values = data.rows.values[~data.rows.copy, names.index(machine_features.LOUDNESS)]
+    deviation = max(float(values.std(ddof=1)), MIN_LOUDNESS_DEVIATION_DB)
+    return {"mean": float(values.mean()), "deviation": deviation}
 
 
 def lower_rates(sample_rate: int) -> list[int]:
