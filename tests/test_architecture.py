@@ -49,7 +49,7 @@ LAYERS = [
     {"aws.metrics"},
     {"runtime"},
     {"snapshot", "api"},
-    {"http.parameters"},
+    {"http.parameters", "http.spool"},
     {
         "http.errors",
         "http.gateway",
@@ -58,10 +58,12 @@ LAYERS = [
         "http.nodelay",
         "http.server",
         "http.assets",
-        "http.recording",
+        "http.forms",
         "http.series",
         "http.ways_in",
     },
+    {"http.predictions"},
+    {"http.recording"},
     {
         "http.upload_limit",
         "http.upload_schemas",

@@ -4,11 +4,12 @@ It belongs to the context of the call: threads that anyio starts for a request i
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
 _deadline: ContextVar[float | None] = ContextVar("deadline", default=None)
+_check: ContextVar[Callable[[], None] | None] = ContextVar("check", default=None)
 
 
 @contextmanager
@@ -26,3 +27,19 @@ def remaining_s() -> float:
     """Seconds until the deadline, negative after it; infinite if there is none."""
     deadline = _deadline.get()
     return float("inf") if deadline is None else deadline - time.monotonic()
+
+
+@contextmanager
+def checked(check: Callable[[], None]) -> Iterator[None]:
+    """What is called inside calls `check` at each `checkpoint`, and ends if it raises."""
+    token = _check.set(check)
+    try:
+        yield
+    finally:
+        _check.reset(token)
+
+
+def checkpoint() -> None:
+    """Called by long computations every few milliseconds of work."""
+    if check := _check.get():
+        check()

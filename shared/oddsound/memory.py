@@ -44,6 +44,16 @@ def reserve_for_blas() -> None:
         matrix @ matrix
 
 
+def give_back() -> None:
+    """Return freed memory to the system: after many uploads at once, glibc keeps most of it."""
+    import ctypes
+
+    try:
+        ctypes.CDLL(None).malloc_trim(0)
+    except (AttributeError, OSError, TypeError):  # another C library, which has no such function
+        return
+
+
 def limit(total_bytes: int) -> None:
     """Let allocations of this process fail before its function has used its memory.
 

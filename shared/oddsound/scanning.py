@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from oddsound import audio
+from oddsound import audio, deadline
 from oddsound.decoding import Source
 from oddsound.descriptors import Array
 from oddsound.errors import InvalidAudioError
@@ -97,6 +97,7 @@ def _read(
             samples = stream.expected_samples(model.sample_rate)
         reader = _Reader(model, samples, keep_rows=keep_rows)
         for block in stream.blocks(model.sample_rate):
+            deadline.checkpoint()
             reader.feed(block)
         return reader, stream.info
 
@@ -129,6 +130,7 @@ class _Reader:
             return
         # In parts, which need less memory than what is computed from a whole block.
         for first in range(0, len(block), PART_SAMPLES):
+            deadline.checkpoint()
             part = block[first : first + PART_SAMPLES]
             rows = self._cutter.feed(part)
             self.profiler.feed(rows)

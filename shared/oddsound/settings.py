@@ -100,6 +100,16 @@ class Settings(BaseSettings):
     body_timeout_s: float = Field(default=30, gt=0)
     """Seconds that the body of a request may pause. Then the request is answered with 408."""
 
+    max_predictions: int | None = Field(default=None, ge=1)
+    """Predictions that the HTTP service computes at once. Default: one for each core."""
+
+    max_waiting_requests: int = Field(default=256, ge=0)
+    """Requests for a prediction that may wait, or send their recording, beside those. More are
+    answered with 503."""
+
+    max_prediction_s: float = Field(default=60, gt=0)
+    """Seconds of processor time that the HTTP service spends on one prediction."""
+
     model_cache_mb: float = Field(default=512, gt=0)
     """Memory for loaded models, in MB. The least recently used model is removed first."""
 

@@ -306,6 +306,7 @@ def test_the_schema_describes_requests_and_responses(client: TestClient) -> None
     operation = schema["paths"]["/predict-anomaly"]["post"]
     assert "multipart/form-data" in operation["requestBody"]["content"]
     assert {"200", "400", "404", "413", "415", "422", "500", "503"} <= set(operation["responses"])
+    assert operation["responses"]["503"]["headers"]["Retry-After"]["schema"] == {"type": "integer"}
     assert client.get("/docs").status_code == 200
 
 

@@ -154,7 +154,7 @@ def test_predictions_that_wait_and_run_are_shown(
         return predict(*arguments, **named)  # type: ignore[arg-type]
 
     monkeypatch.setattr(pipeline, "predict", slow)
-    at_once = int(client.app.state.predictions.total_tokens)  # type: ignore[attr-defined]
+    at_once = int(client.app.state.predictions.computing)  # type: ignore[attr-defined]
     send = [
         threading.Thread(
             target=client.post,

@@ -27,12 +27,7 @@ STATUSES = {200, 400, 404, 413, 415, 422}
 
 # An unexpected error must become a 500 here, and not an exception of the test's client.
 client = TestClient(app, raise_server_exceptions=False)
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.usefixtures("configured"),
-    # Starlette leaves the temporary file of a malformed form to the garbage collector.
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("configured")]
 
 PRINTABLE = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=40)
 

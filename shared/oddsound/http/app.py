@@ -2,7 +2,6 @@
 
 import os
 
-import anyio
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
@@ -12,6 +11,7 @@ from oddsound.http import docs, machines, metrics, nodelay, openapi, results, ui
 from oddsound.http.errors import add_error_handlers
 from oddsound.http.head import HeadRequests
 from oddsound.http.headers import SecurityHeaders
+from oddsound.http.predictions import Predictions
 from oddsound.http.routes import router
 from oddsound.http.upload_limit import UploadLimit
 
@@ -64,6 +64,10 @@ def create_app() -> FastAPI:
     app.include_router(ui.router)
     app.add_middleware(UploadLimit)
     add_error_handlers(app)
-    # At most one prediction per core at a time, so that other requests are answered meanwhile.
-    app.state.predictions = anyio.CapacityLimiter(os.cpu_count() or 1)
+    settings = runtime.settings()
+    app.state.predictions = Predictions(
+        settings.max_predictions or os.process_cpu_count() or 1,
+        settings.max_waiting_requests,
+        settings.max_prediction_s,
+    )
     return app

@@ -7,8 +7,9 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from oddsound import runtime
 from oddsound.errors import (
@@ -58,6 +59,8 @@ HOW_TO_SEND = {
 }
 STORAGE_FAILED = "the storage of the service failed; try again later. The reason is in its log"
 RETRY_AFTER_S = "5"
+CLIENT_CLOSED_REQUEST = 499
+"""The status that nginx logs for this."""
 
 AWS_NAME = re.compile(r"(s3://[^/\s\"']*)|arn:aws[\w-]*:[^\s\"',;]*|\b\d{12}\b")
 """A bucket, the name of another resource, or the number of an account."""
@@ -88,6 +91,12 @@ def add_error_handlers(app: FastAPI) -> None:
         faults = "; ".join(map(_fault, error.errors()))
         detail = f"{faults}; {_how_to_send(request)}"
         return response(HTTPStatus.UNPROCESSABLE_ENTITY, "InvalidRequest", detail)
+
+    @app.exception_handler(ClientDisconnect)
+    async def on_hang_up(request: Request, _: ClientDisconnect) -> Response:
+        """Nobody receives this response."""
+        logger.info("%s: the client has closed the connection", request.url.path)
+        return Response(status_code=CLIENT_CLOSED_REQUEST)
 
     @app.exception_handler(MemoryError)
     async def on_exhausted_memory(_: Request, error: MemoryError) -> JSONResponse:
@@ -132,6 +141,15 @@ def fault(error: AudioAnomalyError, status: HTTPStatus) -> JSONResponse:
     return answer
 
 
+def busy(detail: str) -> HTTPException:
+    """What to raise if the service cannot take a request now; sent again later, it may."""
+    return HTTPException(
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        f"{detail}; try again later",
+        headers={"Retry-After": RETRY_AFTER_S},
+    )
+
+
 def public(error: AudioAnomalyError | str) -> str:
     """The text of an error without buckets, roles and accounts."""
     if isinstance(error, StorageError):
@@ -141,10 +159,18 @@ def public(error: AudioAnomalyError | str) -> str:
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The failures of a route, for the OpenAPI document."""
-    return {
+    found: dict[int | str, dict[str, Any]] = {
         status: {"model": ErrorBody, "description": HTTPStatus(status).phrase}
         for status in statuses
     }
+    if HTTPStatus.SERVICE_UNAVAILABLE in found:
+        found[HTTPStatus.SERVICE_UNAVAILABLE]["headers"] = {
+            "Retry-After": {
+                "description": "seconds to wait before the next try",
+                "schema": {"type": "integer"},
+            }
+        }
+    return found
 
 
 def _how_to_send(request: Request) -> str:

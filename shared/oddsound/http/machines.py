@@ -3,7 +3,8 @@
 import re
 from dataclasses import dataclass
 from datetime import datetime
-from hashlib import sha256
+from hashlib import file_digest
+from io import BytesIO
 from typing import TYPE_CHECKING, Annotated, Self
 
 from fastapi import APIRouter, Depends, Path, Query
@@ -152,7 +153,8 @@ def _origin(sent: SentRecording, asked: Asked) -> "Origin":
     """
     from oddsound.machines.ledger import Origin
 
-    checksum = sha256(sent.content).hexdigest()
+    with BytesIO(sent.source) if isinstance(sent.source, bytes) else sent.source.open("rb") as file:
+        checksum = file_digest(file, "sha256").hexdigest()
     name = re.sub(r"[^\w. -]+", "-", (sent.filename or "").replace("\\", "/").rpartition("/")[2])
     recorded_at = asked.recorded_at or runtime.recorded_at_of(sent.filename or "")
     time = (recorded_at or runtime.now()).isoformat()

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from http import HTTPStatus
 
-import anyio
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
@@ -13,6 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from oddsound.errors import NotConfiguredError
 from oddsound.http.parameters import only_known_query
+from oddsound.http.predictions import Predictions
 from oddsound.http.series import Series
 from oddsound.http.ways_in import through_api_gateway
 from oddsound.schemas import Prediction
@@ -88,12 +88,12 @@ def series_of(request: Request) -> Series | None:
 
 
 async def predicted(
-    request: Request, score: Callable[[], Prediction], limiter: anyio.CapacityLimiter
+    request: Request, score: Callable[[], Prediction], predictions: Predictions
 ) -> Prediction:
-    """Run `score` in a thread as soon as the limiter allows it, and count what it does."""
+    """Run `score` in its turn, and count what it does."""
     series = series_of(request)
     if series is None:
-        return await anyio.to_thread.run_sync(score, limiter=limiter)
+        return await predictions.run(request, score)
     with ExitStack() as waiting:
         waiting.enter_context(series.waiting())
 
@@ -102,6 +102,6 @@ async def predicted(
             with series.running():
                 return score()
 
-        prediction = await anyio.to_thread.run_sync(score_now, limiter=limiter)
+        prediction = await predictions.run(request, score_now)
     series.scored(prediction)
     return prediction

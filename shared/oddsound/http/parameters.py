@@ -8,7 +8,7 @@ from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 
 
-def only_known_query(request: Request) -> None:
+async def only_known_query(request: Request) -> None:
     """Dependency: raises RequestValidationError if the URL has another parameter, or one twice."""
     known = _parameters(request.scope["route"].dependant)
     names = [name for name, _ in request.query_params.multi_items()]

@@ -1,5 +1,6 @@
 """The routes of the service."""
 
+from functools import partial
 from http import HTTPStatus
 from typing import Annotated, Any
 from urllib.parse import quote
@@ -14,6 +15,7 @@ from oddsound.http.errors import documented, fault, public
 from oddsound.http.machines import Asked, model_of, remembered
 from oddsound.http.metrics import predicted
 from oddsound.http.parameters import only_known_query
+from oddsound.http.predictions import Predictions
 from oddsound.http.recording import (
     MACHINE_ID_OR_EMPTY,
     REQUEST_BODY,
@@ -66,7 +68,6 @@ def models() -> ModelList:
 )
 async def predict_anomaly(
     request: Request,
-    sent: Annotated[SentRecording, Depends(sent_recording)],
     model_name: Annotated[str | None, Query(description="one of /models")] = None,
     explain: Annotated[
         bool, Query(description="whether to say which features and bands led to the verdict")
@@ -89,17 +90,21 @@ async def predict_anomaly(
     `model_name`, `machine` and `recorded_at` may be given in the URL or in the form. A recording
     of a machine is scored by that machine's model, unless `model_name` names another one.
     """
-    asked = Asked.of(sent, model_name, machine, recorded_at)
+    predictions: Predictions = request.app.state.predictions
+    with predictions.place():
+        async with sent_recording(request) as sent:
+            asked = Asked.of(sent, model_name, machine, recorded_at)
+            score = partial(_scored, sent, asked, explain)
+            return await predicted(request, score, predictions)
 
-    def score() -> Prediction:
-        # The imports of a prediction are most of a cold start; no other route needs them.
-        from oddsound import pipeline
 
-        model = runtime.registry().get(asked.model_name or model_of(asked.machine))
-        prediction = pipeline.predict(sent.content, model, runtime.limits(), explain=explain)
-        return remembered(prediction, sent, asked)
+def _scored(sent: SentRecording, asked: Asked, explain: bool) -> Prediction:
+    # The imports of a prediction are most of a cold start; no other route needs them.
+    from oddsound import pipeline
 
-    return await predicted(request, score, request.app.state.predictions)
+    model = runtime.registry().get(asked.model_name or model_of(asked.machine))
+    prediction = pipeline.predict(sent.source, model, runtime.limits(), explain=explain)
+    return remembered(prediction, sent, asked)
 
 
 @router.post("/uploads", responses=documented(400, 404, 408, 415, 422, 500, 501, 503))
