@@ -68,10 +68,26 @@ test-stack: .venv .venv-sam
 
 # EXAMPLES for each test; `make test` tries 25.
 EXAMPLES ?= 5000
-fuzz: fuzz-inputs fuzz-contract  ## All that `make help` calls fuzz-..., for minutes: make fuzz EXAMPLES=20000
+fuzz: fuzz-inputs fuzz-guided fuzz-contract  ## All that `make help` calls fuzz-..., for minutes: make fuzz EXAMPLES=20000
 
 fuzz-inputs: .venv  ## Feed damaged recordings, models.json, events and requests to Hypothesis's tests
 	FUZZ_EXAMPLES=$(EXAMPLES) $(PYTEST) --numprocesses auto --quiet tests/fuzz --hypothesis-profile=long
+
+# Seconds for each border. Inputs that reach new code stay in build/fuzz for the next run; one that
+# fails is written to build/fuzz/TARGET-crash-...
+GUIDED_S ?= 60
+GUIDED = recordings models compiled messages events forms
+fuzz-guided: .venv build/atheris  ## Look for inputs that reach new code, by atheris: make fuzz-guided GUIDED_S=600
+	@for target in $(GUIDED); do \
+	  PYTHONPATH=build/atheris OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m tests.fuzz.guided $$target build/fuzz/$$target \
+	    -max_total_time=$(GUIDED_S) -timeout=20 -rss_limit_mb=4096 -artifact_prefix=build/fuzz/$$target- > build/fuzz-$$target.log 2>&1 \
+	    || { tail -50 build/fuzz-$$target.log; exit 1; }; \
+	  echo "$$target: $$(tail -1 build/fuzz-$$target.log)"; done
+
+build/atheris: .venv requirements/atheris.txt
+	rm -rf $@
+	$(UV) pip install --quiet --target $@ --require-hashes --requirement requirements/atheris.txt
+	@touch $@
 
 # One example of schemathesis is a request to the whole local stack.
 fuzz-contract: .venv .venv-schemathesis  ## Compare the service with its OpenAPI document, by schemathesis
@@ -180,7 +196,7 @@ invoke: build  ## Invoke every function with its sample events in a container; n
 	$(BIN)/python -m oddsound_workbench.local.invoke $$($(STACK) architecture $(ENV))
 
 requirements: .venv  ## Pin the newest versions of requirements/*.in, with hashes
-	cd requirements && for name in uv runtime dev sam lambda peers docs schemathesis; do \
+	cd requirements && for name in uv runtime dev sam lambda peers docs schemathesis atheris; do \
 	  ../$(BIN)/uv pip compile --quiet --upgrade --python-version 3.13 --universal --generate-hashes \
 	    --no-annotate --custom-compile-command "make requirements" \
 	    $$name.in --output-file $$name.txt || exit 1; done; \
@@ -209,5 +225,5 @@ lint-workflows: $(ACTIONLINT)  ## Check the GitHub workflows with actionlint; ne
 clean:  ## Remove everything that make made
 	rm -rf .venv .venv-docs .venv-sam .venv-schemathesis .aws-sam build .coverage* .pytest_cache .mypy_cache .ruff_cache
 
-.PHONY: help demo serve check lint types test-fast test test-units test-e2e test-built test-stack fuzz fuzz-inputs fuzz-contract format build layers sizes bench bench-features \
+.PHONY: help demo serve check lint types test-fast test test-units test-e2e test-built test-stack fuzz fuzz-inputs fuzz-guided fuzz-contract format build layers sizes bench bench-features \
   bench-detection validate deploy prune destroy push-models logs redrive events invoke requirements docs lint-workflows clean

@@ -66,6 +66,17 @@ def outcome(source: bytes | Path) -> Array | str:
         return f"{type(error).__name__}: {error}"
 
 
+def same_by_bytes_and_by_file(content: bytes, path: Path) -> None:
+    """path : of a file with that content"""
+    as_bytes, as_file = outcome(content), outcome(path)
+    if isinstance(as_bytes, str):
+        assert (type(as_file), as_file) == (str, as_bytes)
+    else:
+        assert isinstance(as_file, np.ndarray)
+        assert np.isfinite(as_bytes).all()
+        np.testing.assert_allclose(as_file, as_bytes, rtol=0, atol=1e-4)
+
+
 @pytest.mark.parametrize("family", SEEDS)
 @given(data=st.data())
 def test_damaged_recordings(
@@ -74,14 +85,8 @@ def test_damaged_recordings(
     content = data.draw(damaged(SEEDS[family]))
     path = tmp_path / "recording"
     path.write_bytes(content)
-    as_bytes, as_file = outcome(content), outcome(path)
+    same_by_bytes_and_by_file(content, path)
     assert capfd.readouterr() == ("", "")
-    if isinstance(as_bytes, str):
-        assert (type(as_file), as_file) == (str, as_bytes)
-    else:
-        assert isinstance(as_file, np.ndarray)
-        assert np.isfinite(as_bytes).all()
-        np.testing.assert_allclose(as_file, as_bytes, rtol=0, atol=1e-4)
 
 
 @given(st.binary(max_size=300))
