@@ -9,7 +9,16 @@ import pytest
 from oddsound_workbench.files import PROJECT
 
 LAYERS = [
-    {"errors", "cold_start", "deadline", "logs", "strict_json", "student", "threads"},
+    {
+        "arriving",
+        "errors",
+        "cold_start",
+        "deadline",
+        "logs",
+        "strict_json",
+        "student",
+        "threads",
+    },
     {"mpeg", "codecs", "spliced", "complaints"},
     {"formats", "containers", "memory", "machines.naming", "machines.profile"},
     {"schemas"},
@@ -42,7 +51,14 @@ LAYERS = [
     {"scanning"},
     {"explain.evidence"},
     {"pipeline", "registry"},
-    {"aws.messages", "aws.results", "aws.uploads", "aws.alerts", "aws.origins"},
+    {
+        "aws.messages",
+        "aws.results",
+        "aws.uploads",
+        "aws.alerts",
+        "aws.origins",
+        "aws.downloads",
+    },
     {"aws.topics"},
     {"aws.announcements"},
     {"aws.jobs"},

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import soxr
 
-from oddsound.decoding import Decoder, Source, open_decoder
+from oddsound.decoding import Decoder, Source, open_decoder, size_of
 from oddsound.descriptors import Array
 from oddsound.errors import InvalidAudioError
 from oddsound.formats import SAMPLE_RATES_HZ, AudioLimits
@@ -179,7 +179,7 @@ def resampled_length(samples: int, from_hz: int, to_hz: int) -> int:
 
 
 def _check_size(source: Source, limits: AudioLimits) -> None:
-    size = len(source) if isinstance(source, bytes) else source.stat().st_size
+    size = size_of(source)
     if size == 0:
         raise InvalidAudioError("the file is empty (0 bytes)")
     limits.check_bytes(size)

@@ -4,12 +4,13 @@ import io
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Protocol, cast
 
 import numpy as np
 import soundfile
 
 from oddsound import containers
+from oddsound.arriving import ArrivingFile
 from oddsound.complaints import caught
 from oddsound.descriptors import Array
 from oddsound.errors import InvalidAudioError, UnsupportedAudioError
@@ -19,8 +20,8 @@ from oddsound.layouts import find
 from oddsound.layouts.layout import Layout
 from oddsound.spliced import SplicedFile
 
-type Source = bytes | Path
-"""A recording: the content of a file, or its path."""
+type Source = bytes | Path | ArrivingFile
+"""A recording: the content of a file, its path, or a file that is still arriving."""
 
 DECODED = {"WAV", "WAVEX", "RF64", "W64", "FLAC", "OGG", "MP3", "AIFF", "AU", "CAF"}
 """Names in libsndfile of the formats that are decoded."""
@@ -72,7 +73,7 @@ def open_decoder(source: Source) -> Iterator[Decoder]:
     Raises UnsupportedAudioError (not a recording, or in another format) or InvalidAudioError
     (damaged).
     """
-    with io.BytesIO(source) if isinstance(source, bytes) else source.open("rb", 0) as file:
+    with _file(source) as file:
         kind = _container(file)
         size = file.seek(0, io.SEEK_END)
         if kind.demuxer:
@@ -87,6 +88,20 @@ def open_decoder(source: Source) -> Iterator[Decoder]:
             sound = _opened(target, kind)
         with sound:
             yield LibsndfileDecoder(sound, layout)
+
+
+def size_of(source: Source) -> int:
+    """Size of a recording, in bytes."""
+    if isinstance(source, ArrivingFile):
+        return source.size
+    return len(source) if isinstance(source, bytes) else source.stat().st_size
+
+
+def _file(source: Source) -> io.BytesIO | io.FileIO:
+    """A recording as a file, opened for reading without a buffer."""
+    if isinstance(source, ArrivingFile):
+        return cast("io.FileIO", source.open())
+    return io.BytesIO(source) if isinstance(source, bytes) else source.open("rb", 0)
 
 
 def _container(file: BinaryIO) -> containers.Container:
@@ -149,6 +164,7 @@ class LibsndfileDecoder:
         try:
             block = self._read(frames)
         except soundfile.SoundFileError as error:
+            self._layout.check()
             at = self._done / self.sample_rate
             raise InvalidAudioError(f"the file is damaged at {at:.1f} s: {error}") from None
         self._done += len(block)
@@ -179,6 +195,7 @@ class LibsndfileDecoder:
 
     def _check_complete(self) -> None:
         found_s, layout = self._done / self.sample_rate, self._layout
+        layout.check()
         # libsndfile can reach the end of a truncated FLAC file without an error.
         if self._is_flac and self.frames and self._done < self.frames:
             raise InvalidAudioError(

@@ -3,10 +3,10 @@
 import io
 import logging
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from types import MappingProxyType
-from typing import IO, Any
+from typing import Any, Protocol
 
 from oddsound import deadline
 from oddsound.errors import StorageError
@@ -23,6 +23,16 @@ CHUNK_BYTES = 1 << 20
 
 FIRST_ATTEMPT = re.compile(r"\battempt=1\b")
 """In the header in which botocore counts the attempts of a request."""
+
+
+class Target(Protocol):
+    """A file to which an object is written."""
+
+    def tell(self) -> int: ...
+    def seek(self, offset: int, whence: int = ..., /) -> int: ...
+    def truncate(self, size: int | None = ..., /) -> int: ...
+    def write(self, data: bytes, /) -> int: ...
+    def writelines(self, lines: Iterable[bytes], /) -> None: ...
 
 
 class MissingError(Exception):
@@ -82,7 +92,7 @@ def get_object(
     s3_client: Any,
     bucket: str,
     key: str,
-    into: IO[bytes],
+    into: Target,
     condition: Mapping[str, str] = MappingProxyType({}),
     accept: Callable[[int], None] = lambda size: None,
     max_bytes: int | None = None,

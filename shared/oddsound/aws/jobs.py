@@ -8,18 +8,18 @@ result. An object that is no recording, by its name and its content, has a resul
 import io
 import logging
 import random
-import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from oddsound import containers, pipeline
+from oddsound.arriving import ArrivingFile
 from oddsound.aws.alerts import Alerts
 from oddsound.aws.announcements import Announcements
+from oddsound.aws.downloads import arriving
 from oddsound.aws.origins import machine_of_metadata, origin_of, time_of_metadata
 from oddsound.aws.results import Results, result_key
 from oddsound.aws.uploads import model_of_key
@@ -41,7 +41,6 @@ from oddsound.schemas import ErrorBody, Job, JobResult, Status
 from oddsound.storage import (
     ConflictError,
     MissingError,
-    get_object,
     read_object,
     translating_errors,
 )
@@ -233,8 +232,8 @@ class Jobs:
             if not named_as_recording(job.key):
                 self._check_content(job, content)
             loaded, load_ms = self._model(model, is_default=is_default)
-            with self._downloaded(job, content) as path:
-                prediction = pipeline.predict(path, loaded, self._limits)
+            with self._arriving(job, content) as file:
+                prediction = pipeline.predict(file, loaded, self._limits)
             machine = self._machine(job, content)
             prediction = prediction.model_copy(update={"machine": machine})
         except PERMANENT as error:
@@ -289,9 +288,8 @@ class Jobs:
             raise
         return model, None if known.get(name) else 1000 * (time.perf_counter() - started)
 
-    @contextmanager
-    def _downloaded(self, job: Job, content: _Content) -> Iterator[Path]:
-        """The object as a temporary file.
+    def _arriving(self, job: Job, content: _Content) -> AbstractContextManager[ArrivingFile]:
+        """The object, to be read while it arrives.
 
         Raises AudioTooLargeError before a byte is read, ConflictError if the object is no longer
         `content`.
@@ -300,10 +298,7 @@ class Jobs:
         def accept(size: int) -> None:
             self._limits.check_bytes(size, "the object")
 
-        with tempfile.NamedTemporaryFile(prefix="recording-") as file:
-            get_object(self._s3, job.bucket, job.key, file.file, _unchanged(content), accept)
-            file.flush()
-            yield Path(file.name)
+        return arriving(self._s3, job.bucket, job.key, _unchanged(content), accept)
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,12 @@
 """FLAC: whether a second stream follows the first."""
 
+from functools import partial
 from typing import BinaryIO
 
 from oddsound.containers import Container
 from oddsound.errors import InvalidAudioError
 from oddsound.layouts.layout import Layout
+from oddsound.spliced import Piece
 
 BLOCK_BYTES = 1 << 20
 MARK = b"fLaC"
@@ -13,8 +15,14 @@ FIRST_BLOCKS = (b"\0\0\0\x22", b"\x80\0\0\x22")
 
 
 def layout(file: BinaryIO, kind: Container, size: int) -> Layout:
-    """The layout of a file of `size` bytes. Raises InvalidAudioError if it has two streams."""
-    at = kind.offset + len(MARK)
+    """The layout of a file of `size` bytes."""
+    pieces: list[Piece] | None = [range(kind.offset, size)] if kind.offset else None
+    # The search reads the whole file, which may still be arriving: it waits until the end.
+    return Layout(pieces, check=partial(check_single, file, kind.offset + len(MARK), size))
+
+
+def check_single(file: BinaryIO, at: int, size: int) -> None:
+    """Raises InvalidAudioError if another stream begins at byte `at` or later."""
     while at < size:
         file.seek(at)
         block = file.read(BLOCK_BYTES + 7)
@@ -27,4 +35,3 @@ def layout(file: BinaryIO, kind: Container, size: int) -> Layout:
                 )
             found = block.find(MARK, found + 1)
         at += BLOCK_BYTES
-    return Layout([range(kind.offset, size)] if kind.offset else None)

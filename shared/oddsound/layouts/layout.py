@@ -1,5 +1,6 @@
 """Where the sound of a file is, as far as a decoder would not find it by itself."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from oddsound.spliced import Piece
@@ -14,6 +15,8 @@ class Layout:
     has_length : whether libsndfile's number of frames is right, and not an estimate
     present, announced : bytes of sound in the file, and according to its header
     is_cut : whether the end is missing, if that cannot be said in bytes
+    check : called where decoding ends or fails; raises InvalidAudioError if the file has a fault
+        that explains it better, or that libsndfile does not notice
     """
 
     pieces: list[Piece] | None = None
@@ -22,3 +25,4 @@ class Layout:
     present: int = 0
     announced: int = 0
     is_cut: bool = False
+    check: Callable[[], None] = lambda: None
