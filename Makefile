@@ -138,6 +138,9 @@ build/naive: .venv requirements/runtime.txt
 bench: build layers build/runtime build/naive  ## Cold starts, sizes and a warm call, into benchmarks/results.json
 	$(BIN)/python benchmarks/bench.py --write benchmarks/results.json
 
+bench-framework: .venv  ## Where the time of a warm request goes, beside the prediction
+	$(BIN)/python -m benchmarks.framework $(OPTIONS)
+
 # Other extractors, beside what .venv has.
 build/peers: .venv requirements/peers.txt
 	rm -rf $@
@@ -225,5 +228,5 @@ lint-workflows: $(ACTIONLINT)  ## Check the GitHub workflows with actionlint; ne
 clean:  ## Remove everything that make made
 	rm -rf .venv .venv-docs .venv-sam .venv-schemathesis .aws-sam build .coverage* .pytest_cache .mypy_cache .ruff_cache
 
-.PHONY: help demo serve check lint types test-fast test test-units test-e2e test-built test-stack fuzz fuzz-inputs fuzz-guided fuzz-contract format build layers sizes bench bench-features \
+.PHONY: help demo serve check lint types test-fast test test-units test-e2e test-built test-stack fuzz fuzz-inputs fuzz-guided fuzz-contract format build layers sizes bench bench-features bench-framework \
   bench-detection validate deploy prune destroy push-models logs redrive events invoke requirements docs lint-workflows clean
