@@ -192,6 +192,11 @@ logs: .venv .venv-sam  ## Follow the logs of all functions
 redrive: .venv  ## Send failed jobs and uploads to the jobs queue again
 	$(STACK) redrive $(ENV)
 
+# Lambda refuses images with attestations, which docker adds by default.
+images:  ## Build the images oddsound and oddsound-lambda: make images DOCKER_OPTIONS="--platform linux/arm64"
+	BUILDX_NO_DEFAULT_ATTESTATIONS=1 docker build $(DOCKER_OPTIONS) --target server --tag oddsound .
+	BUILDX_NO_DEFAULT_ATTESTATIONS=1 docker build $(DOCKER_OPTIONS) --target lambda --tag oddsound-lambda .
+
 events: .venv  ## Write the sample events in events/
 	$(BIN)/python -m oddsound_workbench.deploy.events
 
@@ -199,7 +204,7 @@ invoke: build  ## Invoke every function with its sample events in a container; n
 	$(BIN)/python -m oddsound_workbench.local.invoke $$($(STACK) architecture $(ENV))
 
 requirements: .venv  ## Pin the newest versions of requirements/*.in, with hashes
-	cd requirements && for name in uv runtime dev sam lambda peers docs schemathesis atheris; do \
+	cd requirements && for name in uv runtime server build dev sam lambda peers docs schemathesis atheris; do \
 	  ../$(BIN)/uv pip compile --quiet --upgrade --python-version 3.13 --universal --generate-hashes \
 	    --no-annotate --custom-compile-command "make requirements" \
 	    $$name.in --output-file $$name.txt || exit 1; done; \
@@ -229,4 +234,4 @@ clean:  ## Remove everything that make made
 	rm -rf .venv .venv-docs .venv-sam .venv-schemathesis .aws-sam build .coverage* .pytest_cache .mypy_cache .ruff_cache
 
 .PHONY: help demo serve check lint types test-fast test test-units test-e2e test-built test-stack fuzz fuzz-inputs fuzz-guided fuzz-contract format build layers sizes bench bench-features bench-framework \
-  bench-detection validate deploy prune destroy push-models logs redrive events invoke requirements docs lint-workflows clean
+  bench-detection validate deploy prune destroy push-models logs redrive events invoke requirements docs images lint-workflows clean
