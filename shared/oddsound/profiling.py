@@ -1,14 +1,14 @@
 """Measures the profile of a recording: its mean differences from training, by group of features."""
 
-import re
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from oddsound.descriptors import Array
 from oddsound.machine_features import BANDS as MEL_BANDS
-from oddsound.machine_features import CEPSTRA, GROUPS, LOUDNESS, MODULATION_EDGES_HZ
+from oddsound.machine_features import CEPSTRA, ENVELOPES, GROUPS, LOUDNESS, MODULATION_EDGES_HZ
 from oddsound.machines.profile import BANDS, Profile
 from oddsound.model import Model
 from oddsound.predictors import MahalanobisViews
@@ -24,14 +24,15 @@ class Profiler:
 
     def __init__(self, model: Model) -> None:
         self._model = model
-        names = [model.extractor.names[index] for index in model.kept.tolist()]
-        self._levels = np.array([name.startswith("log_mel_") for name in names])
+        names = model.extractor.names
+        groups = np.array([GROUPS_BY_NAME.get(names[i], NO_GROUP) for i in model.kept.tolist()])
+        self._levels = (groups >= 0) & (groups < BANDS)
         self._known = (
             isinstance(model.predictor, MahalanobisViews)
             and model.statistics is not None
             and bool(self._levels.any())
         )
-        self._means = _means([_group(name) for name in names])
+        self._means = _means(groups)
         self._sum = np.zeros(1 + self._means.shape[1])
         self._windows = 0
 
@@ -69,23 +70,31 @@ class Profiler:
         )
 
 
-def _means(groups: list[int | None]) -> NDArray[np.float64]:
+def _means(groups: NDArray[np.int_]) -> NDArray[np.float64]:
     """A matrix [shape=(features, groups)]: the product has the mean of each group; NaN for none."""
     count = BANDS + TIME_GROUPS + TIMBRE_GROUPS + OCTAVES
-    members = np.array([[group == number for number in range(count)] for group in groups], float)
+    members = (groups[:, None] == np.arange(count)).astype(float)
     sizes = members.sum(axis=0)
     return np.asarray(np.where(sizes > 0, members / np.maximum(sizes, 1), np.nan))
 
 
-def _group(name: str) -> int | None:
-    """Number of the group that a feature belongs to: frequencies, changes over time."""
+def _groups_by_name() -> dict[str, int]:
+    """Name of a feature -> number of its group: frequencies, changes over time."""
     first_time, first_timbre = BANDS, BANDS + TIME_GROUPS
-    if found := re.fullmatch(r"log_mel_(\d+)_mean", name):
-        return int(found[1]) * BANDS // MEL_BANDS
-    if found := re.fullmatch(r"band_(\d+)_std", name):
-        return first_time + int(found[1]) * TIME_GROUPS // GROUPS
-    if found := re.fullmatch(r"mfcc_(\d+)_std", name):
-        return first_timbre + (int(found[1]) - 1) * TIMBRE_GROUPS // CEPSTRA
-    if found := re.fullmatch(r"modulation_\d+_([\d.]+)_[\d.]+_hz", name):
-        return first_timbre + TIMBRE_GROUPS + MODULATION_EDGES_HZ.index(float(found[1]))
-    return None
+    first_octave = first_timbre + TIMBRE_GROUPS
+    return {
+        **{f"log_mel_{i}_mean": i * BANDS // MEL_BANDS for i in range(MEL_BANDS)},
+        **{f"band_{i}_std": first_time + i * TIME_GROUPS // GROUPS for i in range(GROUPS)},
+        **{
+            f"mfcc_{i + 1}_std": first_timbre + i * TIMBRE_GROUPS // CEPSTRA for i in range(CEPSTRA)
+        },
+        **{
+            f"modulation_{group}_{low:g}_{high:g}_hz": first_octave + octave
+            for octave, (low, high) in enumerate(pairwise(MODULATION_EDGES_HZ))
+            for group in range(ENVELOPES)
+        },
+    }
+
+
+GROUPS_BY_NAME = _groups_by_name()
+NO_GROUP = -1
