@@ -176,7 +176,9 @@ class LibsndfileDecoder:
         if self._sound.subtype == "PCM_16":
             # The same numbers as dtype="float32", five times faster.
             samples: Array = self._sound.read(frames, dtype="int16", always_2d=True)
-            return samples * np.float32(1 / 32768)
+            scaled = samples.astype(np.float32)
+            scaled *= np.float32(1 / 32768)
+            return scaled
         if self._sound.format != "MP3":
             return self._read_float(frames)
         with caught() as complaints:

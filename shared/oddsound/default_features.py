@@ -143,7 +143,7 @@ class DefaultExtractor(FramewiseExtractor):
             [
                 centroid,
                 descriptors.spectral_bandwidth(magnitude, self.hz, centroid),
-                descriptors.spectral_rolloff(magnitude, self.hz, ROLLOFFS),
+                *[self.hz[bins] for bins in descriptors.rolloff_bins(magnitude, ROLLOFFS)],
             ]
         )
         total = mel.sum(axis=1)

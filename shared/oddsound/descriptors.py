@@ -20,8 +20,9 @@ ZERO_CROSSING_THRESHOLD = 1e-10
 
 
 ADDED_TOGETHER = 16
-"""Neighbouring bins whose running sums are computed by one product of matrices."""
+"""Neighbouring bins that are added by one product of matrices."""
 
+_ONES = np.ones(ADDED_TOGETHER, np.float32)
 _RUNNING_SUMS = np.triu(np.ones((ADDED_TOGETHER, ADDED_TOGETHER), np.float32))
 
 BAND_BLOCKS = 4
@@ -62,7 +63,11 @@ def decibels(power: Array, dynamic_range_db: float) -> Array:
     """
     top = max(float(power.max()), SILENCE)
     floor = max(top * 10 ** (-dynamic_range_db / 10), SILENCE)
-    return 10 * np.log10(np.maximum(power, np.float32(floor)) / np.float32(top))
+    found: Array = np.maximum(power, np.float32(floor))
+    found /= np.float32(top)
+    np.log10(found, out=found)
+    found *= np.float32(10)
+    return found
 
 
 def frame_power(power: Array) -> Array:
@@ -108,38 +113,35 @@ def spectral_bandwidth(magnitude: Array, hz: Array, centroid: Array) -> Array:
     return np.sqrt(variance)
 
 
-def spectral_rolloff(magnitude: Array, hz: Array, shares: tuple[float, ...]) -> Array:
-    """Frequency below which a given share of the magnitude of each frame lies.
-
-    magnitude : float32 [shape=(frames, bins)], >= 0
-    hz : float32 [shape=(bins,)]
-    shares : each between 0 and 1
-    Returns float32 [shape=(frames, len(shares))] in Hz; 0 if a frame is silent.
-    Same value as librosa.feature.spectral_rolloff, once per share.
-    """
-    cumulative = np.cumsum(magnitude, axis=1)
-    total = cumulative[:, -1:]
-    return np.column_stack([hz[(cumulative >= share * total).argmax(axis=1)] for share in shares])
-
-
 def rolloff_bins(magnitude: Array, shares: tuple[float, ...]) -> list[NDArray[np.intp]]:
     """The first bin of each frame up to which its magnitudes sum to a share of their total.
 
     magnitude : float32 [shape=(frames, bins)], >= 0
-    Returns an array [shape=(frames,)] for each share.
+    shares : each between 0 and 1
+    Returns an array [shape=(frames,)] for each share; 0 if a frame is silent. These are the bins of
+    librosa.feature.spectral_rolloff.
     """
     frames, bins = magnitude.shape
-    groups = -(-bins // ADDED_TOGETHER)
+    count = -(-bins // ADDED_TOGETHER)
     # np.cumsum over all bins adds one number after the other, which takes twice as long. Its sums
     # differ in the last digit, so that a frame in some thousands has a neighbouring bin.
-    padded = np.zeros((frames, groups * ADDED_TOGETHER), np.float32)
+    padded = np.zeros((frames, count * ADDED_TOGETHER), np.float32)
     padded[:, :bins] = magnitude
-    sums = padded.reshape(-1, ADDED_TOGETHER) @ _RUNNING_SUMS
-    sums = sums.reshape(frames, groups, ADDED_TOGETHER)
-    sums[:, 1:] += np.cumsum(sums[:, :-1, -1], axis=1)[:, :, None]
-    running = sums.reshape(frames, -1)
-    # The first bin that is not below the share; argmin ends there.
-    return [(running < share * running[:, -1:]).argmin(axis=1) for share in shares]
+    ends = np.zeros((frames, count + 1), np.float32)
+    np.cumsum(
+        (padded.reshape(-1, ADDED_TOGETHER) @ _ONES).reshape(frames, count), 1, out=ends[:, 1:]
+    )
+    wanted = ends[:, -1:] * np.array(shares, np.float32)
+    # The first that is not below the share, of the groups and then inside one; argmin ends there.
+    group = np.column_stack([(ends < each[:, None]).argmin(axis=1) for each in wanted.T]) - 1
+    np.maximum(group, 0, out=group)
+    chosen = np.arange(frames)[:, None] * count + group
+    sums = padded.reshape(-1, ADDED_TOGETHER)[chosen.ravel()] @ _RUNNING_SUMS
+    sums += ends[:, :-1].ravel()[chosen.ravel(), None]
+    sums[:, -1] = np.inf  # the end of the group, whatever the rounding of its sum is
+    inside = (sums < wanted.reshape(-1, 1)).argmin(axis=1)
+    bins_found = group * ADDED_TOGETHER + inside.reshape(group.shape)
+    return list(np.minimum(bins_found, bins - 1).T)
 
 
 def contrast_bands(hz: Array, fmin_hz: float) -> list[tuple[slice, int]]:
@@ -200,11 +202,16 @@ def flux(log_mel: Array) -> tuple[Array, Array]:
     Returns two float32 [shape=(frames,)] in dB, >= 0; both are 0 for the first frame.
     The rise has the same value as librosa.onset.onset_strength(S=log_mel, center=False).
     """
-    change: Array = np.zeros_like(log_mel)
-    np.subtract(log_mel[1:], log_mel[:-1], out=change[1:])
-    rise: Array = np.maximum(change, 0).mean(axis=1, dtype=np.float32)
-    fall: Array = rise - change.mean(axis=1, dtype=np.float32)
-    return rise, fall
+    frames, bands = log_mel.shape
+    change = log_mel[1:] - log_mel[:-1]
+    # Products with a vector: sums of short rows take several times as long.
+    mean = np.full(bands, 1 / bands, log_mel.dtype)
+    rise, fall = np.zeros((2, frames), log_mel.dtype)
+    np.maximum(change, 0, out=change)
+    rise[1:] = change @ mean
+    level = log_mel @ mean
+    fall[1:] = rise[1:] - (level[1:] - level[:-1])
+    return rise, np.maximum(fall, 0)
 
 
 def zero_crossing_rate(samples: Array, hop_length: int) -> Array:

@@ -105,7 +105,8 @@ class MachineExtractor(FramewiseExtractor):
         centred = frames - frames[:, :1]
         centred *= self.window
         # Real and imaginary parts, side by side.
-        squares = np.square(rfft(centred).view(np.float32)[:, self.parts])
+        parts = rfft(centred).view(np.float32)[:, self.parts]
+        squares = np.square(parts, out=parts)
         power: Array = squares[:, ::2] + squares[:, 1::2]
         return power
 
@@ -225,7 +226,10 @@ class MachineExtractor(FramewiseExtractor):
 
 
 def _decibels(power: Array) -> Array:
-    return 10 * np.log10(np.maximum(power, np.float32(SILENCE)))
+    found: Array = np.maximum(power, np.float32(SILENCE))
+    np.log10(found, out=found)
+    found *= np.float32(10)
+    return found
 
 
 def _statistics(frames: Array) -> Array:

@@ -247,24 +247,25 @@ def _tone(halves: Array, floor: np.float32) -> Array:
     if len(halves) < TONE_HALVES:
         return np.empty((0, halves.shape[1]), np.float32)
     level = _decibels(halves + floor)
-    neighbours = _around(level, NEIGHBOURS) - _around(level, SKIRTS)
-    stands_out = level - neighbours / np.float32(2 * (NEIGHBOURS - SKIRTS))
+    stands_out = level - _neighbours(level) / np.float32(2 * (NEIGHBOURS - SKIRTS))
     found = stands_out[: len(stands_out) - TONE_HALVES + 1].copy()
     for later in range(1, TONE_HALVES):
         np.minimum(found, stands_out[later:][: len(found)], out=found)
     return found
 
 
-def _around(level: Array, bins: int) -> Array:
-    """Sum over each bin and so many on each side; the first and last are repeated."""
-    count, size = level.shape
-    total = np.empty((count, size + 2 * bins + 1), np.float32)
-    total[:, 0] = 0
-    total[:, 1 : bins + 1] = level[:, :1]
-    total[:, bins + 1 : bins + 1 + size] = level
-    total[:, bins + 1 + size :] = level[:, -1:]
-    np.cumsum(total, axis=1, out=total)
-    return total[:, 2 * bins + 1 :] - total[:, :size]
+def _neighbours(level: Array) -> Array:
+    """Sum over the bins on each side of a bin, without its skirts; the first and last repeat."""
+    size = level.shape[1]
+    padded = np.empty((len(level), size + 2 * NEIGHBOURS), np.float32)
+    padded[:, :NEIGHBOURS] = level[:, :1]
+    padded[:, NEIGHBOURS : NEIGHBOURS + size] = level
+    padded[:, NEIGHBOURS + size :] = level[:, -1:]
+    below = range(NEIGHBOURS - SKIRTS)
+    total = np.zeros_like(level)
+    for first in (*below, *(2 * NEIGHBOURS - number for number in below)):
+        total += padded[:, first : first + size]
+    return total
 
 
 def _level(mean: Array, active: NDArray[np.bool_]) -> Array:
