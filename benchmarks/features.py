@@ -27,12 +27,14 @@ for _library in ("OMP", "OPENBLAS", "MKL", "NUMBA"):
 import librosa
 import numpy as np
 import soundfile
+from numpy.lib.stride_tricks import sliding_window_view
 
 from benchmarks.reference_naive import features as tutorial
 from oddsound import pipeline
 from oddsound.descriptors import Array
 from oddsound.features import extractor
 from oddsound.formats import AudioLimits
+from oddsound.fourier import rfft
 from oddsound.runtime import registry
 from oddsound_workbench.synthesis import fan
 
@@ -72,10 +74,12 @@ def main() -> None:
     soundfile.write(file, y, RATE, "PCM_16", format="WAV")
     os.environ["MODELS_CONFIG_PATH"] = str(ROOT / "models" / "models.json")
     models = {name: registry().get(name) for name in ("fan", "esc10")}
-    extract = extractor("default", RATE)
+    extract, of_machines = extractor("default", RATE), extractor("machine", RATE)
     candidates: dict[str, Callable[[], Any]] = {
         "one librosa.stft": lambda: librosa.stft(y, n_fft=1024, hop_length=512),
+        "the float32 FFT of its frames": partial(spectra, y),
         "our 240 features": lambda: extract(y),
+        "our 288 features of detectors": lambda: of_machines(y),
         "a tutorial's features": lambda: tutorial(y, RATE),
         **peers(y),
         **{
@@ -90,6 +94,15 @@ def main() -> None:
     figures: dict[str, Any] = {
         "ms": {name: round(value, 3) for name, value in medians.items()},
         "features / stft": round(ours / stft, 2),
+        **{
+            f"features of detectors / {name}": round(
+                medians["our 288 features of detectors"] / medians[base], 2
+            )
+            for name, base in (
+                ("stft", "one librosa.stft"),
+                ("FFT", "the float32 FFT of its frames"),
+            )
+        },
         "tutorial / features": round(medians["a tutorial's features"] / ours, 1),
         "first / warm": round(first_by_warm(), 2),
         **{f"{name} / features": round(medians[name] / ours, 1) for name in medians if ":" in name},
@@ -108,6 +121,13 @@ def main() -> None:
     for name, value in figures.items():
         if name != "ms":
             print(f"{name:34} {value:8.2f}")
+
+
+def spectra(y: Array) -> list[Array]:
+    """What no extractor can do without: the spectra of the windowed frames, in float32."""
+    window = np.hanning(1025)[:-1].astype(np.float32)
+    frames = sliding_window_view(y, 1024)[::512]
+    return [rfft(frames[i : i + 128] * window) for i in range(0, len(frames), 128)]
 
 
 def peers(y: Array) -> dict[str, Callable[[], Any]]:
