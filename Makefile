@@ -178,6 +178,9 @@ deploy: validate build  ## Deploy to AWS: make deploy ENV=prod
 prune: .venv  ## Delete versions of functions that no alias uses: make prune ENV=prod OPTIONS=--dry-run
 	$(BIN)/python -m oddsound_workbench.deploy.versions $(ENV) $(OPTIONS)
 
+costs: .venv  ## What recordings, machines and strangers cost on AWS: make costs OPTIONS="--seconds 0.2"
+	$(BIN)/python -m oddsound_workbench.deploy.costs $(OPTIONS)
+
 destroy: .venv .venv-sam  ## Remove the stack with all its data, after asking
 	$(STACK) empty $(ENV)
 	$(SAM) delete --config-env $(ENV) --no-prompts
@@ -234,4 +237,4 @@ clean:  ## Remove everything that make made
 	rm -rf .venv .venv-docs .venv-sam .venv-schemathesis .aws-sam build .coverage* .pytest_cache .mypy_cache .ruff_cache
 
 .PHONY: help demo serve check lint types test-fast test test-units test-e2e test-built test-stack fuzz fuzz-inputs fuzz-guided fuzz-contract format build layers sizes bench bench-features bench-framework \
-  bench-detection validate deploy prune destroy push-models logs redrive events invoke requirements docs images lint-workflows clean
+  bench-detection validate deploy prune costs destroy push-models logs redrive events invoke requirements docs images lint-workflows clean
