@@ -162,6 +162,9 @@ bench-events: .venv  ## Events beside injected faults: make bench-events DATA=re
 bench-long: .venv  ## Memory and time of an hour: make bench-long DATA=recordings/machines FAN=recordings/fan
 	$(BIN)/python -m benchmarks.long.run $(DATA) $(if $(FAN),--fan $(FAN)) $(OPTIONS)
 
+corpus: .venv  ## All inputs of tests/corpus, and FOLDERS, by every way in: outcome, time, memory
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.corpus.run $(FOLDERS) $(OPTIONS)
+
 bench-conditions: .venv  ## Other files, noise, lengths: make bench-conditions DATA=recordings/machines
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.conditions.run $(DATA) \
 	  $(if $(FAN),--fan $(FAN)) $(if $(NOISES),--noises $(NOISES)) $(OPTIONS)
@@ -237,4 +240,4 @@ clean:  ## Remove everything that make made
 	rm -rf .venv .venv-docs .venv-sam .venv-schemathesis .aws-sam build .coverage* .pytest_cache .mypy_cache .ruff_cache
 
 .PHONY: help demo serve check lint types test-fast test test-units test-e2e test-built test-stack fuzz fuzz-inputs fuzz-guided fuzz-contract format build layers sizes bench bench-features bench-framework \
-  bench-detection validate deploy prune costs destroy push-models logs redrive events invoke requirements docs images lint-workflows clean
+  bench-detection corpus validate deploy prune costs destroy push-models logs redrive events invoke requirements docs images lint-workflows clean

@@ -10,6 +10,7 @@ import io
 import json
 from collections.abc import Mapping
 from typing import Any, Self
+from zipfile import ZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,9 @@ from numpy.typing import NDArray
 from oddsound.errors import ModelArtifactError
 
 HEADER = "header"
+
+MAX_BYTES = 2**30
+"""Of all arrays: a file of a megabyte may hold a gigabyte of zeros, and a small one far more."""
 
 type Size = int | str
 """A length, or the name of a length that several arrays share."""
@@ -49,6 +53,7 @@ class Numbers:
     def load(cls, data: bytes, path: str) -> Self:
         """The numbers of a file that `packed` wrote. Unpickles nothing."""
         try:
+            _check_size(data)
             with np.load(io.BytesIO(data), allow_pickle=False) as file:
                 values = {name: file[name] for name in file.files}
             header = json.loads(str(values.pop(HEADER)))
@@ -214,3 +219,12 @@ def _shown(value: Any) -> str:
         return f"an array of {value.dtype} with the shape {value.shape}"
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _check_size(data: bytes) -> None:
+    """Raises ValueError if the arrays of an .npz file have more than MAX_BYTES."""
+    with ZipFile(io.BytesIO(data)) as archive:
+        # Of each member, no more than this is unpacked, whatever it contains.
+        size = sum(member.file_size for member in archive.infolist())
+    if size > MAX_BYTES:
+        raise ValueError(f"its arrays have {size:,} bytes; at most {MAX_BYTES:,} are read")

@@ -1,6 +1,7 @@
 """A file that is put together from parts of another file and from other bytes."""
 
 import io
+import sys
 from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import accumulate
@@ -36,7 +37,7 @@ class SplicedFile(io.BufferedReader):
         """
         try:
             return super().seek(offset, whence)
-        except (OSError, ValueError):
+        except (OSError, OverflowError, ValueError):
             return self.tell()
 
 
@@ -62,7 +63,8 @@ class _Pieces(io.RawIOBase):
         target = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: size}[whence] + offset
         if target < 0:
             raise ValueError(f"negative position {target}")
-        self._at = target
+        # As far as a position can be passed on to C: a damaged header may claim more.
+        self._at = min(target, sys.maxsize)
         return self._at
 
     def readinto(self, buffer: bytearray | memoryview, /) -> int:  # type: ignore[override]

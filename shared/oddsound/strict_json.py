@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections import Counter
 from typing import Any, NoReturn
 
 MAX_DEPTH = 50
@@ -12,7 +13,9 @@ MAX_SHOWN = 100
 def loads(text: str) -> Any:
     """The value of a JSON text. Raises ValueError with the reason and the place."""
     try:
-        value = json.loads(text, parse_constant=_refuse_constant)
+        value = json.loads(
+            text, parse_constant=_refuse_constant, object_pairs_hook=_without_duplicates
+        )
     except RecursionError:
         raise ValueError(f"it is nested deeper than {MAX_DEPTH} levels") from None
     _check(value)
@@ -21,6 +24,15 @@ def loads(text: str) -> Any:
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"it contains {name}, which is not a number of JSON")
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Of two values for one key, readers of JSON take the first, the last or none."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        ((twice, _),) = Counter(name for name, _ in pairs).most_common(1)
+        raise ValueError(f"the key {ascii(twice)[:MAX_SHOWN]} appears more than once in an object")
+    return found
 
 
 def _check(whole: Any) -> None:

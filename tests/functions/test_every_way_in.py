@@ -1,21 +1,16 @@
 """A recording gets the same answer as bytes, as a file, by HTTP, by S3 and on the command line."""
 
-import json
 import struct
 from pathlib import Path
-from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
 
-import oddsound
 from functions.api.app import app
-from functions.s3_trigger.app import handler
-from oddsound.errors import AudioAnomalyError
-from oddsound.http.errors import CONVERTED_BY_BROWSER
-from tests.cloud import Cloud, LambdaContext, notification
+from tests.cloud import Cloud
+from tests.corpus import ways
+from tests.corpus.kinds import KINDS
 from tests.media import encoded, remuxed, written
-from tests.workbench.command import run
 
 pytestmark = pytest.mark.slow
 
@@ -66,57 +61,56 @@ REFUSED = {
 }
 
 
-def answer(prediction: dict[str, Any]) -> dict[str, Any]:
-    """What must be the same."""
-    return {name: value for name, value in prediction.items() if name != "latency_ms"}
-
-
-def called(source: bytes | Path) -> dict[str, Any]:
-    try:
-        return answer(oddsound.predict(source).model_dump(mode="json"))
-    except AudioAnomalyError as error:
-        return {"error": type(error).__name__, "detail": str(error)}
-
-
 def test_the_answer_is_the_same_by_every_way_in(
     cloud: Cloud, trained: Path, tmp_path: Path
 ) -> None:
-    folder = tmp_path / "files"
-    folder.mkdir()
-    for name, data in (SCORED | REFUSED).items():
-        (folder / name).write_bytes(data)
-    found = {name: called(data) for name, data in (SCORED | REFUSED).items()}
+    found = same_by_every_way_in(SCORED | REFUSED, cloud, trained, tmp_path)
     assert [name for name in SCORED if "error" in found[name]] == []
     assert [name for name in REFUSED if "error" not in found[name]] == []
     expected = found["wav"]
     exact = ("two-chunks.wav", "unfinished.wav", "bw64.wav", "flac", "tagged.flac", "oga", "aiff")
     assert all(found[name]["anomaly_score"] == expected["anomaly_score"] for name in exact)
 
-    by_file = {name: called(folder / name) for name in found}
-    client = TestClient(app)
-    by_http, by_s3 = {}, {}
-    for name in found:
-        data = (folder / name).read_bytes()
-        posted = client.post(
-            "/predict-anomaly", content=data, headers={"content-type": "audio/wav"}
-        )
-        by_http[name] = answer(posted.json())
-        detail = by_http[name].get("detail", "")
-        by_http[name] |= (
-            {"detail": detail.removesuffix(f"; {CONVERTED_BY_BROWSER}")} if detail else {}
-        )
-        handler(notification(cloud.put(name, data)), LambdaContext())
-        result = cloud.result(name)
-        stored = result.prediction or result.error
-        assert stored is not None
-        by_s3[name] = answer(stored.model_dump(mode="json"))
-    paths = [folder / name for name in found]
-    output = run("predict", *paths, "--models", trained, "--json").stdout
-    printed = json.loads(output[output.index("[\n") :])  # behind the lines of the triggers' log
-    by_command = {
-        name: answer({key: value for key, value in each.items() if key != "file"})
-        for name, each in zip(found, printed, strict=True)
-    }
-    for other in (by_file, by_http, by_s3, by_command):
-        for name, each in found.items():
-            assert other[name] == each, name
+
+def test_a_part_of_the_corpus_has_the_same_answer_by_every_way_in(
+    cloud: Cloud, trained: Path, tmp_path: Path
+) -> None:
+    """`make corpus` compares all of it."""
+    every = [item for inputs in KINDS.values() for item in inputs()]
+    part = {f"{number:03}-{name}": data for number, (name, data) in enumerate(every[::40])}
+    found = same_by_every_way_in(part, cloud, trained, tmp_path)
+    assert len([answer for answer in found.values() if "error" in answer]) >= 5
+    assert len([answer for answer in found.values() if "error" not in answer]) >= 5
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_corpus_has_the_same_answer_as_bytes_and_as_a_file(
+    configured: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], kind: str
+) -> None:
+    inputs = list(KINDS[kind]())
+    inputs = inputs[:: 3 if len(inputs) > 150 else 1]  # `make corpus` tries all
+    capfd.readouterr()  # encoders write warnings
+    for name, data in inputs:
+        path = tmp_path / "recording"
+        path.write_bytes(data)
+        assert ways.by_call(path) == ways.by_call(data), name
+        assert capfd.readouterr() == ("", ""), name
+
+
+def same_by_every_way_in(
+    inputs: dict[str, bytes], cloud: Cloud, models: Path, folder: Path
+) -> dict[str, ways.Answer]:
+    """The answers; fails if one way in has another answer."""
+    found = {name: ways.by_call(data) for name, data in inputs.items()}
+    client = TestClient(app, raise_server_exceptions=False)
+    paths = [folder / "files" / name for name in inputs]
+    paths[0].parent.mkdir()
+    for path, data in zip(paths, inputs.values(), strict=True):
+        path.write_bytes(data)
+    by_command = dict(zip(inputs, ways.by_command(paths, models), strict=True))
+    for path, (name, data) in zip(paths, inputs.items(), strict=True):
+        assert ways.by_call(path) == found[name], name
+        assert ways.by_http(client, data) == found[name], name
+        assert ways.by_s3(cloud, name, data) == found[name], name
+        assert by_command[name] == found[name], name
+    return found

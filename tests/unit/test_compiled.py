@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from oddsound import numbers
 from oddsound.artifacts import digest
 from oddsound.errors import ModelArtifactError
 from oddsound.model import Model
@@ -230,6 +231,27 @@ class TestFaults:
     ) -> None:
         with pytest.raises(ModelArtifactError, match=r"fan/compiled\.npz is not a compiled model"):
             load(fan_model[0], {"compiled_path": data})
+
+    def test_a_small_file_with_gigabytes_of_zeros(
+        self, fan_model: tuple[ModelEntry, dict[str, bytes]], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        file = io.BytesIO()
+        np.savez_compressed(file, header=np.array("{}"), zeros=np.zeros(2_000_000))
+        assert len(file.getvalue()) < 20_000
+        monkeypatch.setattr(numbers, "MAX_BYTES", 10_000_000)
+        words = "its arrays have 16,000,[0-9]{3} bytes; at most 10,000,000 are read"
+        with pytest.raises(ModelArtifactError, match=words):
+            load(fan_model[0], {"compiled_path": file.getvalue()})
+
+    def test_a_member_that_has_more_than_it_claims(
+        self, fan_model: tuple[ModelEntry, dict[str, bytes]]
+    ) -> None:
+        entry, files = fan_model
+        data = bytearray(files["compiled_path"])
+        at = data.index(b"PK\1\2") + 24  # the size of the first member, unpacked
+        data[at : at + 4] = (200).to_bytes(4, "little")
+        with pytest.raises(ModelArtifactError, match=r"fan/compiled\.npz is not a compiled model"):
+            load(entry, {"compiled_path": bytes(data)})
 
     def test_replaced_joblib_files(self, fan_model: tuple[ModelEntry, dict[str, bytes]]) -> None:
         entry, files = fan_model

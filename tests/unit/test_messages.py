@@ -63,6 +63,7 @@ def test_only_new_objects_become_jobs(caplog: pytest.LogCaptureFixture) -> None:
         ('{"Type": "Notification", "Message": 5}', "its keys: Message, Type"),
         ('{"requestPayload": []}', "a JSON list"),
         ("[" * 100_000, "not JSON"),
+        ('{"bucket": "hush", "bucket": "b", "key": "fan.wav"}', "the key 'bucket' appears more"),
         ('{"Event": "else"}', "not an event about new objects on S3; its keys: Event"),
     ],
 )
@@ -120,3 +121,9 @@ def test_a_job_may_come_by_sns_and_wrappings_end_somewhere() -> None:
         message = failed_invocation(message)
     with pytest.raises(InvalidJobError, match="wrapped more than 4 times"):
         jobs_of_message(json.dumps(message))
+
+
+def test_a_key_that_is_no_text_is_described() -> None:
+    """Lambda passes on what a client of its API sends: halves of surrogate pairs, for example."""
+    with pytest.raises(InvalidJobError, match="the message is not a job: a key: "):
+        jobs_of_event({"requestPayload": {"Reco\ud800": "hush"}})

@@ -27,6 +27,9 @@ def test_every_other_value_is_read(value: object) -> None:
         (r'{"fan": {"a\u0000b": 1}}', "fan: the text contains U+0000"),
         (r'["\ud800"]', "0: the text contains U+D800, which is not a character"),
         (r'{"\udfff": 1}', "the text contains U+DFFF"),
+        ('{"fan": {"a": 1, "b": 2, "a": 1}}', "the key 'a' appears more than once in an object"),
+        ('{"fan": {}, "fan": {}}', "the key 'fan' appears more than once"),
+        (r'{"a": 1, "\u0061": 1}', "the key 'a' appears more than once"),
         ("[" * 100 + "]" * 100, "nested deeper than 50 levels"),
         ("[" * 200_000, "nested deeper than 50 levels"),
     ],
@@ -35,6 +38,13 @@ def test_what_cannot_be_passed_on_is_refused_with_its_place(text: str, words: st
     with pytest.raises(ValueError, match=words.replace("+", r"\+")) as raised:
         strict_json.loads(text)
     assert len(str(raised.value)) < 300
+
+
+def test_many_keys_are_compared_in_little_time() -> None:
+    text = json.dumps({f"model-{number}": number for number in range(200_000)})
+    assert len(strict_json.loads(text)) == 200_000
+    with pytest.raises(ValueError, match="the key 'model-199999' appears more than once"):
+        strict_json.loads(f'{text[:-1]}, "model-199999": 0}}')
 
 
 def test_a_long_invalid_value_is_shortened() -> None:

@@ -80,7 +80,11 @@ def _jobs_of_value(message: object, wrappings: int) -> list[Job]:
     try:
         return [Job.model_validate(message)]
     except ValidationError as error:
-        faults = "; ".join(f"{fault['loc'][0]}: {fault['msg']}" for fault in error.errors())
+        # A key that is not text, such as half of a surrogate pair, has no place.
+        faults = "; ".join(
+            f"{'.'.join(map(str, fault['loc'])) or 'a key'}: {fault['msg']}"
+            for fault in error.errors()
+        )
         raise InvalidJobError(
             f"the message is not a job: {faults}; expected keys: bucket, key and, optionally,"
             " model_name"
