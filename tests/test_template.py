@@ -314,10 +314,22 @@ def test_every_alarm_is_published() -> None:
     assert "KmsMasterKeyId" not in of_type("AWS::SNS::Topic")["AlarmTopic"]
 
 
+def test_alarms_of_machines_outlast_a_late_check_and_notice_that_there_is_none() -> None:
+    alarms = of_type("AWS::CloudWatch::Alarm")
+    for name in ("SilentMachinesAlarm", "FailingMachinesAlarm"):
+        assert alarms[name]["TreatMissingData"] == "ignore"
+    checks = alarms["MachinesCheckAlarm"]
+    assert (checks["Statistic"], checks["TreatMissingData"]) == ("SampleCount", "breaching")
+    assert checks["ComparisonOperator"] == "LessThanThreshold"
+    (rule,) = of_type("AWS::Events::Rule").values()
+    assert rule["ScheduleExpression"] == "rate(5 minutes)"
+    assert checks["Period"] * checks["EvaluationPeriods"] >= 3 * 300
+
+
 def test_the_dashboard_is_json() -> None:
     body = of_type("AWS::CloudWatch::Dashboard")["Dashboard"]["DashboardBody"]["Fn::Sub"]
     widgets = json.loads(body)["widgets"]
-    assert len(widgets) == 8
+    assert len(widgets) == 9
     for name in re.findall(r"\$\{(\w+)[.}]", body):
         assert name in TEMPLATE["Resources"] | TEMPLATE["Parameters"]
 

@@ -19,6 +19,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 import oddsound.aws.jobs  # noqa: F401  while Lambda initialises, not in the first event
 from oddsound import deadline, runtime, snapshot, threads
 from oddsound.aws.messages import asks_for_check, jobs_of_message
+from oddsound.aws.metrics import state_counts
 
 logger = runtime.logger()
 metrics = runtime.metrics()
@@ -47,7 +48,8 @@ def handler(event: dict[str, Any], context: LambdaContext) -> PartialItemFailure
             )
         with deadline.within(remaining_ms / 1000):
             if asks_for_check(record.body):
-                runtime.required_history().check()
+                for name, count in state_counts(runtime.required_history().check().states).items():
+                    metrics.add_metric(name, MetricUnit.Count, count)
             else:
                 runtime.jobs().process_all(jobs_of_message(record.body))
 

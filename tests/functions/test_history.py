@@ -1,6 +1,7 @@
 """Every way in adds one row to the history of the machine, in both stores."""
 
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -329,6 +330,36 @@ def test_a_topic_that_fails_gets_the_notice_at_the_next_check(
     assert len(cloud.alerts()) == 1
     assert on_batch(batch(CHECK), LambdaContext()) == {"batchItemFailures": []}
     assert cloud.alerts() == []
+
+
+def test_a_check_counts_machines_for_the_alarms_of_the_template(
+    cloud: Cloud, ledger: Ledger, lines: Callable[[], list[dict[str, Any]]]
+) -> None:
+    ledger.register(Machine(id="hall-3/pump-08", model_name="fan"))
+    ledger.register(Machine(id=PUMP, model_name="fan"))
+    hear(TestClient(app), FAULTY, FAULTY)
+
+    def counted() -> dict[str, Any]:
+        lines()
+        assert on_batch(batch(CHECK), LambdaContext()) == {"batchItemFailures": []}
+        (metrics,) = [line for line in lines() if "Machines" in line]
+        (declared,) = metrics["_aws"]["CloudWatchMetrics"]
+        assert declared["Dimensions"] == [["service"]]
+        names = {metric["Name"] for metric in declared["Metrics"]} - {"Received"}
+        return {name: metrics[name] for name in names}
+
+    alarms = [
+        resource["Properties"]
+        for resource in template.load(TEMPLATE)["Resources"].values()
+        if resource["Properties"].get("Namespace") == "AudioAnomaly"
+    ]
+    found = counted()
+    assert found == {"Machines": [2], "SilentMachines": [0], "FailingMachines": [1]}
+    assert {alarm["MetricName"] for alarm in alarms} == set(found)
+    for alarm in alarms:
+        assert alarm["Dimensions"] == [{"Name": "service", "Value": {"Ref": "AWS::StackName"}}]
+    ledger.acknowledge(PUMP, "Ada")
+    assert counted()["FailingMachines"] == [0]
 
 
 def test_the_message_of_the_template_is_the_one_that_asks_for_a_check() -> None:

@@ -166,11 +166,11 @@ def test_repeated_recordings_tell_nobody_and_are_no_sign_of_life(
 ) -> None:
     hear(ledger, clock, "NAA")
     clock.now = hour(10)
-    assert [info.state for info in ledger.check()] == ["silent"]
+    assert [info.state for info in ledger.check().changed] == ["silent"]
     hear(ledger, clock, "NAA")
     assert ledger.machine(PUMP).state == "silent"
     assert told.states() == ["active", "silent"]
-    assert ledger.check() == []
+    assert ledger.check().changed == []
     hear(ledger, clock, "A", 10)
     assert told.states() == ["active", "silent", "active"]
 

@@ -1,7 +1,10 @@
-"""CloudWatch metrics of results: one line of Embedded Metric Format for each."""
+"""CloudWatch metrics of results, one line of Embedded Metric Format for each, and of machines."""
+
+from collections.abc import Mapping
 
 from oddsound.aws.jobs import Measure
 from oddsound.errors import RecordingNotFoundError, UnknownModelError
+from oddsound.machines.records import State
 from oddsound.schemas import JobResult
 
 UNKNOWN = "unknown"
@@ -36,6 +39,19 @@ def emf(namespace: str, service: str) -> Measure:
         metrics.flush_metrics()
 
     return measure
+
+
+def state_counts(states: Mapping[State, int]) -> dict[str, int]:
+    """Metrics of a check of all machines, for the alarms of the template.
+
+    Machines counts all of them, so that a check that found none is told from a check that was not
+    made. FailingMachines have an alarm that nobody has acknowledged yet.
+    """
+    return {
+        "Machines": sum(states.values()),
+        "SilentMachines": states.get("silent", 0),
+        "FailingMachines": states.get("active", 0),
+    }
 
 
 BEFORE_ITS_MODEL = {UnknownModelError.__name__, RecordingNotFoundError.__name__}

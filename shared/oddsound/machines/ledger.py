@@ -1,10 +1,12 @@
 """The history: machines are registered, and every scored recording becomes one row."""
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
+from typing import NamedTuple
 
 from oddsound.errors import ResultNotFoundError, StorageError, UnknownMachineError
 from oddsound.history.store import HistoryStore, position
@@ -24,6 +26,7 @@ from oddsound.machines.records import (
     MachineRecord,
     Review,
     ReviewLabel,
+    State,
     Status,
 )
 from oddsound.schemas import Prediction, Time
@@ -53,6 +56,17 @@ class Origin:
     key: str
     content: str
     bucket: str | None = None
+
+
+class Checked(NamedTuple):
+    """What a check of all machines found.
+
+    changed : machines whose state it changed
+    states : number of machines in each state, after the check
+    """
+
+    changed: list[MachineInfo]
+    states: Counter[State]
 
 
 class Ledger:
@@ -181,19 +195,20 @@ class Ledger:
         """A person wants to hear nothing until a time. Raises UnknownMachineError."""
         return self._conditions.snooze(machine_id, until, person, note)
 
-    def check(self) -> list[MachineInfo]:
+    def check(self) -> Checked:
         """Find machines that are silent or whose snooze is over, and send what was not sent.
 
-        To be called every few minutes. Returns the machines whose state it changed.
+        To be called every few minutes.
         """
-        changed, after = [], ""
+        found, after = Checked([], Counter()), ""
         while page := self._store.machines(CHECKED_AT_ONCE, after):
             for record in page:
                 checked = self._conditions.check(record)
+                found.states[checked.status.state] += 1
                 if checked.status.state != record.status.state:
-                    changed.append(MachineInfo.of(checked))
+                    found.changed.append(MachineInfo.of(checked))
             after = page[-1].machine.id
-        return changed
+        return found
 
     def close(self) -> None:
         """Close the store; the next call opens it again."""

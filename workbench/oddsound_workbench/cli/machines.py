@@ -211,7 +211,7 @@ def check(history: History = None, as_json: Json = False) -> None:
     `oddsound serve` and the stack on AWS do it every few minutes.
     """
     with reported_errors(as_json):
-        changed = open_history(history).check()
+        changed = open_history(history).check().changed
     if as_json:
         return print_json({"changed": [info.model_dump(mode="json") for info in changed]})
     for info in changed:

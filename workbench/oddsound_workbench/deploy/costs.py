@@ -34,6 +34,10 @@ METRICS_OF_MODEL = 6
 """Metrics of oddsound.aws.metrics that have a model as their dimension, without SkippedObjects."""
 
 
+METRICS_OF_STACK = 6
+"""ColdStart of two functions, Received, and three of the check of all machines."""
+
+
 @dataclass(frozen=True)
 class Usage:
     """What one recording uses, besides the function.
@@ -114,6 +118,7 @@ class Costs:
             * cached,
             f"{kinds.count('AWS::CloudWatch::Alarm')} alarms": kinds.count("AWS::CloudWatch::Alarm")
             * watch["alarm_month"],
+            f"{METRICS_OF_STACK} metrics": METRICS_OF_STACK * watch["metric_month"],
             "dashboard": watch["dashboard_month"],
             f"{CHECKS:,} checks of all machines": CHECKS
             * (self.function() + 2 * self.prices["sqs"]["request"]),
