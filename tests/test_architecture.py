@@ -95,7 +95,7 @@ LAYERS = [
 """The library, from the bottom up: a module imports from the layers below its own."""
 
 WORKBENCH_LAYERS = [
-    {"errors", "files"},
+    {"errors", "files", "parallel"},
     {"labels", "synthesis", "history"},
     {"watching"},
     {"entries"},

@@ -8,6 +8,7 @@ import typer
 from oddsound.errors import AudioAnomalyError
 from oddsound.machines.naming import check_machine_id
 from oddsound.schemas import ErrorBody, Prediction
+from oddsound_workbench import parallel
 from oddsound_workbench.cli.console import (
     ANOMALY_FOUND,
     SOME_FAILED,
@@ -26,13 +27,13 @@ from oddsound_workbench.cli.predictions import (
     print_predictions,
     print_warnings,
 )
+from oddsound_workbench.cli.scoring import failure, scored
 from oddsound_workbench.cli.tables import print_sentence
 from oddsound_workbench.files import decoded
 from oddsound_workbench.history import remember
 
 if TYPE_CHECKING:
     from oddsound.machines.ledger import Ledger
-    from oddsound.model import Model
 
 
 def predict(
@@ -58,6 +59,10 @@ def predict(
         ),
     ] = None,
     history: History = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(min=1, help="Processes that score. [default: one for each core]"),
+    ] = None,
     fail_on_anomaly: Annotated[
         bool, typer.Option("--fail-on-anomaly", help="Exit with 10 if there is an anomaly.")
     ] = False,
@@ -78,8 +83,10 @@ def predict(
         results: list[tuple[Path, Prediction | ErrorBody]] = []
         with progress_bars(show=len(files) > 1 and not as_json) as progress:
             advance = progress("Scoring", len(files))
-            for file, _ in files:
-                result = _scored(file, loaded, ledger, machine, explain=explain)
+            paths = [file for file, _ in files]
+            predictions = scored(paths, loaded, explain=explain, jobs=jobs or parallel.cores())
+            for file, found in zip(paths, predictions, strict=True):
+                result = _remembered(found, file, ledger, machine)
                 outputs.write_labels(file, result)
                 results.append((file, result))
                 advance()
@@ -116,15 +123,13 @@ def _files(recordings: list[Path]) -> list[tuple[Path, Path]]:
     ]
 
 
-def _scored(
-    file: Path, model: "Model", ledger: "Ledger | None", machine: str | None, *, explain: bool
+def _remembered(
+    found: Prediction | ErrorBody, file: Path, ledger: "Ledger | None", machine: str | None
 ) -> Prediction | ErrorBody:
-    """The prediction for a recording, or the reason that it has none."""
-    from oddsound import pipeline, runtime
-
+    """A prediction with its machine, whose row is stored if there is a history."""
+    if ledger is None or isinstance(found, ErrorBody):
+        return found
     try:
-        prediction = pipeline.predict(file, model, runtime.limits(), explain=explain)
-        return remember(ledger, prediction, file, machine) if ledger else prediction
+        return remember(ledger, found, file, machine)
     except (AudioAnomalyError, OSError) as error:
-        detail = error.strerror if isinstance(error, OSError) else None
-        return ErrorBody(error=type(error).__name__, detail=detail or str(error))
+        return failure(error)
