@@ -59,7 +59,7 @@ test-units: .venv .venv-docs
 test-e2e: test-built test-stack  ## What `sam build` built in Lambda's runtime; the local stack
 
 # Two processes: the first shares one build, the second one local stack.
-BUILT = $(addprefix tests/e2e/test_,authorizer.py built_layers.py lambda_runtime.py wheel.py)
+BUILT = $(addprefix tests/e2e/test_,translated.py built_layers.py lambda_runtime.py wheel.py)
 test-built: .venv .venv-sam build/runtime
 	COVERAGE_FILE=.coverage.built $(PYTEST) --quiet $(BUILT) --cov --cov-report= --cov-fail-under=0
 

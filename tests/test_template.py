@@ -99,7 +99,7 @@ def test_a_gradual_deployment_returns_upon_the_alarms_of_its_function() -> None:
         preference = function["DeploymentPreference"]
         assert preference["Type"] == {"Ref": "Deployment"}
         condition, found, otherwise = preference["Alarms"]["Fn::If"]
-        assert (condition, otherwise) == ("IsGradual", {"Ref": "AWS::NoValue"})
+        assert (condition, otherwise) == ("IsGradual", [{"Ref": "AWS::NoValue"}])
         watched = [alarms[alarm["Ref"]] for alarm in found]
         assert {"Name": "FunctionName", "Value": {"Ref": name}} in watched[0]["Dimensions"]
         assert watched[0]["MetricName"] == "Errors"

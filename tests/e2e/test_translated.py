@@ -1,4 +1,7 @@
-"""The parameter Authorizer, as SAM's translator understands it; CloudFormation runs the same."""
+"""The template as SAM's translator understands it; CloudFormation runs the same.
+
+The parameters Authorizer and Deployment; the rest of the template has to be translated for them.
+"""
 
 import json
 import os
@@ -19,16 +22,15 @@ from samtranslator.translator.translator import Translator
 given = json.load(sys.stdin)
 translator = Translator({}, Parser(), boto_session=boto3.Session(region_name="eu-west-1"))
 translated = translator.translate(given["template"], given["parameters"])
-(api,) = [r for r in translated["Resources"].values() if r["Type"] == "AWS::ApiGateway::RestApi"]
-print(json.dumps(api["Properties"]["Body"]["paths"], default=str))
+print(json.dumps(translated["Resources"], default=str))
 """
 
 OPEN = {"/", "/docs", "/docs/{proxy+}", "/openapi.json", "/ui", "/ui/{proxy+}"}
 
 
-def security(authorizer: str) -> dict[tuple[str, str], list[str]]:
-    """What each path and method of the API requires."""
-    given: Any = {"template": template.load(TEMPLATE), "parameters": {"Authorizer": authorizer}}
+def translated(**parameters: str) -> dict[str, dict[str, Any]]:
+    """The resources that CloudFormation creates, by logical id."""
+    given: Any = {"template": template.load(TEMPLATE), "parameters": parameters}
     for resource in given["template"]["Resources"].values():
         if "CodeUri" in resource.get("Properties", {}):
             resource["Properties"]["CodeUri"] = "s3://bucket/code"
@@ -43,9 +45,20 @@ def security(authorizer: str) -> dict[tuple[str, str], list[str]]:
         check=False,
     )
     assert done.returncode == 0, done.stderr
+    resources: dict[str, dict[str, Any]] = json.loads(done.stdout)
+    return resources
+
+
+def of_type(resources: dict[str, dict[str, Any]], kind: str) -> list[dict[str, Any]]:
+    return [found["Properties"] for found in resources.values() if found["Type"] == kind]
+
+
+def security(authorizer: str) -> dict[tuple[str, str], list[str]]:
+    """What each path and method of the API requires."""
+    (api,) = of_type(translated(Authorizer=authorizer), "AWS::ApiGateway::RestApi")
     return {
         (path, method): sorted(name for scheme in operation["security"] for name in scheme)
-        for path, methods in json.loads(done.stdout).items()
+        for path, methods in api["Body"]["paths"].items()
         for method, operation in methods.items()
     }
 
@@ -64,3 +77,22 @@ def test_with_iam_every_request_is_signed_except_a_preflight() -> None:
     assert found.pop(("/{proxy+}", "x-amazon-apigateway-any-method")) == ["AWS_IAM", "api_key"]
     assert {path for path, _ in found} == OPEN
     assert set(map(tuple, found.values())) == {("AWS_IAM",)}
+
+
+@pytest.mark.parametrize("deployment", ["AllAtOnce", "Canary10Percent10Minutes"])
+def test_a_deployment_moves_each_alias_and_watches_alarms_only_if_it_is_gradual(
+    deployment: str,
+) -> None:
+    resources = translated(Deployment=deployment)
+    aliases = [r for r in resources.values() if r["Type"] == "AWS::Lambda::Alias"]
+    assert len(aliases) == 3
+    assert all("CodeDeployLambdaAliasUpdate" in alias["UpdatePolicy"] for alias in aliases)
+    groups = of_type(resources, "AWS::CodeDeploy::DeploymentGroup")
+    assert len(groups) == 3
+    for group in groups:
+        assert deployment in json.dumps(group["DeploymentConfigName"])
+        condition, watched, otherwise = group["AlarmConfiguration"]["Fn::If"]
+        assert (condition, otherwise) == ("IsGradual", {})
+        names = {alarm["Name"]["Ref"] for alarm in watched["Alarms"]}
+        assert names
+        assert names <= resources.keys()
