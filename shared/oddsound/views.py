@@ -1,9 +1,10 @@
 """A detector that compares a recording with normal ones in several groups of features (views).
 
 In each view, the distance of a recording is a Mahalanobis distance, standardised by the distances
-of normal recordings that were left out of the fit. The largest decides. It is compared with
-Student's t distribution, whose heavy tails express that few recordings do not determine the
-probability of rare distances. Nothing saturates: a distance twice as large is a larger score.
+of normal recordings that were left out of the fit. The mean of the largest ones decides (detectors
+of earlier versions: the largest one). It is compared with Student's t distribution, whose heavy
+tails express that few recordings do not determine the probability of rare distances. Nothing
+saturates: a distance twice as large is a larger score.
 """
 
 from dataclasses import asdict, dataclass
@@ -35,6 +36,14 @@ def log_distance(squared: Floats) -> Floats:
     return np.asarray(np.log(np.sqrt(squared) + MIN_DISTANCE))
 
 
+def mean_of_largest(distances: Floats, count: int) -> Floats:
+    """The mean of the `count` largest distances of each row [shape=(rows,)].
+
+    distances : of one row in each view [shape=(rows, views)]
+    """
+    return np.asarray(np.sort(distances, axis=1)[:, -count:].mean(axis=1))
+
+
 @dataclass(frozen=True)
 class View:
     """A group of features, and the covariance of normal recordings in it.
@@ -42,7 +51,7 @@ class View:
     columns : of the scaled features
     whiten : float32 [shape=(columns, columns)], makes the covariance of normal recordings the
         identity
-    handicap : is subtracted from the standardised distance
+    handicap : is subtracted from the standardised distance; 0 except in earlier versions
     """
 
     columns: NDArray[np.intp]
@@ -73,8 +82,8 @@ class Calibration:
 
     lengths_s : of the windows, ascending; the last is that of the model [shape=(lengths,)]
     means, deviations : of the logarithmic distances [shape=(lengths, views)]
-    locations, scales : turn the largest standardised distance into a score that has a t
-        distribution [shape=(lengths,)]
+    locations, scales : turn the mean of the largest standardised distances into a score that has
+        a t distribution [shape=(lengths,)]
     """
 
     lengths_s: Floats
@@ -127,6 +136,7 @@ class ViewDetector:
     df : degrees of freedom of the score's t distribution
     recordings : number of normal recordings (groups count once) that calibrated it
     n_features_in_ : number of scaled features, as in scikit-learn
+    averaged : number of standardised distances, the largest ones, whose mean is the score
     """
 
     views: tuple[View, ...]
@@ -134,6 +144,7 @@ class ViewDetector:
     df: float
     recordings: int
     n_features_in_: int
+    averaged: int = 1
 
     @classmethod
     def of_artifact(cls, artifact: Any, path: str) -> "ViewDetector":
@@ -148,12 +159,16 @@ class ViewDetector:
         views = tuple(View.of(each, features) for each in numbers.parts("views"))
         if not views:
             raise numbers.fault("views", "is missing")
+        averaged = numbers.integer("averaged") if numbers.has("averaged") else 1
+        if averaged > len(views):
+            raise numbers.fault("averaged", f"is {averaged}; there are {len(views)} views")
         return cls(
             views,
             Calibration.of(numbers.part("calibration"), len(views)),
             numbers.number("df", positive=True),
             numbers.integer("recordings"),
             features,
+            averaged,
         )
 
     @property
@@ -175,7 +190,7 @@ class ViewDetector:
         handicaps = np.array([view.handicap for view in self.views])
         distances = np.stack([view.distance(rows) for view in self.views], axis=1)
         standardised = (distances - means) / deviations - handicaps
-        return np.asarray((standardised.max(axis=1) - location) / scale)
+        return (mean_of_largest(standardised, self.averaged) - location) / scale
 
     def p_values(self, scores: Floats) -> Floats:
         """Probability that a normal recording has at least this score."""

@@ -10,12 +10,12 @@ from scipy import stats
 from oddsound.errors import ModelArtifactError
 from oddsound.predictors import Floats, MahalanobisViews
 from oddsound.schemas import ModelEntry
-from oddsound.views import Calibration, View, ViewDetector
+from oddsound.views import Calibration, View, ViewDetector, mean_of_largest
 
 ENTRY = ModelEntry(model_path="model.joblib", threshold=0.9)
 
 
-def detector() -> ViewDetector:
+def detector(averaged: int = 1) -> ViewDetector:
     """Two views of two features each; distances of usual recordings have the logarithm 0."""
     first, second = (
         View(np.array(columns), np.eye(2, dtype=np.float32), handicap)
@@ -29,7 +29,7 @@ def detector() -> ViewDetector:
         locations=np.zeros(2),
         scales=np.ones(2),
     )
-    return ViewDetector((first, second), calibration, 4.0, 10, 4)
+    return ViewDetector((first, second), calibration, 4.0, 10, 4, averaged)
 
 
 def predictor() -> MahalanobisViews:
@@ -50,9 +50,26 @@ def test_a_distance_is_relative_to_the_number_of_features() -> None:
     np.testing.assert_allclose(found, [0, np.log(5 / np.sqrt(2))], atol=1e-8)
 
 
-def test_the_larger_view_decides_and_the_second_has_a_handicap() -> None:
+def test_in_earlier_versions_the_larger_view_decides_and_the_second_has_a_handicap() -> None:
     rows = np.array([[np.e, np.e, 1, 1], [1, 1, np.e, np.e]])
     np.testing.assert_allclose(detector().scores(rows), [2.0, 1.75], atol=1e-6)
+
+
+def test_the_mean_of_the_largest_views_decides() -> None:
+    rows = np.array([[np.e, np.e, 1, 1], [1, 1, np.e, np.e], [np.e, np.e, np.e, np.e]])
+    found = detector(averaged=2).scores(rows)
+    np.testing.assert_allclose(found, [(2 - 0.25) / 2, 1.75 / 2, (2 + 1.75) / 2], atol=1e-6)
+    distances = np.array([[3.0, -1, 2], [0, 4, 5]])
+    np.testing.assert_array_equal(mean_of_largest(distances, 2), [2.5, 4.5])
+
+
+def test_the_artifact_of_an_earlier_version_is_used_as_it_was_made() -> None:
+    """Its largest view decides."""
+    artifact = detector().to_artifact()
+    del artifact["averaged"]
+    rows = np.array([[np.e, np.e, 1, 1]])
+    found = ViewDetector.of_artifact(artifact, "model.joblib")
+    np.testing.assert_allclose(found.scores(rows), [2.0], atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -127,6 +144,8 @@ def test_another_artifact_is_refused_by_its_type(artifact: Any) -> None:
         ("views", [{"columns": np.arange(2)}], "views/0/whiten is missing"),
         ("calibration", None, "calibration is missing"),
         ("df", np.inf, "df is inf; above 0 is expected"),
+        ("averaged", 3, "averaged is 3; there are 2 views"),
+        ("averaged", 0, "averaged is 0; an integer from 1 on is expected"),
         ("df", "4", "df is '4'; a number is expected"),
         ("n_features_in_", 3, "views/1/columns has numbers from 2 to 3; 0 to 2 are possible"),
         ("n_features_in_", 4.5, "n_features_in_ is 4.5; an integer from 1 on is expected"),

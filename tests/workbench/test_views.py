@@ -42,7 +42,7 @@ def test_a_shift_of_one_family_is_found_by_its_view() -> None:
     scaler, detector = fit_views(sample(train), CHOICE.families, 0.9)
     limit = detector.scores_of(np.array(0.1))
     assert (detector.scores(scaler.transform(new)) > limit).mean() < 0.25
-    for name, place in (("log_mel", 0), ("shape", 1), ("rhythm", 2)):
+    for name, place in (("log_mel", 0), ("shape", 1), ("rhythm", 3)):
         faulty = new.copy()
         faulty[:, CHOICE.families[name]] += 10 * np.random.default_rng(3).normal(
             size=len(CHOICE.families[name])

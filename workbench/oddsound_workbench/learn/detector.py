@@ -53,8 +53,8 @@ class DetectorRecipe:
         " normal recordings; anomalous recordings never train a model."
     )
     text: ClassVar[str] = (
-        "Mahalanobis distances in three groups of features (levels, shape of the spectrum, changes"
-        " over time), with a score calibrated on held-out normal recordings"
+        "Mahalanobis distances in four groups of features (levels, shape of the spectrum, both,"
+        " changes over time); the two largest give a score calibrated on held-out normal recordings"
     )
 
     def read(self, progress: Progress) -> TrainingData:

@@ -10,18 +10,28 @@ from sklearn.model_selection import GroupKFold, LeaveOneGroupOut
 from sklearn.preprocessing import StandardScaler
 
 from oddsound.predictors import Floats
-from oddsound.views import Calibration, View, ViewDetector, log_distance
+from oddsound.views import (
+    Calibration,
+    View,
+    ViewDetector,
+    log_distance,
+    mean_of_largest,
+)
 from oddsound_workbench.errors import FolderError
 from oddsound_workbench.learn.covariance import Covariance
 
 LEVELS, SHAPE = "log_mel", "shape"
-VIEWS: tuple[tuple[tuple[str, ...], float], ...] = (
-    ((LEVELS,), 0.0),
-    ((SHAPE, "level"), 0.25),
-    ((SHAPE, "level", "bands", "mfcc", "rhythm", "modulation"), 0.25),
+VIEWS: tuple[tuple[str, ...], ...] = (
+    (LEVELS,),
+    (SHAPE, "level"),
+    (LEVELS, SHAPE, "level"),
+    (SHAPE, "level", "bands", "mfcc", "rhythm", "modulation"),
 )
-"""Families of features of each view, and its handicap. Faults of machines mostly change levels;
-without a handicap, the other two views would cause two thirds of the false alarms."""
+"""Families of features of each view. Every family is in two of them or has much in common with
+those of another one."""
+
+AVERAGED = 2
+"""A fault shows in more than one view; what shows in only one is more often chance."""
 
 PRIOR_RECORDINGS = {LEVELS: 10.0, SHAPE: 4.0}
 """The variance of a feature is averaged with the median variance, which counts as so many
@@ -113,7 +123,7 @@ def fit_views(
     if not sample.values.std(axis=0).any():
         raise FolderError("the normal recordings are all the same; was the microphone on?")
     columns = [
-        np.concatenate([families[name] for name in names if name in families]) for names, _ in VIEWS
+        np.concatenate([families[name] for name in names if name in families]) for names in VIEWS
     ]
     samples = sorted([sample, *shorter], key=lambda each: each.length_s)
     distances = [
@@ -129,22 +139,22 @@ def fit_views(
             for rows in distances
         ]
     )
-    handicaps = np.array([handicap for _, handicap in VIEWS])
     limits = []
     for rows, mean, deviation in zip(distances, means, deviations, strict=True):
-        standardised = (np.stack(rows, axis=1) - mean) / deviation - handicaps
-        limits.append(_calibrate(standardised.max(axis=1), recordings, threshold, df))
+        standardised = (np.stack(rows, axis=1) - mean) / deviation
+        score = mean_of_largest(standardised, AVERAGED)
+        limits.append(_calibrate(score, recordings, threshold, df))
     locations, scales = np.array(limits).T
     lengths_s = np.array([each.length_s for each in samples])
     calibration = Calibration(lengths_s, means, deviations, locations, scales)
     scaler = fit_scaler(sample.values, families)
     scaled = scaler.transform(sample.values)
     views = tuple(
-        View(view, _covariance(scaled, view, coding, scaler.scale_).whitening(), handicap)
-        for view, (_, handicap) in zip(columns, VIEWS, strict=True)
+        View(view, _covariance(scaled, view, coding, scaler.scale_).whitening(), handicap=0.0)
+        for view in columns
     )
     features = sample.values.shape[1]
-    return scaler, ViewDetector(views, calibration, df, recordings, features)
+    return scaler, ViewDetector(views, calibration, df, recordings, features, AVERAGED)
 
 
 def _unseen(
@@ -233,7 +243,7 @@ def _calibrate(scores: Floats, recordings: int, threshold: float, df: float) -> 
     limit of the normal distribution; and the rank of conformal prediction, if there are enough
     recordings for the rank to exist.
 
-    scores : largest standardised distances of rows that were left out
+    scores : means of the largest standardised distances of rows that were left out
     """
     share = min(max(threshold, 0.6), 0.99)
     n = recordings
