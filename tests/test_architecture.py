@@ -22,7 +22,7 @@ LAYERS = [
     {"mpeg", "codecs", "spliced", "complaints"},
     {"formats", "containers", "memory", "machines.naming", "machines.profile"},
     {"schemas"},
-    {"settings", "storage", "machines.records"},
+    {"settings", "storage", "machines.records", "machines.trend"},
     {"history.store"},
     {"history.sqlite", "history.dynamodb", "machines.states", "machines.notices"},
     {"machines.wording", "machines.drift", "machines.webhooks", "machines.mqtt"},

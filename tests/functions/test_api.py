@@ -301,6 +301,8 @@ def test_the_schema_describes_requests_and_responses(client: TestClient) -> None
         "/machines/{machine_id}/drift",
         "/machines/{machine_id}/acknowledge",
         "/machines/{machine_id}/snooze",
+        "/machines/{machine_id}/clear",
+        "/machines/{machine_id}/trend",
         "/health/ready",
     }
     operation = schema["paths"]["/predict-anomaly"]["post"]

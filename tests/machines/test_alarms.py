@@ -118,7 +118,7 @@ def test_one_fault_is_one_notice_with_all_that_is_needed(
         "2 of the last 3 recordings are anomalous; in the newest of them, at 3.2 s: a knock, 14 dB"
         " over usual."
     )
-    assert notice.link == "https://plant.example/dev/machines/hall-3/pump-07"
+    assert notice.link == "https://plant.example/dev/ui/machine?id=hall-3/pump-07"
     machine = ledger.machine(PUMP)
     assert (machine.state, machine.current_alarm and machine.current_alarm.started_at) == (
         "active",
@@ -380,3 +380,22 @@ def test_the_newest_recording_of_a_key_is_reviewed_unless_a_time_is_named(
         ledger.review("gone.wav", "normal")
     with pytest.raises(ResultNotFoundError, match="of 2026-11-23T19:00:00"):
         ledger.review("latest.wav", "normal", at=hour(9))
+
+
+def test_a_person_ends_an_alarm_and_a_relapse_is_told_again(
+    ledger: Ledger, clock: Clock, told: Told
+) -> None:
+    with pytest.raises(InvalidStateError, match="no alarm is open"):
+        ledger.clear(PUMP, "Ada")
+    hear(ledger, clock, "AA")
+    found = ledger.clear(PUMP, "Ada", "bearing replaced")
+    assert (found.state, found.current_alarm) == ("normal", None)
+    assert found.why == "A person has ended the alarm."
+    event = ledger.events(PUMP, 1).events[0]
+    assert (event.cause, event.person, event.note) == ("cleared", "Ada", "bearing replaced")
+    hear(ledger, clock, "NN", 2)
+    assert ledger.machine(PUMP).state == "normal"
+    hear(ledger, clock, "AA", 4)
+    found = ledger.machine(PUMP)
+    assert (found.state, found.current_alarm and found.current_alarm.number) == ("active", 1)
+    assert told.states() == ["active", "normal", "active"]

@@ -15,7 +15,7 @@ from moto import mock_aws
 from oddsound.errors import StorageError
 from oddsound.history.dynamodb import DynamoHistory
 from oddsound.history.sqlite import SqliteHistory
-from oddsound.history.store import HistoryStore, position, sortable
+from oddsound.history.store import HistoryStore, point, position, sortable
 from oddsound.machines.records import HistoryRow, Review, Status
 from tests.machines.conftest import MONDAY, TABLE, hour, record, row, table_of_the_template
 
@@ -274,3 +274,43 @@ def test_times_of_every_year_are_read_as_they_were_stored(store: HistoryStore, y
     store.arrived(f"pump-{year}", at, at)
     (found,) = store.machines(2)
     assert (found.created_at, found.last_recorded_at) == (at, at)
+
+
+def test_points_are_those_of_the_rows(store: HistoryStore) -> None:
+    """Every minute for two hours: sets of a day and of an hour are full, of both years too."""
+    numbers = [n / 60 for n in range(120)] + [24 * 39 + n for n in range(3)]  # until January
+    expected = []
+    for number in numbers:
+        fields: dict[str, Any] = {
+            "score": number / 1000,
+            "is_anomaly": number > 1,
+            "threshold": 0.9,
+        }
+        each = row(number, id=f"row-{number:.4f}", key=f"{number}.wav", **fields)
+        for _ in range(2):
+            store.add_row(each)
+        expected.append(point(each))
+    store.add_row(row(2.5, machine="another"))
+    assert store.points("hall-3/pump-07", 1000) == expected
+    assert store.points("hall-3/pump-07", 5) == expected[-5:]
+    after, before = expected[10].position, expected[-2].position
+    assert store.points("hall-3/pump-07", 1000, after=after, before=before) == expected[11:-2]
+    times = {"after": sortable(hour(1.001)), "before": sortable(hour(25))}
+    assert store.points("hall-3/pump-07", 1000, **times) == expected[61:120]
+    assert store.points("nobody", 1000) == []
+
+
+def test_a_point_has_the_last_review_of_its_row(store: HistoryStore) -> None:
+    first = row(1, score=None, threshold=None, is_anomaly=None)
+    store.add_row(first)
+    assert store.points("hall-3/pump-07", 9) == [point(first)]
+    for label, at in (("fault", hour(2)), ("normal", hour(3))):
+        reviewed = first.model_copy(update={"review": Review(label=label, at=at)})
+        store.replace_row(reviewed)
+    (found,) = store.points("hall-3/pump-07", 9)
+    assert (found.review, found.score, found.is_anomaly, found.at) == (
+        "normal",
+        None,
+        None,
+        hour(1),
+    )

@@ -149,6 +149,10 @@ def test_alarms_are_seen_acknowledged_and_snoozed(configured: Path, tmp_path: Pa
     events = read(run("machines", "events", "hall-3/pump-07", "--limit", 1, "--json"))["events"]
     assert [event["cause"] for event in events] == ["snooze ended"]
     assert read(run("machines", "check", "--json")) == {"changed": []}
+    cleared = run("machines", "clear", "hall-3/pump-07", "--person", "Ada", "--note", "repaired")
+    assert cleared.stdout == "hall-3/pump-07: normal\n"
+    refused = read(run("machines", "clear", "hall-3/pump-07", "--person", "Ada", "--json"), code=3)
+    assert refused["error"] == "InvalidStateError"
     again = read(run("machines", "acknowledge", "nobody", "--person", "Ada", "--json"), code=3)
     assert again["error"] == "UnknownMachineError"
 

@@ -1,5 +1,6 @@
 """Machines and history in one SQLite file: the store of a single computer."""
 
+import json
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
@@ -10,6 +11,7 @@ from pathlib import Path
 from oddsound.errors import StorageError
 from oddsound.history.store import FIRST, LAST, position, sortable
 from oddsound.machines.records import HistoryRow, MachineRecord, StateEvent
+from oddsound.machines.trend import Point
 
 BUSY_TIMEOUT_S = 30
 MAX_NUMBER = 2**62
@@ -35,6 +37,11 @@ CREATE TABLE events (
 )
 """What each version of the file adds to the one before. A file of a newer one is refused."""
 
+POINTS = (
+    "SELECT position, json_extract(body, '$.score', '$.threshold', '$.is_anomaly',"
+    " '$.review.label', '$.review.at') FROM rows WHERE machine = ? AND position > ?"
+    " AND position < ? ORDER BY position DESC LIMIT ?"
+)
 OLDEST_FIRST = (
     "SELECT body FROM rows WHERE machine = ? AND position > ? AND position < ?"
     " ORDER BY position LIMIT ?"
@@ -133,6 +140,15 @@ class SqliteHistory:
             ).fetchall()
         return [HistoryRow.model_validate_json(body) for (body,) in found]
 
+    def points(
+        self, machine_id: str, limit: int, *, before: str | None = None, after: str | None = None
+    ) -> Sequence[Point]:
+        with self._reading() as database:
+            found = database.execute(
+                POINTS, (machine_id, after or FIRST, before or LAST, limit)
+            ).fetchall()
+        return [Point(position, *_numbers(text)) for position, text in reversed(found)]
+
     def replace_row(self, row: HistoryRow) -> None:
         with self._writing() as database:
             database.execute(
@@ -212,6 +228,11 @@ class SqliteHistory:
             database.close()
             raise
         return database
+
+
+def _numbers(text: str) -> tuple[float | None, float | None, bool | None, str | None, str]:
+    score, threshold, is_anomaly, label, at = json.loads(text)
+    return score, threshold, is_anomaly, label, at or ""
 
 
 def _body(record: MachineRecord) -> str:

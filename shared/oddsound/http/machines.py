@@ -24,7 +24,8 @@ from oddsound.machines.records import (
     MachineList,
     Snooze,
 )
-from oddsound.schemas import Prediction
+from oddsound.machines.trend import Trend
+from oddsound.schemas import Prediction, Time
 
 if TYPE_CHECKING:
     from oddsound.machines.ledger import Origin
@@ -35,6 +36,7 @@ MAX_PAGE = 1000
 MAX_NUMBER = 2**53 - 1
 """Largest integer that every JSON parser reads exactly; no machine has as many events."""
 
+MAX_SLICES = 1000
 MAX_NAME = 200
 """Characters of a file name that a row keeps."""
 
@@ -74,6 +76,17 @@ def events(
     return runtime.required_history().events(machine_id, limit, before)
 
 
+@router.get("/machines/{machine_id:path}/trend", responses=documented(404, 422, 500, 501, 503))
+def trend(
+    machine_id: MachineIdPath,
+    slices: Annotated[int, Query(ge=1, le=MAX_SLICES)] = 200,
+    after: Annotated[Time | None, Query(description="default: the first recording")] = None,
+    before: Annotated[Time | None, Query(description="default: the last recording")] = None,
+) -> Trend:
+    """The scores of a machine over time, in stretches of the same length, for a chart."""
+    return runtime.required_history().trend(machine_id, slices, after, before)
+
+
 @router.get("/machines/{machine_id:path}/drift", responses=documented(404, 422, 500, 501, 503))
 def drift(machine_id: MachineIdPath) -> Drift:
     """How the recent recordings of a machine differ from the training recordings of its model."""
@@ -87,6 +100,15 @@ def drift(machine_id: MachineIdPath) -> Drift:
 def acknowledge(machine_id: MachineIdPath, said: Acknowledgement) -> MachineInfo:
     """A person has seen the machine's alarm."""
     return runtime.required_history().acknowledge(machine_id, said.person, said.note)
+
+
+@router.post(
+    "/machines/{machine_id:path}/clear",
+    responses=documented(404, 408, 409, 413, 422, 500, 501, 503),
+)
+def clear(machine_id: MachineIdPath, said: Acknowledgement) -> MachineInfo:
+    """A person ends the machine's alarm, for example after a repair."""
+    return runtime.required_history().clear(machine_id, said.person, said.note)
 
 
 @router.post(

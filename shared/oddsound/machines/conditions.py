@@ -27,6 +27,9 @@ ATTEMPTS = 20
 LATER_ROWS, MAX_LATER_ROWS = 100, 25_600
 """Recordings after a late one that are read at first, and at most, to find how an alarm ended."""
 
+DRIFT = ("drift", "drift over")
+"""Causes of events that change no state."""
+
 DRIFT_ROWS = 40
 """Recordings that are read to find drift: some of them may not be comparable."""
 
@@ -107,6 +110,20 @@ class Conditions:
 
         return MachineInfo.of(self._change(machine_id, step, person=person, note=note))
 
+    def clear(self, machine_id: str, person: str, note: str) -> MachineInfo:
+        """A person ends the alarm. Raises UnknownMachineError or InvalidStateError."""
+
+        def step(record: MachineRecord) -> tuple[Status, list[Change]]:
+            changed = states.clear(record.status, record.machine, self._now())
+            if not changed[1]:
+                raise InvalidStateError(
+                    f"{machine_id} is in the state {record.status.state}, and no alarm is open that"
+                    " could be ended"
+                )
+            return changed
+
+        return MachineInfo.of(self._change(machine_id, step, person=person, note=note))
+
     def snooze(self, machine_id: str, until: datetime, person: str, note: str) -> MachineInfo:
         """A person wants to hear nothing until a time. Raises UnknownMachineError."""
 
@@ -172,8 +189,13 @@ class Conditions:
             )
             state = change.state
             pending.append(Pending(event=event))
+        reasons = [each.event.why for each in pending if each.event.cause not in DRIFT]
         status = status.model_copy(
-            update={"pending": pending, "events": status.events + len(changes)}
+            update={
+                "pending": pending,
+                "events": status.events + len(changes),
+                "why": reasons[-1] if reasons else status.why,
+            }
         )
         return record.model_copy(update={"status": status})
 

@@ -9,7 +9,7 @@ from hashlib import sha256
 from typing import NamedTuple
 
 from oddsound.errors import ResultNotFoundError, StorageError, UnknownMachineError
-from oddsound.history.store import HistoryStore, position
+from oddsound.history.store import HistoryStore, position, sortable
 from oddsound.machines.conditions import Conditions
 from oddsound.machines.naming import EARLIEST, MAX_AHEAD
 from oddsound.machines.notices import Channel, Notifier
@@ -29,6 +29,7 @@ from oddsound.machines.records import (
     State,
     Status,
 )
+from oddsound.machines.trend import MAX_POINTS, Trend, summarised
 from oddsound.schemas import Prediction, Time
 
 logger = logging.getLogger(__name__)
@@ -183,6 +184,24 @@ class Ledger:
         following = page[-1].number if len(found) > limit else None
         return EventPage(machine=machine_id, events=page, next=following)
 
+    def trend(
+        self,
+        machine_id: str,
+        slices: int,
+        after: datetime | None = None,
+        before: datetime | None = None,
+    ) -> Trend:
+        """The scores of a machine over time, for a chart. Raises UnknownMachineError."""
+        self._known(machine_id)
+        points = self._store.points(
+            machine_id,
+            MAX_POINTS,
+            after=sortable(after) if after else None,
+            before=sortable(before) if before else None,
+        )
+        complete = len(points) < MAX_POINTS
+        return summarised(machine_id, points, slices, after, before, complete=complete)
+
     def drift(self, machine_id: str) -> Drift:
         """How recent recordings differ from the training recordings. Raises UnknownMachineError."""
         return self._conditions.drift(self._known(machine_id).machine)
@@ -190,6 +209,10 @@ class Ledger:
     def acknowledge(self, machine_id: str, person: str, note: str = "") -> MachineInfo:
         """A person has seen the alarm. Raises UnknownMachineError or InvalidStateError."""
         return self._conditions.acknowledge(machine_id, person, note)
+
+    def clear(self, machine_id: str, person: str, note: str = "") -> MachineInfo:
+        """A person ends the alarm. Raises UnknownMachineError or InvalidStateError."""
+        return self._conditions.clear(machine_id, person, note)
 
     def snooze(self, machine_id: str, until: datetime, person: str, note: str = "") -> MachineInfo:
         """A person wants to hear nothing until a time. Raises UnknownMachineError."""

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from oddsound.errors import InvalidMachineError
 
 MAX_ID_LENGTH = 200
-RESERVED = ("history", "acknowledge", "snooze", "events", "drift")
+RESERVED = ("history", "acknowledge", "clear", "snooze", "events", "drift", "trend")
 """Last parts of the HTTP routes below a machine, which an id therefore cannot end in."""
 
 NOT_MACHINES = re.compile(r"(uploads|models/[^/]+)/[0-9a-f-]{36}/")

@@ -121,14 +121,14 @@ class Notifier:
 
     def _notice(self, record: MachineRecord, event: StateEvent) -> Notice:
         machine = record.machine
-        machines = f"{self._base_url.rstrip('/')}/machines" if self._base_url else None
+        page = f"{self._base_url.rstrip('/')}/ui/machine" if self._base_url else None
         return Notice(
             id=f"{machine.id}#{event.number}",
             machine=machine.id,
             name=machine.name,
             site=machine.site,
             event=event,
-            link=machines and f"{machines}/{quote(machine.id)}",
+            link=page and f"{page}?id={quote(machine.id)}",
         )
 
 

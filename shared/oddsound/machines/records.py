@@ -20,6 +20,7 @@ Cause = Literal[
     "relapse",
     "acknowledged",
     "snoozed",
+    "cleared",
     "snooze ended",
     "silence",
     "heard again",
@@ -145,6 +146,7 @@ class Status(Schema):
     """What is known about a machine's condition.
 
     alarms : by time, at most MAX_ALARMS; only the last one may be open
+    why : the reason for the newest change of state
     forgotten_until : end of the newest alarm that is no longer among them
     events : number of the newest event
     pending : events that are to be stored and announced; sending_until : while someone does so
@@ -157,6 +159,7 @@ class Status(Schema):
     silent_since: Time | None = None
     snoozed_until: Time | None = None
     drift: DriftNote | None = None
+    why: str = ""
     events: int = 0
     pending: list[Pending] = Field(default=[])
     sending_until: Time | None = None
@@ -243,6 +246,7 @@ class MachineInfo(Schema):
     same_alarm_within_s: float | None
     state: State
     since: datetime = Field(description="when it came into this state")
+    why: str = Field(description="why it is in this state, in a sentence; empty for a new machine")
     last_recorded_at: datetime | None = Field(description="null if it has no recording yet")
     last_arrived_at: datetime | None
     current_alarm: Alarm | None = Field(
@@ -264,6 +268,7 @@ class MachineInfo(Schema):
             **fields,
             state=record.status.state,
             since=record.status.since,
+            why=record.status.why,
             last_recorded_at=record.last_recorded_at,
             last_arrived_at=record.last_arrived_at,
             current_alarm=record.status.current_alarm,
@@ -327,7 +332,7 @@ class EventPage(Schema):
 
 
 class Acknowledgement(Schema):
-    """The request body of POST /machines/{id}/acknowledge."""
+    """The request body of POST /machines/{id}/acknowledge and POST /machines/{id}/clear."""
 
     model_config = ConfigDict(extra="forbid")
 

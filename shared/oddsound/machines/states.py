@@ -128,6 +128,22 @@ def acknowledge(status: Status, machine: Machine, now: datetime) -> tuple[Status
     return _with_state(changed, status, state, now), [change]
 
 
+def clear(status: Status, machine: Machine, now: datetime) -> tuple[Status, list[Change]]:
+    """The status after a person has ended the open alarm; no change if there is none.
+
+    Anomalies that come soon after it are a relapse: the same alarm, told again.
+    """
+    if not status.alarms or status.alarms[-1].cleared_at is not None:
+        return status, []
+    last = status.alarms[-1]
+    over = {"cleared_at": max(now, last.raised_at), "acknowledged": True}
+    seen = [alarm.model_copy(update={"acknowledged": True}) for alarm in status.alarms[:-1]]
+    changed = status.model_copy(update={"alarms": [*seen, last.model_copy(update=over)]})
+    state = state_of(changed, machine, now)
+    change = Change("cleared", state, now, last.number)
+    return _with_state(changed, status, state, now), [change]
+
+
 def snooze(
     status: Status, machine: Machine, until: datetime, now: datetime
 ) -> tuple[Status, list[Change]]:

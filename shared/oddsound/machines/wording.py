@@ -46,6 +46,8 @@ def why(change: Change, machine: Machine, status: Status, row: HistoryRow | None
             return "A person has seen the alarm."
         case "model":
             return "The machine has got another model, or none."
+        case "cleared":
+            return "A person has ended the alarm."
         case "drift" | "drift over":
             return change.says
 

@@ -149,6 +149,19 @@ def acknowledge(
         _print_state(open_history(history).acknowledge(machine_id, person, note), as_json)
 
 
+@machines.command("clear")
+def clear(
+    machine_id: MachineArgument,
+    person: Person,
+    note: Note = "",
+    history: History = None,
+    as_json: Json = False,
+) -> None:
+    """End the alarm of a machine, for example after a repair."""
+    with reported_errors(as_json):
+        _print_state(open_history(history).clear(machine_id, person, note), as_json)
+
+
 @machines.command("snooze")
 def snooze(
     machine_id: MachineArgument,
