@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from urllib.parse import urljoin
 
 import pytest
 from fastapi.testclient import TestClient
@@ -12,6 +13,8 @@ from oddsound.errors import StorageError
 from oddsound.http import assets, ui
 from tests.cloud import Cloud
 from tests.functions.test_api import failed
+
+PAGES = ["/docs", "/ui", "/ui/machines", "/ui/machine"]
 
 
 @pytest.fixture
@@ -31,7 +34,7 @@ def links(html: str) -> list[str]:
     return re.findall(r'(?:src|href|action)="([^"]*)"', html)
 
 
-@pytest.mark.parametrize("path", ["/docs", "/ui"])
+@pytest.mark.parametrize("path", PAGES)
 def test_a_page_loads_nothing_from_another_host(client: TestClient, path: str) -> None:
     answer = client.get(path)
     assert answer.status_code == 200
@@ -40,9 +43,10 @@ def test_a_page_loads_nothing_from_another_host(client: TestClient, path: str) -
     assert len(found) >= 3
     for link in found:
         assert not re.match(r"/|\w+:", link), "links are relative: they contain the stage"
-        answer = client.get(f"/{link}")
+        url = urljoin(path, link)
+        answer = client.get(url)
         assert answer.status_code == 200, link
-        if link == "docs":
+        if url in PAGES:
             continue
         assert answer.headers["content-type"] in (
             "text/javascript; charset=utf-8",
@@ -52,7 +56,7 @@ def test_a_page_loads_nothing_from_another_host(client: TestClient, path: str) -
         assert "max-age" in answer.headers["cache-control"]
 
 
-@pytest.mark.parametrize("path", ["/docs", "/ui"])
+@pytest.mark.parametrize("path", PAGES)
 def test_a_page_has_a_strict_policy_and_no_inline_script(client: TestClient, path: str) -> None:
     policy = policy_of(client, path)
     assert policy["default-src"] == "'none'"
@@ -80,7 +84,15 @@ def test_a_path_with_a_slash_leads_to_the_page(client: TestClient, name: str) ->
 
 @pytest.mark.parametrize(
     "path",
-    ["/docs/x.js", "/docs/../app.py", "/docs/docs.html", "/redoc", "/ui/docs.js", "/ui/ui.html"],
+    [
+        "/docs/x.js",
+        "/docs/../app.py",
+        "/docs/docs.html",
+        "/redoc",
+        "/ui/docs.js",
+        "/ui/ui.html",
+        "/ui/machine.html",
+    ],
 )
 def test_no_other_file_is_served(client: TestClient, path: str) -> None:
     failed(client.get(path), 404, "NotFound")
@@ -109,8 +121,8 @@ def test_the_modules_of_the_page_import_each_other_by_relative_urls(client: Test
     for name in ui.FILES:
         text = client.get(f"/ui/{name}").text
         assert text
-        if name in ui.OWN:
-            assert set(re.findall(r'from "\./([^"]+)"', text)) <= set(ui.OWN)
+        if name in (*ui.OWN, *ui.OF_MACHINES):
+            assert set(re.findall(r'from "\./([^"]+)"', text)) <= set(ui.FILES)
             assert re.findall(r"https?://(?!www\.w3\.org/2000/svg)", text) == [], name
             assert "innerHTML" not in text
 

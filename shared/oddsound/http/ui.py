@@ -1,4 +1,7 @@
-"""GET /ui: the page on which a person sends a sound, and hears and sees the result."""
+"""GET /ui: the page on which a person sends a sound, and hears and sees the result.
+
+Below it are the pages of the machines: /ui/machines, and /ui/machine?id=... for one of them.
+"""
 
 import secrets
 from collections.abc import Callable
@@ -16,6 +19,15 @@ from oddsound.http.assets import PAGE, file_of, file_response, page
 router = APIRouter(include_in_schema=False)
 
 OWN = ("ui.css", "app.js", "api.js", "chart.js", "player.js", "sound.js", "view.js", "worklet.js")
+OF_MACHINES = (
+    *("machines.css", "machines.js", "machine.js", "reviewing.js", "trend.js", "words.js"),
+)
+MACHINES_POLICY = {
+    "script-src": "'self'",
+    "style-src": "'self'",
+    "img-src": "data:",
+    "connect-src": "'self'",
+}
 PLUGINS = ("regions", "spectrogram", "timeline", "hover", "zoom")
 
 
@@ -28,7 +40,7 @@ def _wavesurfer(path: str) -> Callable[[], Path]:
 
 
 FILES: dict[str, Callable[[], Path]] = {
-    **{name: _own(name) for name in OWN},
+    **{name: _own(name) for name in (*OWN, *OF_MACHINES)},
     "wavesurfer.min.js": _wavesurfer("wavesurfer.min.js"),
     **{f"{name}.min.js": _wavesurfer(f"plugins/{name}.min.js") for name in PLUGINS},
 }
@@ -59,6 +71,18 @@ def ui() -> HTMLResponse:
     )
     answer.headers["Permissions-Policy"] = "microphone=(self), camera=(), geolocation=()"
     return answer
+
+
+@router.get("/ui/machines")
+def machines() -> HTMLResponse:
+    """All machines with their states, those that need attention first."""
+    return page("machines.html", MACHINES_POLICY, title=runtime.settings().api_title)
+
+
+@router.get("/ui/machine")
+def machine() -> HTMLResponse:
+    """The machine that the parameter `id` names, which the page reads itself."""
+    return page("machine.html", MACHINES_POLICY, title=runtime.settings().api_title)
 
 
 @router.get("/ui/{name:path}", response_model=None)

@@ -189,7 +189,7 @@ class Conditions:
             )
             state = change.state
             pending.append(Pending(event=event))
-        reasons = [each.event.why for each in pending if each.event.cause not in DRIFT]
+        reasons = [each.event.why for each in pending if _is_reason(each.event)]
         status = status.model_copy(
             update={
                 "pending": pending,
@@ -211,6 +211,11 @@ class Conditions:
         counted = [each for each in earlier if _counts(each, machine)][: machine.alarm.of - 1]
         rows = [*reversed(counted), row, *later]
         return [_heard(each) for each in rows if _counts(each, machine)], len(later) < limit
+
+
+def _is_reason(event: StateEvent) -> bool:
+    """Whether an event says why a machine is in its state: an acknowledged alarm keeps its own."""
+    return event.cause not in DRIFT and event.state != "acknowledged"
 
 
 def _counts(row: HistoryRow, machine: Machine) -> bool:

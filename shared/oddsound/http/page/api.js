@@ -1,7 +1,11 @@
 // Requests to the service. Every failure becomes an ApiError with the service's own words.
 
+// The service: pages are at different depths below it, and a stage or a proxy may be in front.
+const BASE = new URL("..", import.meta.url);
+
 const KEY = "x-api-key";
 const UPLOAD_REFUSED = "UploadRefused"; // by S3, which does not know the key of the API
+const PAGE = 1000;
 const POLL_FIRST_MS = 500;
 const POLL_MAX_MS = 5000;
 const POLL_GROWTH = 1.3;
@@ -53,7 +57,7 @@ function request(method, url, { body = null, headers = {}, onProgress, signal } 
 
 async function json(method, url, options = {}) {
   const headers = { ...keyHeaders(), ...options.headers };
-  const { status, text } = await request(method, url, { ...options, headers });
+  const { status, text } = await request(method, new URL(url, BASE), { ...options, headers });
   let body = null;
   try {
     body = JSON.parse(text);
@@ -70,6 +74,45 @@ async function json(method, url, options = {}) {
 
 export function models() {
   return json("GET", "models");
+}
+
+const path = (text) => text.split("/").map(encodeURIComponent).join("/");
+
+// All machines, in pages as the service lists them.
+export async function machines() {
+  const found = [];
+  for (let after = ""; after !== null; ) {
+    const page = await json("GET", `machines${query({ limit: PAGE, after })}`);
+    found.push(...page.machines);
+    after = page.next;
+  }
+  return found;
+}
+
+export function machine(id) {
+  return json("GET", `machines/${path(id)}`);
+}
+
+// A part of what is known about a machine: history, events, trend or drift.
+export function ofMachine(id, part, parameters = {}) {
+  return json("GET", `machines/${path(id)}/${part}${query(parameters)}`);
+}
+
+function send(url, body) {
+  return json("POST", url, {
+    body: JSON.stringify(body),
+    headers: { "content-type": "application/json" },
+  });
+}
+
+// What a person says about a machine. action: acknowledge, clear or snooze
+export function act(id, action, said) {
+  return send(`machines/${path(id)}/${action}`, said);
+}
+
+// What a person says about a recording.
+export function review(key, said) {
+  return send(`results/${path(key)}/review`, said);
 }
 
 function query(parameters) {

@@ -1,0 +1,230 @@
+"""The pages of machines in headless Chromium, behind a stage as on API Gateway."""
+
+import re
+import shutil
+import socket
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+from playwright.sync_api import Browser, Page, Route, expect
+from starlette.applications import Starlette
+from starlette.routing import Mount
+
+from functions.api.app import app
+from oddsound import runtime
+from oddsound.history.sqlite import SqliteHistory
+from oddsound.http.server import create_server
+from oddsound.machines.ledger import Ledger, Origin
+from oddsound.machines.profile import Profile
+from oddsound.machines.records import Machine
+from tests.e2e.browser import accessibility_faults, chromium, opened
+from tests.machines.test_alarms import prediction
+
+pytestmark = pytest.mark.slow
+
+PUMP = "hall-3/pump-07"
+PHONE = {"width": 360, "height": 740}
+ODD = "<b>odd</b> & ü"
+NOW = datetime.now(UTC).replace(microsecond=0)
+
+
+def hear(ledger: Ledger, machine: str, letters: str, hours_ago: float, level: float = 0) -> None:
+    """A recording each hour: A is an anomaly, N is normal."""
+    for number, letter in enumerate(letters):
+        at = NOW - timedelta(hours=hours_ago - number)
+        shifted = Profile(
+            trained_with=30, level=level + number % 2 / 2, bands=[0.1 * number % 1] * 16, time=[0.0]
+        )
+        found = prediction(anomalous=letter == "A", profile=shifted)
+        ledger.record(found, Origin(machine, at, "s3", f"{machine}/{at:%dT%H}.wav", at.isoformat()))
+
+
+@pytest.fixture(scope="module")
+def fleet(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A fleet: an alarm, an alarm that came and went, drift, a machine in order, a new one."""
+    path = tmp_path_factory.mktemp("fleet") / "history.sqlite"
+    ledger = Ledger(SqliteHistory(path))
+    for machine in (PUMP, "b/returned", "c/drifting", "a/normal"):
+        ledger.register(Machine(id=machine, model_name="fan", site="Ulm"))
+    ledger.register(Machine(id="a/odd", name=ODD))
+    hear(ledger, "a/normal", "NNN", 3)
+    hear(ledger, "c/drifting", "N" * 12, 12, level=9)
+    hear(ledger, "b/returned", "AANN", 4)
+    hear(ledger, PUMP, "N" * 55 + "ANAA", 59)
+    ledger.close()
+    return path
+
+
+@pytest.fixture
+def ledger(fleet: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ledger:
+    """The history of the service: a copy of that of the fleet."""
+    monkeypatch.setenv("HISTORY", str(shutil.copy(fleet, tmp_path)))
+    runtime.clear()
+    return runtime.required_history()
+
+
+@pytest.fixture
+def url(ledger: Ledger) -> Iterator[str]:
+    """The service below a stage."""
+    server = create_server(Starlette(routes=[Mount("/dev", app)]))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}/dev"
+        server.should_exit = True
+        thread.join()
+
+
+@pytest.fixture(scope="module")
+def browser(wavs: dict[str, Path]) -> Iterator[Browser]:
+    with chromium(microphone=wavs["normal"]) as started:
+        yield started
+
+
+@pytest.fixture
+def page(browser: Browser, url: str) -> Iterator[Page]:
+    with opened(browser, f"{url}/ui/machine?id={PUMP}") as page:
+        expect(page.locator("#chart svg")).to_be_visible()
+        expect(page.locator("#recordings > li")).to_have_count(50)
+        yield page
+
+
+def test_what_needs_attention_is_first(browser: Browser, url: str) -> None:
+    with opened(browser, f"{url}/ui/machines") as page:
+        links = page.locator("#machines tbody th a")
+        expected = [PUMP, "b/returned", "c/drifting", ODD, "a/normal"]
+        expect(links).to_have_text(expected)
+        expect(page.get_by_role("status")).to_have_text(
+            "5 machines: 1 active, 1 returned, 1 drifting, 1 unknown, 1 normal."
+        )
+        first, _, third = page.locator("#machines tbody tr").all()[:3]
+        expect(first).to_contain_text("2 of the last 3 recordings are anomalous")
+        expect(third).to_contain_text("Everything shifted: the recordings are louder")
+        page.get_by_label("Only what needs attention").check()
+        expect(links).to_have_text(expected[:3])
+        page.get_by_label("Find").fill("DRIFT")
+        expect(links).to_have_text(["c/drifting"])
+        page.get_by_label("Find").fill("nothing")
+        expect(page.locator("#none")).to_have_text("No machine fits.")
+        page.get_by_label("Find").fill("")
+        links.first.focus()
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("heading", name=PUMP)).to_be_visible()
+        page.get_by_role("link", name="Check a sound").click()
+        expect(page.get_by_role("heading", name="Check a sound")).to_be_visible()
+
+
+def test_a_machine_shows_its_score_states_and_recordings(page: Page) -> None:
+    expect(page.locator("#state")).to_contain_text("active since")
+    expect(page.locator("#chart svg")).to_have_attribute(
+        "aria-label", re.compile(r"59 recordings, 3 anomalous; the highest score is 0\.990$")
+    )
+    expect(page.locator("#chart .threshold")).to_have_count(1)
+    expect(page.locator("#chart .alarm")).to_have_count(1)
+    expect(page.locator("#chart .strip.active")).to_have_count(1)
+    page.get_by_text("Scores as a table").click()
+    expect(page.locator("#slices tr").last).to_be_visible()
+    expect(page.locator("#events tbody tr")).to_have_count(1)
+    page.get_by_role("button", name="Show older recordings").click()
+    expect(page.locator("#recordings > li")).to_have_count(59)
+    expect(page.locator("#recordings > li > details > summary").nth(50)).to_be_focused()
+    page.get_by_label("Show").select_option("everything")
+    expect(page.locator("#chart svg")).to_be_visible()
+
+
+def test_an_alarm_is_acknowledged_snoozed_and_ended(page: Page, ledger: Ledger) -> None:
+    page.get_by_role("button", name="Acknowledge").click()
+    expect(page.get_by_label("Your name")).to_be_focused()  # it is required
+    page.get_by_label("Your name").fill("Ada")
+    page.locator("#note").fill("bearing ordered")
+    page.get_by_role("button", name="Acknowledge").click()
+    expect(page.get_by_role("status")).to_have_text("The machine is acknowledged.")
+    expect(page.locator("#events tbody tr").first).to_contain_text("Ada: bearing ordered")
+    expect(page.get_by_role("button", name="Acknowledge")).to_be_hidden()
+    page.get_by_label("Snooze for").select_option("1 day")
+    page.get_by_role("button", name="Snooze", exact=True).click()
+    expect(page.get_by_role("status")).to_have_text("The machine is snoozed.")
+    until = ledger.machine(PUMP).snoozed_until
+    assert until is not None
+    assert timedelta(hours=23) < until - datetime.now(UTC) <= timedelta(days=1)
+    page.get_by_role("button", name="End the snooze").click()
+    expect(page.get_by_role("status")).to_have_text("The machine is acknowledged.")
+    page.get_by_role("button", name="End the alarm").click()
+    expect(page.get_by_role("status")).to_have_text("The machine is normal.")
+    expect(page.get_by_role("button", name="End the alarm")).to_be_hidden()
+
+
+def test_a_recording_is_reviewed(page: Page, ledger: Ledger) -> None:
+    page.get_by_label("Your name").fill("Ada")
+    newest = page.locator("#recordings > li").first
+    newest.locator("summary").focus()
+    page.keyboard.press("Enter")
+    expect(newest).to_contain_text("At 3.2 s: a knock, 14 dB over usual.")
+    newest.get_by_label("Note").fill("the door")
+    newest.get_by_role("button", name="Normal").click()
+    expect(newest.locator("summary")).to_contain_text("reviewed as normal by Ada: the door")
+    expect(newest.locator("summary")).to_be_focused()
+    pressed = newest.get_by_role("button", name="Normal")
+    expect(pressed).to_have_attribute("aria-pressed", "true")
+    review = ledger.history(PUMP, 1).rows[0].review
+    assert review is not None
+    assert (review.label, review.person, review.note) == ("normal", "Ada", "the door")
+    expect(page.locator("#chart .mark")).to_have_count(1)
+
+
+def test_words_of_a_person_are_shown_as_text(browser: Browser, url: str) -> None:
+    with opened(browser, f"{url}/ui/machine?id=a/odd") as page:
+        expect(page.get_by_role("heading", name=ODD)).to_be_visible()
+        expect(page.locator("#no-rows")).to_be_visible()
+        expect(page.locator("#why")).to_have_text("No model yet, so no alarms.")
+        page.goto(f"{url}/ui/machine?id=nobody")
+        expect(page.get_by_role("alert")).to_contain_text("No machine 'nobody' is registered")
+
+
+def test_the_key_is_asked_for_and_sent(browser: Browser, url: str) -> None:
+    def gateway(route: Route) -> None:
+        if route.request.headers.get("x-api-key") == "secret":
+            route.fallback()
+        else:
+            body = {"error": "INVALID_API_KEY", "detail": "Forbidden"}
+            route.fulfill(status=403, json=body)
+
+    with opened(browser, "about:blank") as page:
+        page.route(re.compile(r"/dev/machines"), gateway)
+        page.goto(f"{url}/ui/machines")
+        expect(page.get_by_role("alert")).to_contain_text("The service requires an API key")
+        expect(page.get_by_label("API key of this service")).to_be_focused()
+        page.keyboard.type("secret")
+        page.keyboard.press("Enter")
+        expect(page.locator("#machines tbody tr")).to_have_count(5)
+        expect(page.get_by_role("alert")).to_be_hidden()
+        page.goto(f"{url}/ui/machine?id={PUMP}")  # the key is of the tab
+        expect(page.locator("#chart svg")).to_be_visible()
+        assert page.evaluate("localStorage.length") == 0
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_pages_are_accessible(browser: Browser, url: str, scheme: str) -> None:
+    # axe-core adds a style of its own, which the policy of the page does not allow.
+    options = {"color_scheme": scheme, "viewport": PHONE, "bypass_csp": True}
+    with opened(browser, f"{url}/ui/machines", **options) as page:
+        expect(page.locator("#machines tbody tr")).to_have_count(5)
+        assert accessibility_faults(page) == []
+        assert page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
+        for machine in (PUMP, "c/drifting"):
+            page.goto(f"{url}/ui/machine?id={machine}")
+            expect(page.locator("#chart svg")).to_be_visible()
+            page.locator("#recordings summary").first.click()
+            page.get_by_text("Scores as a table").click()
+            assert accessibility_faults(page) == []
+            assert page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
+
+
+def test_without_a_history_the_page_says_what_to_set() -> None:
+    client = TestClient(app)
+    assert client.get("/ui/machines").status_code == 200
+    assert client.get("/machines").status_code == 501
