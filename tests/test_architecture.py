@@ -105,6 +105,7 @@ WORKBENCH_LAYERS = [
     {"training", "compiled_entries", "model_versions"},
     {"assessment", "local", "comparing", "retraining"},
     {"cli"},
+    {"demo_fleet"},
     {"demo"},
 ]
 """The workbench, from the bottom up: each name is a module or a package."""

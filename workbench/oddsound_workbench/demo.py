@@ -1,4 +1,4 @@
-"""The main job from start to end: train, serve, send recordings, print the answers.
+"""The main job from start to end: train, serve, send recordings, watch a fleet, print the answers.
 
 A detector is trained on synthesised recordings of a normal fan; the real service runs in a
 separate process with a local S3 and SQS, and real clients use it.
@@ -18,7 +18,8 @@ import httpx2
 from rich.console import Console
 from rich.table import Table
 
-from oddsound_workbench import training
+import oddsound
+from oddsound_workbench import demo_fleet, training
 from oddsound_workbench.local.aws import aws_client
 from oddsound_workbench.synthesis import write_fan
 
@@ -40,7 +41,7 @@ def main() -> None:
             console.print(f"{cloud['url']} answers: {client.get('/').json()}")
             console.rule("3. Send two new recordings over HTTP")
             answers = [_post(client, path) for path in (normal, faulty)]
-            console.print(answers[1])
+            console.print({name: answers[1][name] for name in answers[1] if name != "profile"})
             console.rule("4. Upload one to the input bucket, request one by a message")
             s3, sqs = (aws_client(name, cloud["endpoint_url"]) for name in ("s3", "sqs"))
             s3.upload_file(str(faulty), cloud["input_bucket"], "hall-3/fan.wav")
@@ -52,8 +53,11 @@ def main() -> None:
             console.rule("5. Send a file that is not a recording")
             refused = client.post("/predict-anomaly", files={"file": ("notes.txt", b"Dear fan,")})
             console.print(f"HTTP {refused.status_code}: {refused.json()}")
+        console.rule("6. Four weeks of a fleet: history, states, alarms")
+        course = _fleet(models, folder)
     expected = ["normal", "anomaly", "anomaly", "normal"]
-    if [answer["prediction"] for answer in answers] != expected or refused.status_code != 415:
+    as_expected = [answer["prediction"] for answer in answers] == expected
+    if not as_expected or refused.status_code != 415 or course.alarm() is None:
         console.print("[red]These are not the expected answers.[/red]")
         raise SystemExit(1)
     console.print(
@@ -75,6 +79,19 @@ def _train(folder: Path) -> Path:
         f" (90 % interval: {100 * interval['low']:.0f} to {100 * interval['high']:.0f} %)."
     )
     return models
+
+
+def _fleet(models: Path, folder: Path) -> demo_fleet.Course:
+    """Let a fleet run for four weeks, and print what became of it."""
+    place = folder / "fleet"
+    place.mkdir()
+    course = demo_fleet.simulate(oddsound.load_model("fan", models), place)
+    console.print(
+        f"{course.recordings} recordings of {len(course.states)} fans, two a day; one begins to"
+        " fail in the third week, the recorder of another stops in the fourth:"
+    )
+    demo_fleet.show(course, console)
+    return course
 
 
 @contextmanager

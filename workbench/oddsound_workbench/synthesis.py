@@ -68,10 +68,13 @@ def _bearing(turns: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return 0.35 * np.convolve(strikes, ring)[: len(turns)]
 
 
-def write_fan(path: Path, seed: int, *, faulty: bool, duration_s: float = 5.0) -> Path:
+def write_fan(
+    path: Path, seed: int, *, faulty: bool, duration_s: float = 5.0, severity: float = 1.0
+) -> Path:
     """Write `fan` as a 16-bit WAV file and create missing folders. Returns the path."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    soundfile.write(path, fan(seed, faulty=faulty, duration_s=duration_s), SAMPLE_RATE, "PCM_16")
+    sound = fan(seed, faulty=faulty, duration_s=duration_s, severity=severity)
+    soundfile.write(path, sound, SAMPLE_RATE, "PCM_16")
     return path
 
 
