@@ -110,7 +110,21 @@ class Watch:
         self._ledger = ledger
         self._machine = machine
         self._model = model
+        self._settle_s = settle_s
         self._settling = Settling(settle_s)
+
+    def catch_up(self) -> Iterator[Scored]:
+        """Score what is new in the folder, once. Files that are being written are left out.
+
+        Raises StorageError if the history does not answer.
+        """
+        for file in sorted(self._folder.rglob("*")):
+            self._consider(file)
+        time.sleep(self._settle_s)
+        for file in self._settling.complete():
+            if not self._is_known(file):
+                yield self.score(file)
+        self._ledger.check()
 
     def run(self, stopped: threading.Event) -> Iterator[Scored]:
         """Score what is new in the folder, and then what appears, until `stopped` is set.

@@ -36,6 +36,7 @@ def watch(
         float,
         typer.Option(min=0, help="Seconds without a change after which a file is complete."),
     ] = 2,
+    once: Annotated[bool, typer.Option("--once", help="Score what is new, and stop.")] = False,
     models: Models = None,
     history: History = None,
     as_json: Json = False,
@@ -56,7 +57,7 @@ def watch(
         if machine is not None:
             check_machine_id(machine)
         watching = Watch(folder, ledger, machine, model, settle)
-        if not as_json:
+        if not as_json and not once:
             err.print(f"Watching {harmless(str(folder))}. Stop with Ctrl-C.", markup=False)
 
         def show(scored: Scored) -> None:
@@ -74,5 +75,5 @@ def watch(
             out.print(harmless(line.rstrip()), markup=False, highlight=False, soft_wrap=True)
             return None
 
-        for scored in watching.run(stopped):
+        for scored in watching.catch_up() if once else watching.run(stopped):
             show(scored)
