@@ -13,6 +13,7 @@ import pytest
 
 import oddsound
 from oddsound_workbench.files import MODELS, PROJECT
+from tests.workbench.command import run
 
 IMAGE = "oddsound"
 READ_ONLY = ["--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL"]
@@ -34,6 +35,9 @@ def image() -> Any:
     )
     if found.returncode != 0:
         pytest.skip("no Docker engine has the image oddsound; `make images` builds it")
+    inside = docker("run", "--rm", *HARDENED, IMAGE, "models", "--json")
+    if json.loads(inside) != json.loads(run("models", "--json").stdout):
+        pytest.skip("the image oddsound was built with other models; `make images` builds it again")
     return json.loads(found.stdout)[0]
 
 
