@@ -16,7 +16,7 @@ from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
 from functions.api.app import handler
-from oddsound import __version__, pipeline
+from oddsound import __version__, pipeline, runtime
 from oddsound.http import series
 from oddsound.http.app import create_app
 from oddsound_workbench.deploy.events import through_api
@@ -171,9 +171,13 @@ def test_predictions_that_wait_and_run_are_shown(
     while values(client, "oddsound_predictions_waiting") != {labels(): 1}:
         assert time.monotonic() < deadline
     assert values(client, "oddsound_predictions_running") == {labels(): at_once}
+    assert values(client, "oddsound_prediction_places_taken") == {labels(): at_once + 1}
+    places = at_once + runtime.settings().max_waiting_requests
+    assert values(client, "oddsound_prediction_places") == {labels(): places}
     end.set()
     for thread in send:
         thread.join()
+    assert values(client, "oddsound_prediction_places_taken") == {labels(): 0}
     assert values(client, "oddsound_predictions_running") == {labels(): 0}
     assert values(client, "oddsound_predictions_waiting") == {labels(): 0}
 

@@ -1,8 +1,8 @@
 """GET /metrics: what Prometheus reads of a server of one's own. On AWS, CloudWatch has metrics."""
 
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from http import HTTPStatus
 
 from fastapi import APIRouter, Depends, Request
@@ -85,6 +85,15 @@ def series_of(request: Request) -> Series | None:
     """What this request is counted in; None on Lambda, or without prometheus-client."""
     found: Series | None = getattr(request.state, "series", None)
     return found
+
+
+@contextmanager
+def place(request: Request, predictions: Predictions) -> Iterator[None]:
+    """A place for a request, counted. Raises HTTPException 503 if all are taken."""
+    with predictions.place(), ExitStack() as counted:
+        if series := series_of(request):
+            counted.enter_context(series.place(predictions.places))
+        yield
 
 
 async def predicted(

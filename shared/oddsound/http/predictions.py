@@ -43,7 +43,7 @@ class Predictions:
 
     def __init__(self, computing: int, waiting: int, max_s: float) -> None:
         self.computing = computing
-        self._places = computing + waiting
+        self.places = computing + waiting
         self._taken = self._most_taken = 0
         self._waiting = waiting
         self._max_s = max_s
@@ -54,7 +54,7 @@ class Predictions:
     @contextmanager
     def place(self) -> Iterator[None]:
         """A place for a request. Raises HTTPException 503 if all are taken."""
-        if self._taken >= self._places:
+        if self._taken >= self.places:
             raise busy(
                 f"{self._taken:,} recordings are being received or scored, and no more than"
                 f" {self._waiting:,} may wait, the limit set by MAX_WAITING_REQUESTS"

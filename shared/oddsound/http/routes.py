@@ -13,7 +13,7 @@ from oddsound.aws.origins import metadata_of
 from oddsound.errors import AudioAnomalyError
 from oddsound.http.errors import documented, fault, public
 from oddsound.http.machines import Asked, model_of, remembered
-from oddsound.http.metrics import predicted
+from oddsound.http.metrics import place, predicted
 from oddsound.http.parameters import only_known_query
 from oddsound.http.predictions import Predictions
 from oddsound.http.recording import (
@@ -91,7 +91,7 @@ async def predict_anomaly(
     of a machine is scored by that machine's model, unless `model_name` names another one.
     """
     predictions: Predictions = request.app.state.predictions
-    with predictions.place():
+    with place(request, predictions):
         async with sent_recording(request) as sent:
             asked = Asked.of(sent, model_name, machine, recorded_at)
             score = partial(_scored, sent, asked, explain)

@@ -65,6 +65,12 @@ class Series:
             "oddsound_predictions_waiting", "Predictions that wait for a free processor"
         )
         self._running = gauge("oddsound_predictions_running", "Predictions that are computed now")
+        self._places = gauge(
+            "oddsound_prediction_places", "Requests that may be received and scored at once"
+        )
+        self._taken = gauge(
+            "oddsound_prediction_places_taken", "Requests that are received, wait or are scored"
+        )
         info = gauge("oddsound_build_info", "Always 1", ("version", "python"))
         info.labels(__version__, platform.python_version()).set(1)
         self._add_process()
@@ -79,6 +85,13 @@ class Series:
     def in_progress(self) -> Iterator[None]:
         """While a request is answered."""
         with self._in_progress.track_inprogress():
+            yield
+
+    @contextmanager
+    def place(self, places: int) -> Iterator[None]:
+        """While a request has one of these places."""
+        self._places.set(places)
+        with self._taken.track_inprogress():
             yield
 
     @contextmanager
