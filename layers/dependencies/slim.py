@@ -17,7 +17,7 @@ STAND_INS = Path(__file__).parent / "stand_in"
 EPOCH_S = 315_532_800
 """1980-01-01, the earliest time that a zip file can store."""
 
-SURPLUS_FOLDERS = {"test", "tests", "sboms", ".agents"}
+SURPLUS_FOLDERS = {"test", "tests", ".agents"}
 BUILD_ONLY = {".h", ".hpp", ".c", ".cpp", ".pyx", ".pxd", ".pxi", ".tp", ".a", ".f", ".f90"}
 NEVER_READ = {
     "RECORD",

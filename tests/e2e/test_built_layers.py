@@ -1,5 +1,7 @@
 """The built layers for both architectures: the libraries they need, and their size."""
 
+import json
+import re
 import shutil
 import subprocess
 import sys
@@ -35,6 +37,20 @@ def architecture(request: pytest.FixtureRequest, built: Path) -> str:
 def test_every_shared_object_finds_its_libraries_and_symbols(architecture: str) -> None:
     assert len(elf.shared_objects(layer(architecture))) > 150
     assert elf.faults(layer(architecture), architecture) == []
+
+
+def test_the_layer_says_what_it_carries(architecture: str, built: Path) -> None:
+    folder = layer(architecture)
+    notice = (folder / "NOTICE").read_text(encoding="utf-8")
+    document = json.loads((folder / "sbom.cdx.json").read_text(encoding="utf-8"))
+    installed = sorted(info.name for info in folder.glob("*.dist-info"))
+    assert len(installed) == len(document["components"]) == notice.count("\n  Licence: ")
+    for path in re.findall(r"^  (?:Text|SBOM): (.+)$", notice, re.MULTILINE):
+        assert (folder / path).stat().st_size > 0
+    own = list(folder.rglob("sboms/*"))
+    assert len(own) == notice.count("\n  SBOM: ") >= 3
+    for name in ("LICENSE", "NOTICE", "sbom.cdx.json"):
+        assert (built / "DependenciesLayer" / "python" / name).is_file()
 
 
 def test_the_shared_layer_is_pure_python(built: Path) -> None:

@@ -8,11 +8,14 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
 import soundfile
+import typer.main
 
+from oddsound_workbench.cli import app
 from oddsound_workbench.synthesis import fan, write_fan
 from tests.workbench.command import read, run
 
@@ -285,6 +288,7 @@ def test_serve_answers_and_stops_at_ctrl_c(
             assert process.stdout is not None
             line = process.stdout.readline()
             url = json.loads(line)["url"] if arguments else line.split()[1].removesuffix("/ui")
+            assert url.startswith("http://127.0.0.1:")
             files = {"file": (recordings / "faulty" / "00.wav").read_bytes()}
             answer = httpx2.post(f"{url}/predict-anomaly", files=files, timeout=60)
             assert answer.json()["prediction"] == "anomaly"
@@ -294,6 +298,12 @@ def test_serve_answers_and_stops_at_ctrl_c(
             process.kill()
     assert process.returncode == 0
     assert "Traceback" not in errors
+
+
+def test_serve_listens_on_this_computer_only_by_default() -> None:
+    group: Any = typer.main.get_command(app)
+    (host,) = [param for param in group.commands["serve"].params if param.name == "host"]
+    assert host.default == "127.0.0.1"
 
 
 @pytest.mark.parametrize("mode", [[], ["--http-only"]])
