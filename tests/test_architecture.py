@@ -98,6 +98,7 @@ WORKBENCH_LAYERS = [
     {"errors", "files", "parallel"},
     {"labels", "synthesis", "history"},
     {"watching"},
+    {"listening"},
     {"entries"},
     {"models_files"},
     {"compiling", "deploy", "learn"},

@@ -1,5 +1,5 @@
-"""The command `oddsound`: predict, models, machines, watch, review, train, evaluate, compile,
-serve, worker, backfill, push, versions, rollback, compare."""
+"""The command `oddsound`: predict, models, machines, watch, listen, review, retrain, train,
+evaluate, compile, serve, worker, backfill, push, versions, rollback, compare."""
 
 import io
 import sys
@@ -8,6 +8,7 @@ from oddsound_workbench.cli import (
     backfilling,
     comparing,
     learning,
+    listening,
     listing,
     machines,
     predicting,
@@ -25,6 +26,7 @@ app.command("predict")(predicting.predict)
 app.command("models")(listing.list_models)
 app.add_typer(machines.machines, name="machines")
 app.command("watch")(watching.watch)
+app.command("listen")(listening.listen)
 app.command("review")(reviewing.review)
 app.command("retrain")(retraining.retrain)
 app.command("train")(learning.train)

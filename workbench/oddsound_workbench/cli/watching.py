@@ -1,7 +1,7 @@
 """`oddsound watch`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,6 +19,10 @@ from oddsound_workbench.cli.console import (
 from oddsound_workbench.cli.machines import History, open_history
 from oddsound_workbench.errors import WorkbenchError
 from oddsound_workbench.files import decoded, harmless
+
+if TYPE_CHECKING:
+    from oddsound.machines.ledger import Ledger
+    from oddsound_workbench.watching import Scored
 
 
 def watch(
@@ -47,7 +51,7 @@ def watch(
     hall-3/pump-07 names the machine. Files that are still being written wait.
     """
     from oddsound.machines.naming import check_machine_id
-    from oddsound_workbench.watching import Scored, Watch
+    from oddsound_workbench.watching import Watch
 
     with reported_errors(as_json), stopped_by_signals() as stopped:
         configure(models)
@@ -60,20 +64,22 @@ def watch(
         if not as_json and not once:
             err.print(f"Watching {harmless(str(folder))}. Stop with Ctrl-C.", markup=False)
 
-        def show(scored: Scored) -> None:
-            state = ledger.machine(scored.machine).state if scored.machine else None
-            if as_json:
-                result = scored.result.model_dump(mode="json")
-                named = {"file": decoded(scored.file), "machine": scored.machine, "state": state}
-                return print_json({**result, **named}, indent=None)
-            if isinstance(scored.result, ErrorBody):
-                text = f"failed: {scored.result.detail}"
-            else:
-                score = scored.result.anomaly_score
-                text = scored.result.prediction + ("" if score is None else f" {score:.3f}")
-            line = f"{scored.machine or 'no machine'}  {scored.file.name}  {text}  {state or ''}"
-            out.print(harmless(line.rstrip()), markup=False, highlight=False, soft_wrap=True)
-            return None
-
         for scored in watching.catch_up() if once else watching.run(stopped):
-            show(scored)
+            show(scored, ledger, as_json)
+
+
+def show(scored: "Scored", ledger: "Ledger", as_json: bool) -> None:
+    """Print a scored recording, and the state that its machine has now."""
+    state = ledger.machine(scored.machine).state if scored.machine else None
+    if as_json:
+        result = scored.result.model_dump(mode="json")
+        named = {"file": decoded(scored.file), "machine": scored.machine, "state": state}
+        return print_json({**result, **named}, indent=None)
+    if isinstance(scored.result, ErrorBody):
+        text = f"failed: {scored.result.detail}"
+    else:
+        score = scored.result.anomaly_score
+        text = scored.result.prediction + ("" if score is None else f" {score:.3f}")
+    line = f"{scored.machine or 'no machine'}  {scored.file.name}  {text}  {state or ''}"
+    out.print(harmless(line.rstrip()), markup=False, highlight=False, soft_wrap=True)
+    return None
