@@ -18,6 +18,7 @@ from functions.s3_trigger.app import handler as on_upload
 from functions.sqs_trigger.app import handler as on_batch
 from oddsound import runtime
 from oddsound.aws.uploads import upload_key
+from oddsound_workbench import models_files, signing
 from oddsound_workbench.deploy import template
 from oddsound_workbench.files import TEMPLATE as TEMPLATE_PATH
 from tests.cloud import FAULTY, INPUT, MODELS, NORMAL, RESULTS, Cloud, LambdaContext, notification
@@ -29,6 +30,7 @@ RESOURCES = template.load(TEMPLATE_PATH)["Resources"]
 PURPOSE = {
     ("ReadModels", "ReadModels"): "load models.json and the artifacts that it names",
     ("ReadModels", "TellMissingModels"): "404 instead of 403 for an object that is missing",
+    ("ReadModels", "VerifyModels"): "verify the signature of models.json, if it must have one",
     ("KeepHistory", "KeepHistory"): "machines, their states, and a row for each recording",
     ("ScoreRecordings", "ReadRecordings"): "HEAD and GET of the recording",
     ("ScoreRecordings", "TellMissingRecordings"): "a deleted recording is told from a denied one",
@@ -96,6 +98,8 @@ def _of_resource(resource: str) -> str:
     """The resource of a statement in the words of `recorded`."""
     if "HistoryTable" in resource:
         return "table"
+    if "ModelsKeyArn" in resource:
+        return "key"
     if "AnomalyTopic" in resource:
         return "topic"
     parts = {"-input-": INPUT, "ResultsBucket": RESULTS, "ModelsBucket": MODELS}
@@ -108,6 +112,7 @@ def recorded(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Used
     """Returns what the service has used, after its clients were created."""
     table_of_the_template(boto3.client("dynamodb"))
     monkeypatch.setenv("HISTORY", f"dynamodb:{TABLE}")
+    monkeypatch.setenv("MODELS_PUBLIC_KEY", sign_models(cloud))
     runtime.clear()
     used: Used = set()
 
@@ -117,6 +122,8 @@ def recorded(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Used
             used.add((f"dynamodb:{operation}", "table"))
         elif service == "sns":
             used.add((f"sns:{operation}", "topic"))
+        elif service == "kms":
+            used.add((f"kms:{operation}", "key"))
         else:
             bucket = context["s3_redirect"]["bucket"]
             action = S3_ACTIONS[operation]
@@ -124,9 +131,28 @@ def recorded(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Used
             if http_response.status_code == 404:  # without ListBucket, this would be 403
                 used.add(("s3:ListBucket", bucket))
 
-    for client in (runtime.s3_client(), runtime.sns_client(), runtime.dynamodb_client()):
+    for client in (
+        runtime.s3_client(),
+        runtime.sns_client(),
+        runtime.dynamodb_client(),
+        runtime.kms_client(),
+    ):
         client.meta.events.register("after-call", on_answer)
     return lambda: used
+
+
+def sign_models(cloud: Cloud) -> str:
+    """Sign the models of the service with a key of KMS. Returns its ARN."""
+    client: Any = boto3.client("kms")
+    made = client.create_key(KeyUsage="SIGN_VERIFY", KeySpec="ECC_NIST_P256")
+    arn: str = made["KeyMetadata"]["Arn"]
+    sign_with(arn, cloud)
+    return arn
+
+
+def sign_with(arn: str, cloud: Cloud) -> None:
+    file = models_files.S3Object(f"s3://{MODELS}/models.json", cloud.s3)
+    signing.sign_models(file, signing.signer(arn, lambda: boto3.client("kms")))
 
 
 def test_every_statement_has_a_purpose() -> None:

@@ -248,6 +248,21 @@ def test_an_upload_fits_into_a_synchronous_invocation() -> None:
     assert f"{limit:,}" in answer["detail"]
 
 
+def test_a_key_for_models_is_one_of_kms_and_the_only_one_that_may_be_used() -> None:
+    parameter = TEMPLATE["Parameters"]["ModelsKeyArn"]
+    assert parameter["Default"] == ""
+    allowed = re.compile(parameter["AllowedPattern"])
+    assert allowed.fullmatch("")
+    assert allowed.fullmatch("arn:aws:kms:eu-west-1:123456789012:key/1234abcd-12ab")
+    assert not allowed.fullmatch("alias/models")
+    assert GLOBALS["Environment"]["Variables"]["MODELS_PUBLIC_KEY"] == {"Ref": "ModelsKeyArn"}
+    (statement,) = [s for _, s in statements() if s["Sid"] == "VerifyModels"]
+    assert statement["Action"] == "kms:Verify"
+    condition, key, none = statement["Resource"]["Fn::If"]
+    assert (condition, key) == ("HasModelsKey", {"Ref": "ModelsKeyArn"})
+    assert none["Fn::Sub"].endswith(":key/none")
+
+
 def test_only_the_documentation_needs_no_key() -> None:
     api = TEMPLATE["Resources"]["Api"]["Properties"]
     assert api["Auth"]["ApiKeyRequired"] is True

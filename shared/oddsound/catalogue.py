@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from oddsound import strict_json
+from oddsound import signatures, strict_json
 from oddsound.artifacts import Artifacts
 from oddsound.errors import (
     AudioAnomalyError,
@@ -18,6 +18,7 @@ from oddsound.errors import (
 )
 from oddsound.schemas import JOBLIB_ARTIFACTS, ModelEntry
 from oddsound.settings import MODELS_CONFIG_PATH, Settings, shipped_models
+from oddsound.signatures import Verify
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +39,7 @@ class Catalogue:
     check : is given the entries that are new or changed, and raises an error of this library if one
         of them cannot be used. It is not called for the first models.json of a process, before
         which there is none to keep
+    verify : of signatures, which models.json must then have; None if it needs none
     """
 
     def __init__(
@@ -45,12 +47,14 @@ class Catalogue:
         settings: Settings,
         artifacts: Artifacts,
         check: Callable[[dict[str, ModelEntry]], None] = lambda _changed: None,
+        verify: Verify | None = None,
     ) -> None:
         self.location = _location(settings)
         self.error: str | None = None
         self._settings = settings
         self._artifacts = artifacts
         self._check = check
+        self._verify = verify
         self._entries: dict[str, ModelEntry] = {}
         self._tag: str | None = None
         self._checked_at: float | None = None
@@ -144,6 +148,8 @@ class Catalogue:
             self._entries = {name: ModelEntry(**paths)}
         elif changed := self._read_if_changed(self.location):
             text, tag = changed
+            if self._verify is not None:
+                signatures.check(text, self.location, self._artifacts, self._verify)
             entries = parse(text, self.location)
             if self._entries:
                 new = {n: entry for n, entry in entries.items() if self._entries.get(n) != entry}

@@ -12,6 +12,7 @@ from oddsound.catalogue import Catalogue
 from oddsound.errors import AudioAnomalyError, ModelArtifactError
 from oddsound.schemas import ANOMALY, DETECTORS, NORMAL, ModelEntry, ModelInfo, ModelList
 from oddsound.settings import Settings
+from oddsound.signatures import Verify
 
 if TYPE_CHECKING:
     from oddsound.model import Model
@@ -24,10 +25,15 @@ type _Key = tuple[str, str]
 
 
 class Registry:
-    """The models of a catalogue. Safe to share between threads."""
+    """The models of a catalogue. Safe to share between threads.
 
-    def __init__(self, settings: Settings, artifacts: Artifacts) -> None:
-        self.catalogue = Catalogue(settings, artifacts, self._load_changed)
+    verify : of signatures of models.json; None if it needs none
+    """
+
+    def __init__(
+        self, settings: Settings, artifacts: Artifacts, verify: Verify | None = None
+    ) -> None:
+        self.catalogue = Catalogue(settings, artifacts, self._load_changed, verify)
         self._settings = settings
         self._artifacts = artifacts
         self._loaded: OrderedDict[_Key, Model] = OrderedDict()

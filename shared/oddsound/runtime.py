@@ -19,6 +19,7 @@ from oddsound.formats import AudioLimits, LimitNames
 from oddsound.machines.naming import time_of_name
 from oddsound.registry import Registry
 from oddsound.settings import Settings, read_settings
+from oddsound.signatures import verifier
 from oddsound.storage import READ_TIMEOUT_S, refuse_late_retries
 
 if TYPE_CHECKING:
@@ -105,6 +106,14 @@ def sns_client() -> Any:
     return _client("sns", config)
 
 
+@connected
+def kms_client() -> Any:
+    """The KMS client, created when the first signature of a key in KMS is verified."""
+    from botocore.config import Config
+
+    return _client("kms", Config(connect_timeout=5, read_timeout=10, retries={"mode": "standard"}))
+
+
 def _client(service: str, config: Any) -> Any:
     with _connecting:  # a session is not thread-safe; the clients that it creates are
         client = session().create_client(service, config=config)
@@ -114,8 +123,10 @@ def _client(service: str, config: Any) -> Any:
 
 @kept
 def registry() -> Registry:
-    """The models of this environment; none is loaded yet."""
-    return Registry(settings(), Artifacts(s3_client, settings().model_cache_dir))
+    """The models of this environment; none is loaded yet. Raises ModelsConfigError."""
+    key = settings().models_public_key
+    verify = None if key is None else verifier(key, kms_client)
+    return Registry(settings(), Artifacts(s3_client, settings().model_cache_dir), verify)
 
 
 def limits() -> AudioLimits:

@@ -85,6 +85,10 @@ class Settings(BaseSettings):
     allow_pickle: bool = True
     """Load joblib files, which runs code. With false, only compiled models are loaded."""
 
+    models_public_key: str | None = None
+    """Key that models.json must be signed with: ARN or alias of a key in AWS KMS, or an Ed25519
+    public key as PEM or the path of a file with it. Default: no signature is required."""
+
     max_upload_bytes: int = Field(default=200_000_000, gt=0)
     """Largest recording that is read, in bytes."""
 
@@ -177,6 +181,16 @@ class Settings(BaseSettings):
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     """Lowest level of messages that are logged."""
+
+    @field_validator("models_public_key")
+    @classmethod
+    def _verifies_artifacts_too(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value and info.data.get("allow_unverified_models"):
+            raise ValueError(
+                "with ALLOW_UNVERIFIED_MODELS=true, artifacts need no checksum, so a signature of"
+                " models.json would say nothing about them: set one of the two"
+            )
+        return value
 
     @field_validator("cors_origins")
     @classmethod

@@ -12,7 +12,7 @@ from oddsound.schemas import ModelEntry
 from oddsound_workbench import models_files
 from oddsound_workbench.entries import Entry, chosen, identity, joined, label, versions
 from oddsound_workbench.errors import FolderError
-from oddsound_workbench.models_files import Entries
+from oddsound_workbench.models_files import Entries, Signer
 
 PREVIOUS = "previous"
 """Names the version before the current one, as in fan@previous."""
@@ -57,10 +57,13 @@ class Versions:
         entry = self._entry(models_files.entries_of(self.file), name)
         return self._load(name, _selected(name, entry, version))
 
-    def roll_back(self, name: str, version: str | None = None) -> tuple[str, str]:
+    def roll_back(
+        self, name: str, version: str | None = None, signer: Signer | None = None
+    ) -> tuple[str, str]:
         """Make an earlier version the current one, and keep the current one as an earlier one.
 
         version : its name, or the start of its checksum; None for the one before the current one
+        signer : signs models.json, which must have its signature
         Returns labels of the version before and of the version now. Raises FolderError if there is
         no such version or it is the current one, and the errors of loading a model: models.json
         then stays as it is.
@@ -79,7 +82,7 @@ class Versions:
 
         if self.file.read() is None:
             raise ModelsConfigError(f"{self.file.location}: there is no such file")
-        models_files.update(self.file, change)
+        models_files.update(self.file, change, signer=signer)
         return labels
 
     def _load(self, name: str, version: Entry) -> Model:

@@ -1,13 +1,19 @@
 """models.json as a file or as an object on S3: read, and changed without losing other changes."""
 
 from collections.abc import Callable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
 from oddsound import catalogue
 from oddsound.artifacts import digest
 from oddsound.errors import ModelsConfigError, StorageError
-from oddsound.storage import ConflictError, MissingError, split_url, translating_errors
+from oddsound.storage import (
+    ConflictError,
+    MissingError,
+    read_object,
+    split_url,
+    translating_errors,
+)
 from oddsound_workbench.entries import Entry, to_json
 from oddsound_workbench.errors import FolderError
 from oddsound_workbench.files import replace_file
@@ -40,6 +46,29 @@ class ModelsFile(Protocol):
         """
         ...
 
+    def read_beside(self, path: str) -> bytes | None:
+        """A file by its path relative to models.json; None if there is none.
+
+        Raises FolderError or StorageError.
+        """
+        ...
+
+    def write_beside(self, path: str, data: bytes) -> None:
+        """Write a file by its path relative to models.json. Raises FolderError or StorageError."""
+        ...
+
+
+class Signer(Protocol):
+    """Signs models.json; see oddsound_workbench.signing."""
+
+    def write(self, file: ModelsFile, text: bytes) -> None:
+        """Store the signature of a text beside models.json."""
+        ...
+
+    def check(self, file: ModelsFile, text: bytes) -> None:
+        """Raises ModelsConfigError if a text is not signed."""
+        ...
+
 
 class LocalFile:
     """A models.json in a folder."""
@@ -69,6 +98,22 @@ class LocalFile:
         except OSError as error:
             raise FolderError(f"{self.path} cannot be written: {error.strerror}") from None
         return True
+
+    def read_beside(self, path: str) -> bytes | None:
+        beside = self.path.parent / path
+        try:
+            return beside.read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise FolderError(f"{beside} cannot be read: {error.strerror}") from None
+
+    def write_beside(self, path: str, data: bytes) -> None:
+        beside = self.path.parent / path
+        try:
+            replace_file(beside, data)
+        except OSError as error:
+            raise FolderError(f"{beside} cannot be written: {error.strerror}") from None
 
 
 class S3Object:
@@ -106,6 +151,21 @@ class S3Object:
             return False
         return True
 
+    def read_beside(self, path: str) -> bytes | None:
+        key = self._beside(path)
+        try:
+            return read_object(self._s3, self.bucket, key)[0]
+        except MissingError:
+            return None
+
+    def write_beside(self, path: str, data: bytes) -> None:
+        key = self._beside(path)
+        with translating_errors(f"s3://{self.bucket}/{key}"):
+            self._s3.put_object(Bucket=self.bucket, Key=key, Body=data, ChecksumAlgorithm="SHA256")
+
+    def _beside(self, path: str) -> str:
+        return (PurePosixPath(self.key).parent / path).as_posix()
+
 
 def open_models(location: str, s3: Callable[[], Any]) -> ModelsFile:
     """models.json at a path or URL. s3 : creates the client, if it is on S3"""
@@ -133,26 +193,34 @@ def update(
     file: ModelsFile,
     change: Callable[[Entries], Entries],
     *,
-    before: Callable[[bytes], object] = lambda _text: None,
+    signer: Signer | None = None,
     anew: bool = False,
 ) -> tuple[Entries, bool]:
     """Change the entries; again from what is there then, if somebody else was faster.
 
     change : from the entries that are there, {} if there is no file, to the new ones
-    before : called with each new text before it is written
-    anew : take a text that cannot be read as if there were none
+    signer : signs each new text before it is written. What is there must have its signature then:
+        otherwise models that somebody else has added would be signed with it
+    anew : do not keep what is there: take a text that cannot be read as if there were none, and do
+        not require its signature
     Returns the new entries, and whether they had to be written. Raises ModelsConfigError if the
-    text that is there cannot be read, StorageError if others were faster every time.
+    text that is there cannot be read or is not signed, StorageError if others were faster every
+    time.
     """
     for _ in range(ATTEMPTS):
         found = file.read()
+        if signer is not None and found is not None and not anew:
+            signer.check(file, found[0])
         current = _current(found, file.location, anew)
         new = dict(sorted(change(current).items()))
         if found is not None and new == current:
+            if signer is not None:
+                signer.write(file, found[0])
             return new, False
         text = to_json(new)
         parsed(text, file.location)
-        before(text)
+        if signer is not None:
+            signer.write(file, text)
         if file.write(text, None if found is None else found[1]):
             return new, True
     raise StorageError(

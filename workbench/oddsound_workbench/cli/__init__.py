@@ -1,5 +1,5 @@
 """The command `oddsound`: predict, models, machines, watch, listen, review, retrain, train,
-evaluate, compile, serve, worker, backfill, push, versions, rollback, compare."""
+evaluate, compile, serve, worker, backfill, push, versions, rollback, keygen, sign, compare."""
 
 import io
 import sys
@@ -38,6 +38,8 @@ app.command("backfill")(backfilling.backfill)
 app.command("push")(versioning.push)
 app.command("versions")(versioning.list_versions)
 app.command("rollback")(versioning.rollback)
+app.command("keygen")(versioning.keygen)
+app.command("sign")(versioning.sign)
 app.command("compare")(comparing.compare)
 
 

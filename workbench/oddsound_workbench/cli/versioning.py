@@ -1,8 +1,8 @@
-"""`oddsound compile`, `push`, `versions` and `rollback`."""
+"""`oddsound compile`, `push`, `versions`, `rollback`, `keygen` and `sign`."""
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
@@ -22,6 +22,9 @@ from oddsound_workbench.cli.console import (
 )
 from oddsound_workbench.errors import WorkbenchError
 
+if TYPE_CHECKING:
+    from oddsound_workbench.signing import Signer
+
 Name = Annotated[str, typer.Argument(help="Name of the model.", show_default=False)]
 ModelsLocation = Annotated[
     str | None,
@@ -29,6 +32,13 @@ ModelsLocation = Annotated[
         "--models",
         help="models.json, a path or an s3:// URL. [default: MODELS_CONFIG_PATH,"
         " models/models.json, or the models that were installed with oddsound]",
+    ),
+]
+
+SignWith = Annotated[
+    str | None,
+    typer.Option(
+        help="Sign models.json: ARN or alias of a key in AWS KMS, or a file of `oddsound keygen`."
     ),
 ]
 
@@ -125,6 +135,7 @@ def push(
             " target has, and write local versions even if the target has newer ones.",
         ),
     ] = False,
+    sign_with: SignWith = None,
     as_json: Json = False,
 ) -> None:
     """Upload models to S3; a running service uses them without a deployment.
@@ -149,6 +160,7 @@ def push(
             replace=replace,
             sample_rate=settings.sample_rate,
             allow_pickle=settings.allow_pickle,
+            signer=_signer(sign_with),
         )
     if as_json:
         return print_json({"target": target, **dataclasses.asdict(pushed)})
@@ -191,6 +203,7 @@ def rollback(
         ),
     ] = None,
     models: ModelsLocation = None,
+    sign_with: SignWith = None,
     as_json: Json = False,
 ) -> None:
     """Serve an earlier version of a model again; running services use it without a deployment.
@@ -202,7 +215,7 @@ def rollback(
 
     with reported_errors(as_json):
         location = models_location(models)
-        before, now = Versions(location).roll_back(name, version)
+        before, now = Versions(location).roll_back(name, version, _signer(sign_with))
         refresh_s = runtime.settings().models_refresh_s
     if as_json:
         return print_json({"name": name, "models": location, "before": before, "now": now})
@@ -214,3 +227,50 @@ def rollback(
         soft_wrap=True,
     )
     return None
+
+
+def keygen(
+    path: Annotated[
+        Path, typer.Argument(metavar="FILE", help="Of the private key.", show_default=False)
+    ],
+    as_json: Json = False,
+) -> None:
+    """Make an Ed25519 key to sign models.json with; FILE.pub is for MODELS_PUBLIC_KEY."""
+    from oddsound_workbench.signing import generate
+
+    with reported_errors(as_json):
+        public = generate(path)
+    if as_json:
+        return print_json({"private": str(path), "public": str(public)})
+    out.print(f"{path}: keep it secret, and use it with --sign-with", markup=False, soft_wrap=True)
+    out.print(f"{public}: set MODELS_PUBLIC_KEY to it", markup=False, soft_wrap=True)
+    return None
+
+
+def sign(
+    key: Annotated[
+        str, typer.Option("--key", help="As for `oddsound push --sign-with`.", show_default=False)
+    ],
+    models: ModelsLocation = None,
+    as_json: Json = False,
+) -> None:
+    """Sign the models.json that is there, with all models in it: look at them first."""
+    from oddsound import runtime
+    from oddsound_workbench import models_files
+    from oddsound_workbench.signing import sign_models, signer
+
+    with reported_errors(as_json), aws_errors(key):
+        location = models_location(models)
+        file = models_files.open_models(location, runtime.s3_client)
+        path = sign_models(file, signer(key, runtime.kms_client))
+    if as_json:
+        return print_json({"models": location, "signature": path})
+    out.print(f"{location} is signed by {path}", markup=False, highlight=False, soft_wrap=True)
+    return None
+
+
+def _signer(key: str | None) -> "Signer | None":
+    from oddsound import runtime
+    from oddsound_workbench.signing import signer
+
+    return None if key is None else signer(key, runtime.kms_client)

@@ -1,6 +1,6 @@
 """`oddsound push`: uploads models to S3, models.json last."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -12,7 +12,7 @@ from oddsound.storage import ConflictError, MissingError, split_url, translating
 from oddsound_workbench import models_files
 from oddsound_workbench.entries import Entry, State, joined, label, merged, versions
 from oddsound_workbench.errors import FolderError
-from oddsound_workbench.models_files import Entries, S3Object
+from oddsound_workbench.models_files import Entries, S3Object, Signer
 
 FOLDER = "artifacts"
 """Prefix of the artifacts, each of which is named by its checksum."""
@@ -44,7 +44,7 @@ def push(
     replace: bool = False,
     sample_rate: int = 16000,
     allow_pickle: bool = True,
-    before: Callable[[bytes], object] = lambda _text: None,
+    signer: Signer | None = None,
 ) -> Pushed:
     """Upload the artifacts that models.json names, then merge its entries into that of the target.
 
@@ -56,7 +56,7 @@ def push(
     replace : remove models that only the target has, and write ours even if they are older there
     sample_rate : in Hz, of models whose entry has none
     allow_pickle : whether joblib files may be loaded
-    before : called with the text of models.json before it is written
+    signer : signs models.json; what is there must have its signature, unless it is replaced
     Raises ModelArtifactError or ModelsConfigError, before anything is uploaded, if a file is
     missing or has another checksum, or if a model cannot be loaded; FolderError for an invalid
     target.
@@ -80,7 +80,7 @@ def push(
         kept = {} if replace else there
         return {**kept, **{name: entry for name, (entry, _) in outcome.items()}}
 
-    new, written = models_files.update(file, change, before=before, anew=replace)
+    new, written = models_files.update(file, change, signer=signer, anew=replace)
     if written:
         done.uploaded.append(file.key)
     done.served = {name: label(new[name]) for name in ours}
