@@ -169,6 +169,10 @@ bench-conditions: .venv  ## Other files, noise, lengths: make bench-conditions D
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.conditions.run $(DATA) \
 	  $(if $(FAN),--fan $(FAN)) $(if $(NOISES),--noises $(NOISES)) $(OPTIONS)
 
+load: .venv  ## Throughput and latency beside other servers, by wrk: make load OPTIONS="--rounds 5"
+	$(BIN)/python -m benchmarks.load.run $(OPTIONS)
+	$(BIN)/python -m benchmarks.load.table --write
+
 validate: .venv-sam  ## Check template.yaml: sam, cfn-lint, checkov
 	$(SAM) validate --lint
 	.venv-sam/bin/cfn-lint template.yaml
@@ -250,5 +254,5 @@ audit: .venv-audit  ## Known vulnerabilities of all pinned packages, from OSV; n
 clean:  ## Remove everything that make made
 	rm -rf .venv .venv-docs .venv-sam .venv-schemathesis .venv-audit .aws-sam build .coverage* .pytest_cache .mypy_cache .ruff_cache
 
-.PHONY: help demo serve check lint types test-fast test test-units test-e2e test-built test-stack fuzz fuzz-inputs fuzz-guided fuzz-contract format build layers sizes bench bench-features bench-framework \
+.PHONY: help demo serve check lint types test-fast test test-units test-e2e test-built test-stack fuzz fuzz-inputs fuzz-guided fuzz-contract format build layers sizes bench bench-features bench-framework load \
   bench-detection corpus validate deploy prune costs destroy push-models logs redrive events invoke requirements docs images lint-workflows audit clean
