@@ -103,7 +103,7 @@ WORKBENCH_LAYERS = [
     {"entries"},
     {"models_files"},
     {"signing"},
-    {"compiling", "deploy", "learn"},
+    {"compiling", "deploy", "learn", "label_reviews"},
     {"report", "model_folder"},
     {"training", "compiled_entries", "model_versions"},
     {"assessment", "local", "comparing", "retraining"},

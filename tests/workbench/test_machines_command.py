@@ -188,3 +188,40 @@ def test_a_file_is_reviewed_by_its_path(configured: Path, tmp_path: Path) -> Non
     assert run("review", file, "--label", "fine").exit_code == 2
     missing = read(run("review", "gone.wav", "--label", "normal", "--json"), code=3)
     assert missing["error"] == "ResultNotFoundError"
+
+
+def test_label_files_are_reviews(configured: Path, tmp_path: Path) -> None:
+    folder, labels = tmp_path / "recordings", tmp_path / "labels"
+    labels.mkdir()
+    names = [f"2026-11-23T1{hour}-00-00" for hour in range(5)]
+    files = [
+        write_fan(folder / f"{name}.wav", number, faulty=False, duration_s=2)
+        for number, name in enumerate(names)
+    ]
+    run("predict", *files[:4], "--machine", "hall-3/pump-07")
+    texts = (
+        "0.1\t0.2\tfaulty\n0.5\t1.5\tnormal\n",  # as Audacity writes it; shorter than for training
+        "0\t2\tnormal\n",
+        "0\t2\tok\n1\t1\tunusable\n",
+        "0\t2\tlunch\n",
+    )
+    for name, text in zip(names, texts, strict=False):
+        (labels / f"{name}.txt").write_text(text)
+    raven = "Selection\tBegin Time (s)\tEnd Time (s)\tBegin File\tAnnotation\n"
+    (labels / "gone.txt").write_text(f"{raven}1\t0\t1\t{names[4]}.wav\tfaulty\n")
+    done = run("review", folder, "--labels", labels, "--person", "Ada", "--json")
+    rows = read(done)["reviewed"]
+    assert [row["review"]["label"] for row in rows] == ["fault", "normal", "unusable"]
+    assert rows[0]["review"]["note"] == "faulty from 0.1 to 0.2 s"
+    assert rows[0]["review"]["person"] == "Ada"
+    assert "are left out: 'lunch' (1)" in done.stderr
+    assert "1 labelled recording(s) are not in the history" in done.stderr
+    one = ("--labels", labels / f"{names[0]}.txt", "--normal-label", "faulty")
+    shown = run("review", files[0], *one, "--faulty-label", "normal")
+    assert shown.stdout.endswith("fault, scored as normal; normal from 0.5 to 1.5 s\n")
+    refused = read(run("review", folder, "--labels", labels / "none", "--json"), code=3)
+    assert "cannot be read" in refused["detail"]
+    none = read(run("review", files[4], "--labels", labels / "gone.txt", "--json"), code=3)
+    assert "`oddsound watch --once` adds them" in none["detail"]
+    assert run("review", folder).exit_code == 2
+    assert run("review", folder, "--labels", labels, "--note", "x").exit_code == 2

@@ -116,7 +116,7 @@ def read_stretches(
                 continue
             where = f"{printable(file)}, line {label.line}"
             try:
-                recording = _recording_of(label, file, recordings, only=len(files) == 1)
+                recording = recording_of(label, file, recordings, only=len(files) == 1)
                 start_s, end_s = _checked(label, recording, duration_of(recording))
                 found.append(Stretch(recording, start_s, end_s, faulty, where))
             except FolderError as error:
@@ -129,7 +129,7 @@ def read_stretches(
     return stretches, unused
 
 
-def _recording_of(label: Label, file: Path, recordings: Sequence[Path], *, only: bool) -> Path:
+def recording_of(label: Label, file: Path, recordings: Sequence[Path], *, only: bool) -> Path:
     """The recording that a label is about."""
     if label.recording is not None:
         return _by_name(label.recording, recordings)

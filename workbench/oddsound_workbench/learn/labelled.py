@@ -46,7 +46,7 @@ def with_pieces(plan: Plan, progress: Progress) -> Iterator[Plan]:
     if not plan.label_files:
         yield plan
         return
-    files = _label_files(plan)
+    files = label_files(plan.label_files)
     recordings = expand([plan.folder])
     choice = Choice(plan.normal_labels or NORMAL_TEXTS, plan.faulty_labels or FAULTY_TEXTS)
     stretches, unused = read_stretches(files, recordings, cache(duration_s), choice)
@@ -70,10 +70,10 @@ def with_pieces(plan: Plan, progress: Progress) -> Iterator[Plan]:
             raise FolderError(str(error).replace(f"{folder}/", "")) from None
 
 
-def _label_files(plan: Plan) -> list[Path]:
+def label_files(paths: Iterable[Path]) -> list[Path]:
     """The label files, and those in the given folders. Raises FolderError if there are none."""
     found: list[Path] = []
-    for path in plan.label_files:
+    for path in paths:
         if path.is_dir():
             inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in LABEL_SUFFIXES)
             if not inside:
