@@ -207,6 +207,10 @@ images:  ## Build the images oddsound and oddsound-lambda: make images DOCKER_OP
 	BUILDX_NO_DEFAULT_ATTESTATIONS=1 docker build $(DOCKER_OPTIONS) --target server --tag oddsound .
 	BUILDX_NO_DEFAULT_ATTESTATIONS=1 docker build $(DOCKER_OPTIONS) --target lambda --tag oddsound-lambda .
 
+test-images: .venv images  ## Build the images, then score a recording in a container of each
+	docker compose --file compose.yaml config --quiet
+	$(PYTEST) --quiet -rs tests/e2e/test_images.py
+
 events: .venv  ## Write the sample events in events/
 	$(BIN)/python -m oddsound_workbench.deploy.events
 

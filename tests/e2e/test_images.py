@@ -1,4 +1,4 @@
-"""The image for servers, where a Docker engine has it; `make images` builds it."""
+"""The images, where a Docker engine has them; `make images` builds them."""
 
 import json
 import shutil
@@ -12,10 +12,10 @@ import httpx2
 import pytest
 
 import oddsound
-from oddsound_workbench.files import MODELS, PROJECT
+from oddsound_workbench.files import EVENTS, MODELS, PROJECT
 from tests.workbench.command import run
 
-IMAGE = "oddsound"
+IMAGE, LAMBDA_IMAGE = "oddsound", "oddsound-lambda"
 READ_ONLY = ["--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL"]
 HARDENED = [*READ_ONLY, "--security-opt", "no-new-privileges:true"]
 
@@ -90,3 +90,47 @@ def test_the_image_is_configured_as_the_file_says(image: Any) -> None:
     assert config["Healthcheck"]["Test"][:2] == ["CMD", "python"]
     assert "serve" in config["Cmd"]
     assert (PROJECT / "Dockerfile").exists()
+
+
+RIE = "/usr/local/bin/aws-lambda-rie"
+"""Lambda's emulator, which AWS's base image has."""
+
+
+@pytest.fixture(scope="module")
+def lambda_url() -> Iterator[str]:
+    """Where the emulator in a container of the image for Lambda takes events."""
+    inspected = ["docker", "image", "inspect", LAMBDA_IMAGE]
+    if (
+        shutil.which("docker") is None
+        or subprocess.run(inspected, capture_output=True, check=False).returncode
+    ):
+        pytest.skip("no Docker engine has the image oddsound-lambda; `make images` builds it")
+    options = ["--volume", f"{MODELS.parent}:/models:ro", "--read-only", "--tmpfs", "/tmp"]
+    options += ["--env", "MODELS_CONFIG_PATH=/models/models.json"]
+    listed = ["docker", "run", "--rm", "--entrypoint", "ls", LAMBDA_IMAGE, RIE]
+    if subprocess.run(listed, capture_output=True, check=False).returncode:
+        # A stand-in for AWS's image has none; sam's is the same.
+        found = list(PROJECT.glob(".venv-sam/lib/*/site-packages/samcli/**/aws-lambda-rie-x86_64"))
+        if not found:
+            pytest.skip("the base image has no emulator of Lambda, and there is no .venv-sam")
+        options += ["--volume", f"{found[0]}:{RIE}:ro"]
+    container = docker("run", "--detach", *options, "--publish", "127.0.0.1::8080", LAMBDA_IMAGE)
+    try:
+        port = docker("port", container, "8080").splitlines()[0].rpartition(":")[2]
+        yield f"http://127.0.0.1:{port}/2015-03-31/functions/function/invocations"
+    finally:
+        docker("rm", "--force", container)
+
+
+def test_the_image_for_lambda_answers_an_event_of_api_gateway(lambda_url: str) -> None:
+    event = (EVENTS / "api_predict.json").read_bytes()
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            answer = httpx2.post(lambda_url, content=event, timeout=60).json()
+            break
+        except httpx2.TransportError:
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+    assert answer["statusCode"] == 200
+    assert json.loads(answer["body"])["model_name"] == "fan"

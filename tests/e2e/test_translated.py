@@ -79,6 +79,22 @@ def test_with_iam_every_request_is_signed_except_a_preflight() -> None:
     assert set(map(tuple, found.values())) == {("AWS_IAM",)}
 
 
+def test_a_backfill_invokes_the_alias_and_may_invoke_nothing_else() -> None:
+    resources = translated()
+    alias = {"Ref": "S3TriggerFunctionAliaslive"}
+    assert alias["Ref"] in resources
+    (machine,) = of_type(resources, "AWS::StepFunctions::StateMachine")
+    assert machine["DefinitionSubstitutions"]["ScoreFunction"] == alias
+    (policy,) = resources["BackfillRole"]["Properties"]["Policies"]
+    invoked = [
+        statement["Resource"]
+        for statement in policy["PolicyDocument"]["Statement"]
+        if statement["Action"] == "lambda:InvokeFunction"
+    ]
+    assert invoked == [alias]
+    assert ".Alias" not in json.dumps(resources)
+
+
 @pytest.mark.parametrize("deployment", ["AllAtOnce", "Canary10Percent10Minutes"])
 def test_a_deployment_moves_each_alias_and_watches_alarms_only_if_it_is_gradual(
     deployment: str,
