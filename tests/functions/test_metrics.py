@@ -195,6 +195,26 @@ def test_both_text_formats_are_valid(client: TestClient) -> None:
     assert values(client, "oddsound_build_info") == {build: 1}
 
 
+@pytest.mark.parametrize(
+    "accept",
+    [
+        *("application/openmetrics-text; version=banana", "text/plain; version=99; escaping="),
+        *(
+            "application/openmetrics-text; version=1.0.0; escaping=zzz",
+            ",,;;=",
+            "text/plain; version",
+        ),
+    ],
+)
+def test_an_odd_accept_header_gets_a_text_that_can_be_parsed(
+    client: TestClient, accept: str
+) -> None:
+    answer = client.get("/metrics", headers={"accept": accept})
+    assert answer.status_code == 200
+    assert "zzz" not in answer.headers["content-type"]
+    assert "oddsound_build_info" in answer.text
+
+
 def test_two_services_of_a_process_count_apart(configured: Path) -> None:
     with TestClient(create_app()) as one, TestClient(create_app()) as other:
         one.get("/models")

@@ -5,12 +5,14 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import httpx2
 import pytest
 from fastapi.testclient import TestClient
 
 from functions.api.app import app
+from functions.s3_trigger.app import handler as on_upload
 from functions.sqs_trigger.app import handler as on_batch
 from oddsound import logs, runtime
 from oddsound.errors import ModelArtifactError, ModelsConfigError, StorageError
@@ -25,6 +27,7 @@ from tests.cloud import (
     LambdaContext,
     batch,
     measured,
+    notification,
     refuse,
 )
 from tests.functions.test_api import failed
@@ -222,3 +225,47 @@ def test_names_of_models_that_a_sender_makes_up_are_no_metrics_of_their_own(
 def test_the_service_needs_no_bucket_to_answer_strangers(configured: Path) -> None:
     answer = TestClient(app, raise_server_exceptions=False).get("/results/fan.wav")
     failed(answer, 501, "NotConfiguredError", "RESULTS_BUCKET")
+
+
+UNSEEN = ["\x1b[31m", "\x9b31m", "\u202egnp.exe", "\u2028", "\x7f", "\u200b", "\r\nSet-Cookie: x=1"]
+"""What a terminal obeys or hides: ANSI in 7 and in 8 bits, right to left, line breaks, no width."""
+
+
+@pytest.mark.parametrize("text", UNSEEN)
+def test_errors_repeat_printable_characters_only(configured: Path, text: str) -> None:
+    client = TestClient(app, raise_server_exceptions=False)
+    file = ("fan.wav", NORMAL)
+    answers = [
+        client.get("/models", params={text: "x"}),
+        client.get(f"/{quote(text)}"),
+        client.get(f"/results/{quote(text)}", params={"model_name": text}),
+        client.get(f"/machines/{quote(text)}"),
+        client.post("/predict-anomaly", params={"model_name": text}, files={"file": file}),
+        client.post("/predict-anomaly", data={"machine": text}, files={"file": file}),
+        client.post("/predict-anomaly", data={"recorded_at": text}, files={"file": file}),
+        client.post("/predict-anomaly", files={"file": file, f"a{text}": file}),
+        client.post("/predict-anomaly", content=b"x", headers={b"content-type": b"text/\x9b"}),
+        client.post("/uploads", json={"filename": f"fan{text}.exe", text: 1}),
+    ]
+    for answer in answers:
+        assert 400 <= answer.status_code <= 501
+        body = answer.json()
+        assert set(body) == {"error", "detail"}
+        assert body["detail"].isprintable(), answer.request.url
+
+
+def test_a_key_may_contain_line_breaks(cloud: Cloud) -> None:
+    for key in ("a\nb.wav", "hall-3/pump\r\n07/fan.wav", "fan.wav\n"):
+        on_upload(notification(cloud.put(key, NORMAL)), LambdaContext())
+        answer = TestClient(app).get(f"/results/{quote(key)}")
+        assert answer.status_code == 200, answer.text
+        assert answer.json()["key"] == key
+
+
+@pytest.mark.parametrize("path", ["/uploads", "/results/x/review", "/machines/x/snooze"])
+def test_json_that_is_nested_too_deeply_is_an_invalid_request(configured: Path, path: str) -> None:
+    client = TestClient(app, raise_server_exceptions=False)
+    deep = b"[" * 200_000
+    answer = client.post(path, content=deep, headers={"content-type": "application/json"})
+    assert answer.status_code == 422
+    assert answer.json()["detail"].startswith("the body is nested too deeply; ")

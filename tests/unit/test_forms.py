@@ -128,3 +128,35 @@ def test_a_spool_goes_to_a_file_and_deletes_it() -> None:
         assert isinstance(path, Path)
         assert path.read_bytes() == b"0123456789ab"
     assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    ("extended", "name"),
+    [
+        (b"utf-8''L%C3%BCfter%207.wav", "Lüfter 7.wav"),
+        (b"UTF-8'de'L%C3%BCfter.wav", "Lüfter.wav"),
+        (b"iso-8859-1''L%FCfter.wav", "Lüfter.wav"),
+        (b"utf-8''L%FCfter.wav", "L\ufffdfter.wav"),
+        (b"no-such-charset''fan.wav", "fan.wav"),
+    ],
+)
+@pytest.mark.parametrize("plain", [b"", b'; filename="Lufter.wav"'])
+def test_a_name_that_older_clients_encode_is_the_name_of_a_file(
+    extended: bytes, name: str, plain: bytes
+) -> None:
+    """urllib3 below 2, and thus many installations of requests, send nothing else."""
+    head = b'--b\r\nContent-Disposition: form-data; name="file"%s; filename*=%s\r\n\r\n'
+    reader, content = read(form(head % (plain, extended) + b"sound\r\n"))
+    assert (reader.filename, content) == (name, b"sound")
+    assert reader.parts == [("file", True)]
+
+
+def test_a_form_that_is_cut_anywhere_is_refused() -> None:
+    """A recording in it may be cut too, and not all of them say how long they are."""
+    whole = form(part("file", b"sound", "a.wav"), part("machine", b"pump"))
+    for end in range(1, len(whole) - 2):  # the last line break may be missing
+        with pytest.raises(InvalidFormError, match=r"cut short|no name"):
+            read(whole[:end])
+    for end in (len(whole) - 2, len(whole) - 1, len(whole)):
+        assert read(whole[:end])[1] == b"sound"
+    assert read(whole + b"an epilogue")[1] == b"sound"

@@ -79,8 +79,11 @@ def add_error_handlers(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     async def on_http_error(request: Request, error: HTTPException) -> JSONResponse:
         status = HTTPStatus(error.status_code)
-        if isinstance(error.__cause__, UnicodeDecodeError):  # FastAPI answers 400 to such JSON
-            detail = f"the body is not JSON in UTF-8; {_how_to_send(request)}"
+        # FastAPI answers 400 to JSON in another encoding, or nested too deeply, without saying so.
+        if isinstance(error.__cause__, UnicodeDecodeError | RecursionError):
+            is_deep = isinstance(error.__cause__, RecursionError)
+            fault = "is nested too deeply" if is_deep else "is not JSON in UTF-8"
+            detail = f"the body {fault}; {_how_to_send(request)}"
             return response(HTTPStatus.UNPROCESSABLE_ENTITY, "InvalidRequest", detail)
         answer = response(status, status.phrase.replace(" ", ""), _http_detail(request, error))
         answer.headers.update(error.headers or {})
@@ -116,8 +119,12 @@ def add_error_handlers(app: FastAPI) -> None:
 
 
 def response(status: HTTPStatus, error: str, detail: str) -> JSONResponse:
-    """An ErrorBody with a status."""
-    return JSONResponse(ErrorBody(error=error, detail=detail).model_dump(), status)
+    """An ErrorBody with a status. Of what the client sent, it shows printable characters only.
+
+    The text may be printed in a terminal, which obeys control characters that JSON leaves alone.
+    """
+    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in detail)
+    return JSONResponse(ErrorBody(error=error, detail=shown).model_dump(), status)
 
 
 def failure(error: AudioAnomalyError) -> JSONResponse:

@@ -3,15 +3,22 @@
 Starlette's parser would do if it could write the file where a prediction can read it.
 """
 
+import re
 from collections.abc import Collection
+from urllib.parse import unquote_to_bytes
 
 from python_multipart.exceptions import FormParserError
-from python_multipart.multipart import MultipartParser, parse_options_header
+from python_multipart.multipart import MultipartParser, MultipartState, parse_options_header
 
 from oddsound.http.spool import Spool
 
 FILE = "file"
 """Name of the part that contains the file."""
+
+EXTENDED_FILENAME = re.compile(
+    rb""";\s*filename\*\s*=\s*([\w-]*)'[\w-]*'([^\s;"]*)""", re.IGNORECASE
+)
+"""Of RFC 8187: charset, language and percent-encoded name."""
 
 MAX_PARTS = 1000
 MAX_TEXT_BYTES = 64 * 1024
@@ -73,6 +80,9 @@ class FormReader:
             self._parser.finalize()
         except FormParserError as error:
             raise InvalidFormError(f"the form is damaged: {error}") from None
+        # `finalize` does not check it. An empty body is a form without parts.
+        if self._parser.state not in (MultipartState.START, MultipartState.END):
+            raise InvalidFormError("the form is cut short: it ends without its closing boundary")
 
     def _on_part_begin(self) -> None:
         self._header = self._value = self._disposition = b""
@@ -93,9 +103,12 @@ class FormReader:
         _, options = parse_options_header(self._disposition)
         if b"name" not in options:
             raise InvalidFormError("a part of the form has no name in its Content-Disposition")
-        name, is_file = _decoded(options[b"name"]), b"filename" in options
+        name, filename = _decoded(options[b"name"]), _extended_filename(self._disposition)
+        if b"filename" in options and not filename:
+            filename = _decoded(options[b"filename"])
+        is_file = filename is not None
         if is_file and name == FILE and (FILE, True) not in self.parts:
-            self._to_file, self.filename = True, _decoded(options[b"filename"])
+            self._to_file, self.filename = True, filename
         elif not is_file and name in self._kept:
             self._text = bytearray()
         self.parts.append((name, is_file))
@@ -116,6 +129,14 @@ class FormReader:
     def _on_part_end(self) -> None:
         if self._text is not None:
             self.texts[self.parts[-1][0]] = _decoded(bytes(self._text))
+
+
+def _extended_filename(disposition: bytes) -> str | None:
+    """The value of `filename*`, as older clients send names that are not ASCII; None without it."""
+    if not (found := EXTENDED_FILENAME.search(disposition)):
+        return None
+    charset = "latin-1" if found[1].lower() == b"iso-8859-1" else "utf-8"
+    return unquote_to_bytes(found[2]).decode(charset, "replace")
 
 
 def _decoded(data: bytes) -> str:

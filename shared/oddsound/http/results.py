@@ -3,6 +3,7 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Query
+from starlette.convertors import PathConvertor, register_url_convertor
 
 from oddsound import runtime
 from oddsound.aws import uploads
@@ -14,12 +15,21 @@ from oddsound.machines.naming import machine_of_key
 from oddsound.machines.records import HistoryRow, ReviewRequest
 from oddsound.schemas import JobResult
 
+
+class KeyConvertor(PathConvertor):
+    """A key of S3: any characters, also line breaks, which Starlette's `path` does not match."""
+
+    regex = r"[\s\S]*"
+
+
+register_url_convertor("key", KeyConvertor())
+
 router = APIRouter(dependencies=[Depends(only_known_query)])
 
 
 # Before the next route, whose keys may contain slashes: the first route of a path says which
 # methods are allowed.
-@router.post("/results/{key:path}/review", responses=documented(404, 408, 413, 422, 500, 501, 503))
+@router.post("/results/{key:key}/review", responses=documented(404, 408, 413, 422, 500, 501, 503))
 def review(
     key: Annotated[str, Path(description="`key` of the recording's row")], said: ReviewRequest
 ) -> HistoryRow:
@@ -27,7 +37,7 @@ def review(
     return runtime.required_history().review(key, said.label, said.person, said.note)
 
 
-@router.get("/results/{key:path}", responses=documented(404, 422, 500, 501, 503))
+@router.get("/results/{key:key}", responses=documented(404, 422, 500, 501, 503))
 def result(
     key: Annotated[str, Path(description="of the recording in the input bucket")],
     model_name: Annotated[

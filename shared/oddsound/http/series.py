@@ -129,5 +129,9 @@ class Series:
         if values.ValueClass is not values.MutexValue:
             registry = CollectorRegistry()
             multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-        encode, content_type = choose_encoder(accept)
-        return encode(registry), content_type
+        try:
+            encode, content_type = choose_encoder(accept)
+            return encode(registry), content_type
+        except (TypeError, ValueError):  # of a version or an escaping that does not exist
+            encode, content_type = choose_encoder("")
+            return encode(registry), content_type
