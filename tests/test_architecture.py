@@ -10,7 +10,7 @@ from oddsound_workbench.files import PROJECT
 
 LAYERS = [
     {
-        "arriving",
+        "seekable",
         "errors",
         "cold_start",
         "deadline",
@@ -19,7 +19,7 @@ LAYERS = [
         "student",
         "threads",
     },
-    {"mpeg", "codecs", "spliced", "complaints"},
+    {"arriving", "mpeg", "codecs", "spliced", "complaints"},
     {"formats", "containers", "memory", "machines.naming", "machines.profile"},
     {"schemas"},
     {"settings", "storage", "machines.records", "machines.trend"},

@@ -4,6 +4,8 @@ import io
 import os
 import threading
 
+from oddsound.seekable import SeekableFile
+
 
 class AbandonedError(Exception):
     """Nobody reads the file any more: its sender can stop."""
@@ -104,32 +106,14 @@ class ArrivingFile(io.RawIOBase):
         )
 
 
-class ArrivingReader(io.RawIOBase):
+class ArrivingReader(SeekableFile):
     """Reads an ArrivingFile like any other file without a buffer."""
 
     def __init__(self, file: ArrivingFile, size: int) -> None:
-        super().__init__()
+        super().__init__(size)
         self._file = file
-        self._size = size
-        self._at = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._at
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
-        target = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence] + offset
-        if target < 0:
-            raise ValueError(f"negative position {target}")
-        self._at = target
-        return target
 
     def readinto(self, buffer: bytearray | memoryview, /) -> int:  # type: ignore[override]
-        count = self._file.read_at(self._at, buffer)
-        self._at += count
+        count = self._file.read_at(self.at, buffer)
+        self.at += count
         return count

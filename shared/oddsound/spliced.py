@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from itertools import accumulate
 from typing import Protocol
 
+from oddsound.seekable import SeekableFile
+
 
 class File(Protocol):
     """A file that is read at any position: a BytesIO, or a file without a buffer."""
@@ -41,31 +43,12 @@ class SplicedFile(io.BufferedReader):
             return self.tell()
 
 
-class _Pieces(io.RawIOBase):
+class _Pieces(SeekableFile):
     def __init__(self, file: File, pieces: Sequence[Piece]) -> None:
-        super().__init__()
         self._file = file
         self._pieces = [piece for piece in pieces if len(piece)]
         self._ends = list(accumulate(map(len, self._pieces)))
-        self._at = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._at
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
-        size = self._ends[-1] if self._ends else 0
-        target = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: size}[whence] + offset
-        if target < 0:
-            raise ValueError(f"negative position {target}")
-        # As far as a position can be passed on to C: a damaged header may claim more.
-        self._at = min(target, sys.maxsize)
-        return self._at
+        super().__init__(self._ends[-1] if self._ends else 0)
 
     def readinto(self, buffer: bytearray | memoryview, /) -> int:  # type: ignore[override]
         """Fill the buffer as far as there are bytes."""
@@ -75,16 +58,16 @@ class _Pieces(io.RawIOBase):
             if not count:
                 break
             left = left[count:]
-            self._at += count
+            self.at += count
         return len(buffer) - len(left)
 
     def _read_piece(self, buffer: memoryview) -> int:
         """Read from the piece at the current position; returns the number of bytes."""
-        index = bisect_right(self._ends, self._at)
+        index = bisect_right(self._ends, self.at)
         if index == len(self._pieces):
             return 0
         piece = self._pieces[index]
-        start = self._at - (self._ends[index] - len(piece))
+        start = self.at - (self._ends[index] - len(piece))
         part = piece[start : start + len(buffer)]
         if isinstance(part, bytes):
             buffer[: len(part)] = part
