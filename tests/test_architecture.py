@@ -99,7 +99,7 @@ WORKBENCH_LAYERS = [
     {"errors", "files", "parallel"},
     {"labels", "synthesis", "history"},
     {"watching"},
-    {"listening"},
+    {"listening", "promotion"},
     {"entries"},
     {"models_files"},
     {"signing"},

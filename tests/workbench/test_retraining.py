@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
+from scipy import stats
 
-from oddsound_workbench.retraining import Recording, Score, _compared, _divided
+from oddsound_workbench.promotion import Pair, decide
+from oddsound_workbench.retraining import Recording, _divided
 from oddsound_workbench.synthesis import fan, write_fan
 from tests.workbench.command import read, run
 
@@ -24,35 +26,60 @@ def test_what_compares_the_models_was_trained_with_by_neither() -> None:
     normal = [recording(number, corrected=number % 2 == 0) for number in range(15)]
     fault, known_fault = recording(40, "fault"), recording(41, "fault")
     known = {normal[0].checksum[:16], known_fault.checksum[:16]}
-    train, test = _divided([*normal, fault, known_fault, normal[1]], known)
-    assert normal[0] in train
-    assert set(test) == {*(normal[number] for number in (3, 6, 9, 12)), fault}
-    assert len(train) == 11
-    again_train, again_test = _divided([*normal[::-1], fault], known)
-    assert set(again_test) == set(test)
-    assert set(again_train) == set(train)
+    found = _divided([*normal, fault, known_fault, normal[1]], known)
+    assert found.normal == normal
+    assert found.faults == [fault]
+    folded = [each for fold in found.folds for each in fold]
+    assert sorted(folded, key=lambda each: each.checksum) == normal[1:]
+    assert [len(fold) for fold in found.folds] == [5, 5, 4]
+    assert _divided([fault, *normal[::-1]], known) == found
+
+
+def pairs(both: int = 0, only_new: int = 0, only_old: int = 0, neither: int = 0) -> list[Pair]:
+    return [
+        *[Pair(old=True, new=True, corrected=True)] * both,
+        *[Pair(old=False, new=True)] * only_new,
+        *[Pair(old=True, new=False, corrected=True)] * only_old,
+        *[Pair(old=False, new=False)] * neither,
+    ]
+
+
+FOUND = pairs(both=6)
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "promoted"),
+    ("normal", "faults", "promoted", "words"),
     [
-        ((3, 5), (0, 5), True),
-        ((1, 5), (1, 5), True),
-        ((0, 5), (1, 5), False),
-        ((3, 5), (0, 4), False),
+        (pairs(only_old=3, neither=12), FOUND, True, "0 instead of 3"),
+        (pairs(neither=4), FOUND, True, "0 instead of 0"),
+        # One recording, or some of many, may be chance.
+        (pairs(only_new=1, neither=3), FOUND, True, "a probability of 50%"),
+        (pairs(only_new=3, only_old=2, neither=25), FOUND, True, "a probability of 50%"),
+        # What is much worse is refused, also with few recordings.
+        (pairs(only_new=8, only_old=1, neither=60), FOUND, False, "is hardly chance"),
+        (pairs(only_new=3, neither=1), FOUND, False, "its threshold promises 10%"),
+        (pairs(only_new=9, only_old=9, neither=10), FOUND, False, "of the 19 that nobody had to"),
+        # Faults.
+        (pairs(neither=9), pairs(both=7, only_old=1), True, "may be chance"),
+        (pairs(neither=9), pairs(both=11, only_old=3), False, "is hardly chance"),
+        (pairs(neither=9), pairs(only_old=1), False, "less than 75%"),
+        (pairs(neither=9), pairs(both=2, only_old=1, only_new=1), True, "3 instead of 3"),
     ],
 )
-def test_a_model_is_promoted_only_if_it_is_not_worse(
-    old: tuple[int, int], new: tuple[int, int], promoted: bool
+def test_a_model_is_promoted_if_it_is_not_worse_beyond_chance(
+    normal: list[Pair], faults: list[Pair], promoted: bool, words: str
 ) -> None:
-    before, after = (Score("m", "1", alarms, 8, found, 5) for alarms, found in (old, new))
-    reasons, found = _compared(before, after, 2, 1, new[1])
-    assert found is promoted
-    assert f"{new[0]} instead of {old[0]}" in reasons[0]
-    assert f"{new[1]} instead of {old[1]}" in reasons[1]
-    said = "Of 2 false alarms that were reviewed as normal, 1 are normal" in reasons[2]
-    assert said is promoted
-    assert _compared(before, after, 2, 1, 3)[1] is False  # it finds fewer after all
+    found = decide(normal, faults, 0.1)
+    assert found.promoted is promoted
+    assert words in " ".join(found.reasons)
+    assert ("so the old one stays" in found.reasons[-1]) is not promoted
+
+
+def test_the_test_is_mcnemars() -> None:
+    """SciPy's exact binomial test of the recordings on which the models differ."""
+    expected = stats.binomtest(7, 9, 0.5, alternative="greater").pvalue
+    found = decide(pairs(only_new=7, only_old=2, neither=90), FOUND, 0.9)
+    assert f"a probability of {expected:.0%} " in found.reasons[1]
 
 
 @pytest.fixture
@@ -122,3 +149,48 @@ def test_a_false_alarm_that_was_marked_normal_does_not_alarm_again(
     assert set(entries) == {"bearing", "fan", "hall-3-pump-07"}
     again = scored(*false_alarms, *faults)
     assert [result["is_anomaly"] for result in again] == 4 * [False] + 3 * [True]
+
+
+@pytest.mark.slow
+def test_a_model_that_learnt_faults_as_normal_is_refused(machine: Path, no_plots: None) -> None:
+    """Somebody reviewed faults as normal; the others are not found any more."""
+    normal = [
+        write_fan(machine / f"n{n:02}.wav", 300 + n, faulty=False, duration_s=2) for n in range(9)
+    ]
+    faults = [
+        write_fan(machine / f"f{n}.wav", 500 + n, faulty=True, duration_s=2) for n in range(12)
+    ]
+    scored(*normal, *faults)
+    reviewed("normal", *normal, *faults[:9])
+    reviewed("fault", *faults[9:])
+    found = read(run("retrain", PUMP, "--json"), code=11)
+    assert found["promoted"] is False
+    assert found["new"]["detected"] < found["old"]["detected"]
+    assert found["reasons"][-1] == "The new model is worse, so the old one stays in use."
+    assert read(run("machines", "list", "--json"))["machines"][0]["model_name"] == "fan"
+
+
+@pytest.mark.slow
+def test_false_alarms_of_a_real_machine_are_corrected(
+    real_data: Path, machine: Path, no_plots: None
+) -> None:
+    """A bearing that a model of its first recordings does not know well."""
+    bearing = real_data / "machines" / "femto_bearing3_1"
+    normal = sorted((bearing / "normal").glob("*.flac"))
+    faults = sorted((bearing / "abnormal").glob("*.flac"))[:4]
+    (machine / "first").mkdir()
+    for path in normal[:6]:
+        shutil.copy(path, machine / "first")
+    run("train", machine / "first", "--name", "first", "--models", "models/models.json")
+    run("machines", "add", PUMP, "--model", "first")
+    later = normal[6::2]
+    found = scored(*later, *faults)
+    false_alarms = [path for path, each in zip(later, found, strict=False) if each["is_anomaly"]]
+    assert len(false_alarms) >= 3
+    reviewed("normal", *later)
+    reviewed("fault", *faults)
+    result = read(run("retrain", PUMP, "--json"))
+    assert result["promoted"] is True, result["reasons"]
+    assert result["corrected"] == len(false_alarms)
+    assert not any(each["is_anomaly"] for each in scored(*false_alarms))
+    assert all(each["is_anomaly"] for each in scored(*faults))

@@ -22,12 +22,13 @@ from oddsound_workbench.errors import WorkbenchError
 from oddsound_workbench.files import content_sha256
 from oddsound_workbench.learn.plan import Plan, Progress, no_progress
 from oddsound_workbench.learn.recordings import expand
+from oddsound_workbench.promotion import Decision, Pair, decide
 
 MIN_TRAINING, MIN_NORMAL, MIN_FAULTS = 10, 4, 1
 """Normal recordings to train with; normal and faulty recordings to compare the models with."""
 
-TEST_SHARE = 3
-"""One in so many normal recordings is kept for the comparison; its content decides which."""
+FOLDS = 3
+"""Parts of the normal recordings, each of which is judged by a model of the others."""
 
 PAGE = 1000
 
@@ -95,28 +96,54 @@ def retrain(request: Request, ledger: Ledger, progress: Progress = no_progress) 
         folder = Path(temporary)
         found, gone = _reviewed(ledger, machine, folder / "fetched")
         found += _of_folder(request.normal, "normal") + _of_folder(request.anomalies, "fault")
-        train, test = _divided(found, _trained_with(request.models, old))
-        if missing := _missing(train, test, gone):
+        material = _divided(found, _trained_with(request.models, old))
+        if missing := _missing(material, gone):
             reason = "There are not enough reviewed recordings to train and to compare."
             return Retrained(machine.id, name, False, [reason, *missing], missing=missing)
-        new = _trained(request, name, train, folder / "compared", progress)
-        scores = _score(old, test), _score(new, test)
-        everything = [*train, *(each for each in test if each.label == "normal")]
-        corrected = [recording for recording in everything if recording.corrected]
-        final = (
-            new
-            if _is_worse(*scores)
-            else _trained(request, name, everything, folder / "final", progress)
-        )
-        still = sum(_is_anomaly(final, recording) for recording in corrected)
-        detected = _score(final, test).detected
-        reasons, promoted = _compared(*scores, len(corrected), still, detected)
-        if promoted:
+        new = _trained(request, name, material.normal, folder / "final", progress)
+        normal = _compared_normal(request, name, material, old, folder, progress)
+        faults = [Pair(_is_anomaly(old, each), _is_anomaly(new, each)) for each in material.faults]
+        decision = decide(normal, faults, 1 - (new.predictor.threshold or 0))
+        corrected = [recording for recording in material.normal if recording.corrected]
+        still = sum(_is_anomaly(new, recording) for recording in corrected)
+        if decision.promoted:
             # The same recordings and seed give the same model, now in its place.
-            plan = _plan(request, name, everything, folder / "promoted", request.models)
+            plan = _plan(request, name, material.normal, folder / "promoted", request.models)
             training.train(plan, progress)
             ledger.register(machine.model_copy(update={"model_name": name}))
-    return Retrained(machine.id, name, promoted, reasons, *scores, len(corrected), still)
+    return Retrained(
+        machine.id,
+        name,
+        decision.promoted,
+        [*decision.reasons, *_consequences(decision, len(corrected), still)],
+        _score(old, normal, faults, is_new=False),
+        _score(new, normal, faults, is_new=True),
+        len(corrected),
+        still,
+    )
+
+
+def _compared_normal(
+    request: Request,
+    name: str,
+    material: "Material",
+    old: Model,
+    folder: Path,
+    progress: Progress,
+) -> list[Pair]:
+    """What the old model and models like the new one say about normal recordings that they lack.
+
+    Each fold of the fresh recordings is judged by a model of all other recordings.
+    """
+    pairs = []
+    for number, fold in enumerate(material.folds):
+        left_out = {recording.checksum for recording in fold}
+        rest = [each for each in material.normal if each.checksum not in left_out]
+        model = _trained(request, name, rest, folder / f"fold-{number}", progress)
+        pairs += [
+            Pair(_is_anomaly(old, each), _is_anomaly(model, each), each.corrected) for each in fold
+        ]
+    return pairs
 
 
 def _trained(
@@ -125,7 +152,7 @@ def _trained(
     """A model in a folder of its own."""
     folder.mkdir()
     models = folder / "models.json"
-    training.train(_plan(request, name, recordings, folder / "recordings", models), progress)
+    training.fit(_plan(request, name, recordings, folder / "recordings", models), progress)
     return oddsound.load_model(name, models)
 
 
@@ -196,43 +223,52 @@ def _trained_with(models: Path, model: Model) -> set[str]:
     return set(json.loads(details.read_text(encoding="utf-8"))["recordings"].values())
 
 
-def _divided(
-    found: Sequence[Recording], trained_with: set[str]
-) -> tuple[list[Recording], list[Recording]]:
-    """Recordings to train with, and those to compare the models with.
+@dataclass(frozen=True)
+class Material:
+    """What a new model is trained and compared with.
 
-    Faults are never trained with, and what the old model was trained with compares nothing. A
-    corrected false alarm is divided as all others are: the comparison would otherwise only have
-    recordings that are normal for the old model.
+    normal : recordings that train it; folds : those of them that the old model was not trained
+    with, in parts of about the same size
+    faults : recordings that the old model was not trained with
     """
-    train, test = [], []
-    for recording in {recording.checksum: recording for recording in found}.values():
-        known = recording.checksum[:16] in trained_with
-        if recording.label == "fault":
-            test += [] if known else [recording]
-        elif known or int(recording.checksum[:8], 16) % TEST_SHARE:
-            train.append(recording)
-        else:
-            test.append(recording)
-    return train, test
+
+    normal: list[Recording]
+    folds: list[list[Recording]]
+    faults: list[Recording]
 
 
-def _missing(train: Sequence[Recording], test: Sequence[Recording], gone: int) -> list[str]:
+def _divided(found: Sequence[Recording], trained_with: set[str]) -> Material:
+    """The recordings, each content once. Their content decides about the folds, not their order.
+
+    Faults are never trained with, and what the old model was trained with compares nothing.
+    """
+    unique = {recording.checksum: recording for recording in found}
+    recordings = [unique[checksum] for checksum in sorted(unique)]
+    normal = [each for each in recordings if each.label == "normal"]
+    fresh = [each for each in recordings if each.checksum[:16] not in trained_with]
+    fresh_normal = [each for each in fresh if each.label == "normal"]
+    folds = [fresh_normal[number::FOLDS] for number in range(FOLDS)]
+    faults = [each for each in fresh if each.label == "fault"]
+    return Material(normal, [fold for fold in folds if fold], faults)
+
+
+def _missing(material: Material, gone: int) -> list[str]:
     """What is missing for a comparison, in sentences."""
-    normal = sum(recording.label == "normal" for recording in test)
-    faults = len(test) - normal
+    fresh = sum(len(fold) for fold in material.folds)
+    largest = max((len(fold) for fold in material.folds), default=0)
+    train = len(material.normal) - largest
     sentences = []
-    if len(train) < MIN_TRAINING:
+    if train < MIN_TRAINING:
         sentences.append(
-            f"{len(train)} recordings reviewed as normal can be trained with; {MIN_TRAINING} are"
-            f" needed. One in {TEST_SHARE} is kept for the comparison. --normal adds a folder."
+            f"{train} recordings reviewed as normal can be trained with while others are left out;"
+            f" {MIN_TRAINING} are needed. --normal adds a folder."
         )
-    if normal < MIN_NORMAL:
+    if fresh < MIN_NORMAL:
         sentences.append(
-            f"{normal} recordings reviewed as normal are kept for the comparison; {MIN_NORMAL} are"
-            f" needed: review about {TEST_SHARE * (MIN_NORMAL - normal)} more."
+            f"{fresh} recordings reviewed as normal are new to the model in use, and compare both"
+            f" models; {MIN_NORMAL} are needed."
         )
-    if faults < MIN_FAULTS:
+    if len(material.faults) < MIN_FAULTS:
         sentences.append(
             "No recording is reviewed as a fault: whether the new model still finds faults cannot"
             " be known. --anomalies adds a folder of recordings with faults."
@@ -253,17 +289,12 @@ def _plan(
     return Plan(folder, name, models, description=description, links=False, skip_bad=True)
 
 
-def _score(model: Model, test: Sequence[Recording]) -> Score:
-    normal = [recording for recording in test if recording.label == "normal"]
-    faults = [recording for recording in test if recording.label == "fault"]
-    return Score(
-        model.name,
-        model.version,
-        false_alarms=sum(_is_anomaly(model, recording) for recording in normal),
-        normal=len(normal),
-        detected=sum(_is_anomaly(model, recording) for recording in faults),
-        faults=len(faults),
-    )
+def _score(model: Model, normal: Sequence[Pair], faults: Sequence[Pair], *, is_new: bool) -> Score:
+    def alarms(pairs: Sequence[Pair]) -> int:
+        return sum(pair.new if is_new else pair.old for pair in pairs)
+
+    counts = (alarms(normal), len(normal), alarms(faults), len(faults))
+    return Score(model.name, model.version, *counts)
 
 
 def _is_anomaly(model: Model, recording: Recording) -> bool:
@@ -276,33 +307,14 @@ def _is_anomaly(model: Model, recording: Recording) -> bool:
     return found.is_anomaly
 
 
-def _is_worse(old: Score, new: Score) -> bool:
-    return new.false_alarms > old.false_alarms or new.detected < old.detected
-
-
-def _compared(
-    old: Score, new: Score, corrected: int, still_alarm: int, detected: int
-) -> tuple[list[str], bool]:
-    """The reasons, in sentences, and whether the new model is not worse.
-
-    detected : faults that are detected after training with all normal recordings
-    """
-    reasons = [
-        f"False alarms, of {old.normal} normal recordings that neither model was trained with:"
-        f" {new.false_alarms} instead of {old.false_alarms}.",
-        f"Faults detected, of {old.faults}: {new.detected} instead of {old.detected}.",
-    ]
-    if _is_worse(old, new):
-        return [*reasons, "The new model is worse, so the old one stays in use."], False
-    if detected < old.detected:
-        reasons.append(
-            f"After training with all {old.normal} of them too, it detects only {detected} faults,"
-            " so the old one stays in use."
-        )
-        return reasons, False
+def _consequences(decision: Decision, corrected: int, still_alarm: int) -> list[str]:
+    """What becomes of the corrected false alarms, and which model is used."""
+    if not decision.promoted:
+        return []
+    sentences = []
     if corrected:
-        reasons.append(
+        sentences.append(
             f"Of {corrected} false alarms that were reviewed as normal, {corrected - still_alarm}"
-            " are normal for it after training with all of them."
+            " are normal for the new model, which is trained with all of them."
         )
-    return [*reasons, "The new model is not worse, so it is used from now on."], True
+    return [*sentences, "The new model is not worse, so it is used from now on."]

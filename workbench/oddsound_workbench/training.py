@@ -14,7 +14,7 @@ from oddsound_workbench.learn.results import Result
 from oddsound_workbench.report import page, plots, text
 from oddsound_workbench.report.report import Report
 
-__all__ = ["Plan", "Trained", "train"]
+__all__ = ["Plan", "Trained", "fit", "train"]
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,18 @@ def train(plan: Plan, progress: Progress = no_progress) -> Trained:
     model_folder.check_target(plan)
     with with_pieces(plan, progress) as prepared:
         return _trained(prepared, progress)
+
+
+def fit(plan: Plan, progress: Progress = no_progress) -> None:
+    """Train and save a model, without evaluating it and without a report: for a comparison.
+
+    The same recordings and seed give the model of `train`. Raises the errors of `train`.
+    """
+    model_folder.check_target(plan)
+    with with_pieces(plan, progress) as prepared:
+        recipe = recipes.choose(prepared)
+        data = recipe.read(progress)
+        model_folder.save(model_folder.new_version(prepared, recipe.fit(data), data, {}), {})
 
 
 def _trained(plan: Plan, progress: Progress) -> Trained:
