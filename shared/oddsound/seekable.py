@@ -1,6 +1,7 @@
 """A file of known size that is read at any position, without a buffer."""
 
 import io
+import sys
 
 
 class SeekableFile(io.RawIOBase):
@@ -26,5 +27,6 @@ class SeekableFile(io.RawIOBase):
         target = {io.SEEK_SET: 0, io.SEEK_CUR: self.at, io.SEEK_END: self.size}[whence] + offset
         if target < 0:
             raise ValueError(f"negative position {target}")
-        self.at = target
-        return target
+        # As far as a position can be passed on to C: a damaged header may claim more.
+        self.at = min(target, sys.maxsize)
+        return self.at

@@ -1,7 +1,6 @@
 """A file that is put together from parts of another file and from other bytes."""
 
 import io
-import sys
 from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import accumulate
