@@ -1,6 +1,7 @@
 """The stand-ins of the dependency layer, and its slimming."""
 
 import importlib.util
+import json
 import os
 import subprocess
 import sys
@@ -114,6 +115,19 @@ def test_bytecode_is_unchecked_and_all_files_have_the_same_time(
     flags = int.from_bytes(compiled.read_bytes()[4:8], "little")
     assert flags == 0b01  # based on a hash, and not checked
     assert {path.stat().st_mtime for path in folder.rglob("*")} == {slim.EPOCH_S}
+
+
+def test_the_boms_of_wheels_keep_their_values_in_fewer_bytes(
+    slim: ModuleType, tmp_path: Path
+) -> None:
+    folder = make(tmp_path / "python", "scipy-1.0.dist-info/sboms/scipy.cdx.json")
+    path = folder / "scipy-1.0.dist-info" / "sboms" / "scipy.cdx.json"
+    bom = {"bomFormat": "CycloneDX", "components": [{"name": "Lüfter", "version": "1.0"}] * 20}
+    path.write_text(json.dumps(bom, indent=2))
+    before = path.stat().st_size
+    slim.slim(folder)
+    assert json.loads(path.read_bytes()) == bom
+    assert path.stat().st_size < before / 1.5
 
 
 def test_a_file_that_does_not_compile_is_an_error(slim: ModuleType, tmp_path: Path) -> None:

@@ -7,9 +7,11 @@ layer is not published again.
 """
 
 import compileall
+import json
 import os
 import shutil
 import sys
+from contextlib import suppress
 from pathlib import Path
 from py_compile import PycInvalidationMode
 
@@ -96,8 +98,18 @@ def slim(folder: Path) -> None:
             path.unlink()
         elif path.is_dir() and not any(path.iterdir()):
             path.rmdir()
+    for path in folder.glob("*.dist-info/sboms/*.json"):
+        compact(path)
     byte_compile(folder)
     reset_times(folder)
+
+
+def compact(path: Path) -> None:
+    """Write a JSON file without spaces: the same values, in half the bytes."""
+    with suppress(ValueError):  # what is not JSON stays as it is
+        value = json.loads(path.read_bytes())
+        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+        path.write_text(text, encoding="utf-8")
 
 
 def _is_surplus(path: Path) -> bool:
