@@ -101,8 +101,7 @@ def servers() -> list[Server]:
         Server(
             OURS_PER_CORE,
             "/predict-anomaly",
-            lambda p: [*uvicorn, str(p[0]), "--workers", str(CORES), "functions.api.app:app"],
-            variables=lambda _: {"MAX_PREDICTIONS": "1"},
+            lambda p: [*serve, "--port", str(p[0]), "--workers", str(CORES)],
         ),
         tutorial,
         _mlserver(MLSERVER, {}),

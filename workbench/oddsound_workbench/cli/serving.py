@@ -1,6 +1,8 @@
 """`oddsound serve` and `oddsound worker`."""
 
 import dataclasses
+import os
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -25,6 +27,7 @@ from oddsound_workbench.cli.console import (
 )
 from oddsound_workbench.cli.machines import DEFAULT_HISTORY, use_by_default
 from oddsound_workbench.files import TEMPLATE
+from oddsound_workbench.parallel import cores
 
 CHECK_EVERY_S = 60
 
@@ -40,6 +43,9 @@ def serve(
     http_only: Annotated[
         bool, typer.Option("--http-only", help="Only the HTTP service, without S3 and SQS.")
     ] = False,
+    workers: Annotated[
+        int, typer.Option(min=1, help="Processes of --http-only; one uses little more than a core.")
+    ] = 1,
     models: Models = None,
     env_vars: Annotated[
         Path | None,
@@ -63,7 +69,9 @@ def serve(
     """
     kept = None if in_memory else data
     if http_only:
-        return _serve_http(host, port, models, kept, as_json)
+        return _serve_http(host, port, workers, models, kept, as_json)
+    if workers > 1:
+        raise typer.BadParameter("it needs --http-only", param_hint="--workers")
     from oddsound import runtime
     from oddsound_workbench.local import cloud as local_cloud
 
@@ -120,10 +128,10 @@ def worker(
 
 
 def _serve_http(
-    host: str, port: int, models: Path | None, data: Path | None, as_json: bool
+    host: str, port: int, workers: int, models: Path | None, data: Path | None, as_json: bool
 ) -> None:
     from oddsound.http.app import create_app
-    from oddsound.http.server import create_server
+    from oddsound.http.server import create_server, run_workers
 
     with reported_errors(as_json):
         configure(models)
@@ -141,7 +149,23 @@ def _serve_http(
             out.print("Stop with Ctrl-C.")
         # Uvicorn shuts down on Ctrl-C and then raises the signal again.
         with suppress(KeyboardInterrupt), _checking_machines():
-            server.run(sockets=[socket])
+            if workers == 1:
+                server.run(sockets=[socket])
+            else:
+                with _shared_by(workers):
+                    run_workers(workers, socket)
+
+
+@contextmanager
+def _shared_by(workers: int) -> Iterator[None]:
+    """Settings for so many processes: they share the cores, and count requests together."""
+    from oddsound import runtime
+
+    if runtime.settings().max_predictions is None:
+        os.environ["MAX_PREDICTIONS"] = str(max(1, cores() // workers))
+    with tempfile.TemporaryDirectory(prefix="oddsound-metrics-") as folder:
+        os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", folder)
+        yield
 
 
 @contextmanager
