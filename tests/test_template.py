@@ -14,6 +14,7 @@ from oddsound.http.headers import HSTS
 from oddsound.http.recording import FORM_TYPE, RAW_TYPES
 from oddsound.settings import Settings
 from oddsound_workbench.deploy import events, template
+from oddsound_workbench.deploy.backfill import OUTCOMES
 from oddsound_workbench.files import PROJECT
 from oddsound_workbench.files import TEMPLATE as TEMPLATE_PATH
 
@@ -209,6 +210,7 @@ def test_a_backfill_scores_through_the_function_for_uploads() -> None:
     given = json.loads(re.search(r"\{.*\}", defaults)[0])  # type: ignore[index]
     read = set(re.findall(r"\"\$\.(\w+)\"", json.dumps(each))) - {"key", "Payload"}
     assert set(given) == read
+    assert each["ResultWriter"]["Parameters"]["Prefix"] == OUTCOMES
     names = {"StateMachineName": machine["StateMachineName"]["Fn::Sub"]}
     for name, statement in statements():
         if name == "BackfillRole" and statement["Sid"] in ("StartChildren", "FollowChildren"):

@@ -134,6 +134,25 @@ def test_an_object_whose_function_keeps_failing_is_unfinished(
     assert tries.count("unreachable-1.wav") == 1 + len(waits) == 5
 
 
+def test_the_reasons_of_unfinished_objects_are_counted(backfills: Backfills) -> None:
+    """On AWS, the manifest names files with the records of executions that failed."""
+    put("normal-1.wav")
+    before = finished(backfills)
+    assert before.outcomes is not None
+    bucket, _, key = before.outcomes.removeprefix("s3://").partition("/")
+    s3: Any = boto3.client("s3")
+    manifest = json.loads(s3.get_object(Bucket=bucket, Key=key)["Body"].read())
+    failed = f"{key.rpartition('/')[0]}/FAILED_0.jsonl"
+    records = [{"Error": name, "Cause": "{}", "Input": "{}"} for name in ("Timeout", "A", "A")]
+    body = "".join(f"{json.dumps(record)}\n" for record in records)
+    s3.put_object(Bucket=bucket, Key=failed, Body=body.encode())
+    manifest["ResultFiles"]["FAILED"] = [{"Key": failed, "Size": len(body)}]
+    s3.put_object(Bucket=bucket, Key=key, Body=json.dumps(manifest).encode())
+    after = backfills.summary(before.execution)
+    assert list(after.reasons.items()) == [("A", 2), ("Timeout", 1)]
+    assert (after.scored, after.outcomes) == (1, before.outcomes)
+
+
 def test_an_execution_that_fails_says_why(backfills: Backfills) -> None:
     put("normal-1.wav")
     started = boto3.client("stepfunctions").start_execution(

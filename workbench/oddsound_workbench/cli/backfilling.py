@@ -95,6 +95,7 @@ def _print(summary: "Summary") -> None:
         ("failed", reasons),
         ("no recordings", f"{summary.skipped:,}" if summary.skipped else ""),
         ("not finished", f"{unfinished:,}; the same command scores them" if unfinished else ""),
+        ("because of", ", ".join(f"{name} {count:,}" for name, count in summary.reasons.items())),
         ("stopped", summary.stopped_because or ""),
         ("outcomes", summary.outcomes or ""),
     ]

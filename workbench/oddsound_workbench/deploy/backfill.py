@@ -5,14 +5,18 @@ import threading
 import uuid
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from oddsound.storage import read_object
+from oddsound.storage import MissingError, read_object
 from oddsound_workbench.errors import BackfillError
 
 POLL_S = 2.0
 """How often the state machine is asked for its progress."""
+
+OUTCOMES = "backfills"
+"""Prefix of the outcomes in the results bucket; template.yaml has it, too."""
 
 RUNNING = ("RUNNING", "PENDING_REDRIVE")
 
@@ -35,6 +39,7 @@ class Summary:
     skipped : objects that are no recordings
     unfinished : objects that could not be scored for another reason, such as S3 that did not
         answer; the same backfill again scores only these
+    reasons : of unfinished objects, as far as they are known, by the name of the error
     outcomes : URL of the manifest that names the files with the outcome of each object
     """
 
@@ -45,6 +50,7 @@ class Summary:
     unreadable: dict[str, int] = field(default_factory=dict)
     skipped: int = 0
     unfinished: int = 0
+    reasons: dict[str, int] = field(default_factory=dict)
     outcomes: str | None = None
     stopped_because: str | None = None
 
@@ -70,6 +76,7 @@ class Backfills:
             )
         self._machine = outputs["BackfillArn"]
         self.input_bucket: str = outputs["InputBucketName"]
+        self._results_bucket: str = outputs["ResultsBucketName"]
 
     def start(
         self, prefix: str, bucket: str | None, concurrency: int, tolerated_percent: float
@@ -114,39 +121,58 @@ class Backfills:
         found.unfinished = found.objects - counts.get("succeeded", 0)
         if described["status"] != "SUCCEEDED":
             found.stopped_because = _reason(described)
-        output = json.loads(described.get("output") or "{}")
-        if at := output.get("ResultWriterDetails"):
-            found.outcomes = f"s3://{at['Bucket']}/{at['Key']}"
-            self._count(found, at["Bucket"], at["Key"])
+        # An execution that has failed has no output that says where the outcomes are.
+        for run in self._runs(execution):
+            key = f"{OUTCOMES}/{run.rpartition(':')[2]}/manifest.json"
+            with suppress(MissingError):
+                self._count(found, key)
+                found.outcomes = f"s3://{self._results_bucket}/{key}"
         return found
 
     def _described(self, execution: str) -> dict[str, Any]:
         answer: dict[str, Any] = self._step_functions.describe_execution(executionArn=execution)
         return answer
 
+    def _runs(self, execution: str) -> list[str]:
+        """The ARN of the run of the Distributed Map; none before it begins."""
+        runs = self._step_functions.list_map_runs(executionArn=execution)["mapRuns"]
+        return [run["mapRunArn"] for run in runs]
+
     def _counts(self, execution: str) -> dict[str, int]:
         """Numbers of objects by what became of them; empty before the first was found."""
-        runs = self._step_functions.list_map_runs(executionArn=execution)["mapRuns"]
-        if not runs:
-            return {}
-        run = self._step_functions.describe_map_run(mapRunArn=runs[0]["mapRunArn"])
-        counts: dict[str, int] = run["itemCounts"]
+        counts: dict[str, int] = {}
+        for run in self._runs(execution):
+            counts = self._step_functions.describe_map_run(mapRunArn=run)["itemCounts"]
         return counts
 
-    def _count(self, found: Summary, bucket: str, manifest: str) -> None:
-        """Count the outcomes in the files that a manifest names; each line of them is one."""
-        content, _ = read_object(self._s3, bucket, manifest)
+    def _count(self, found: Summary, manifest: str) -> None:
+        """Count the outcomes in the files that a manifest names.
+
+        Raises MissingError if there is no manifest.
+        """
+        content, _ = read_object(self._s3, self._results_bucket, manifest)
+        files = json.loads(content)["ResultFiles"]
         unreadable: Counter[str] = Counter()
-        for file in json.loads(content)["ResultFiles"]["SUCCEEDED"]:
-            body = self._s3.get_object(Bucket=bucket, Key=file["Key"])["Body"]
-            for line in body.iter_lines():
-                outcome = json.loads(line)
-                found.scored += outcome["status"] == "succeeded"
-                found.anomalies += bool(outcome["is_anomaly"])
-                found.skipped += outcome["status"] == "skipped"
-                if outcome["status"] == "failed":
-                    unreadable[outcome["error"]] += 1
+        for outcome in self._lines(files.get("SUCCEEDED", [])):
+            found.scored += outcome["status"] == "succeeded"
+            found.anomalies += bool(outcome["is_anomaly"])
+            found.skipped += outcome["status"] == "skipped"
+            if outcome["status"] == "failed":
+                unreadable[outcome["error"]] += 1
+        # Of an object whose function failed, Step Functions writes the record of the execution.
+        reasons = Counter(
+            failed.get("Error", "") for failed in self._lines(files.get("FAILED", []))
+        )
         found.unreadable = dict(unreadable.most_common())
+        found.reasons = {name: count for name, count in reasons.most_common() if name}
+
+    def _lines(self, files: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+        """The JSON value of each line of some files, of which none is ever in memory as a whole."""
+        for file in files:
+            body = self._s3.get_object(Bucket=self._results_bucket, Key=file["Key"])["Body"]
+            for line in body.iter_lines():
+                if line.strip():
+                    yield json.loads(line)
 
 
 def _reason(described: dict[str, Any]) -> str:
