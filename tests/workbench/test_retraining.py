@@ -55,6 +55,11 @@ FOUND = pairs(both=6)
         # One recording, or some of many, may be chance.
         (pairs(only_new=1, neither=3), FOUND, True, "a probability of 50%"),
         (pairs(only_new=3, only_old=2, neither=25), FOUND, True, "a probability of 50%"),
+        # Much better, although it calls both that nobody had to correct anomalies.
+        (pairs(only_new=2, only_old=28), FOUND, True, "2 instead of 28"),
+        # The old model called nothing an anomaly.
+        (pairs(only_new=5, neither=25), pairs(only_new=6), True, "both together are better"),
+        (pairs(only_new=12, neither=18), pairs(only_new=6), False, "its threshold promises 10%"),
         # What is much worse is refused, also with few recordings.
         (pairs(only_new=8, only_old=1, neither=60), FOUND, False, "is hardly chance"),
         (pairs(only_new=3, neither=1), FOUND, False, "its threshold promises 10%"),

@@ -49,6 +49,14 @@ def decide(normal: Sequence[Pair], faults: Sequence[Pair], promised: float) -> D
     broken = _broken_promise(normal, promised)
     detected, faults_worse = _faults(faults)
     reasons = [*alarms, *broken, *detected]
+    only_new, only_old = _differing(faults)
+    if alarms_worse and not broken and _is_beyond_chance(only_new, only_old):
+        # A model that calls nothing an anomaly has no false alarms.
+        alarms_worse = False
+        reasons.append(
+            "It detects more faults, which is hardly chance, and raises no more false alarms than"
+            " its threshold promises: both together are better."
+        )
     if alarms_worse or broken or faults_worse:
         return Decision(False, [*reasons, "The new model is worse, so the old one stays in use."])
     return Decision(True, reasons)
@@ -72,8 +80,11 @@ def _broken_promise(normal: Sequence[Pair], promised: float) -> list[str]:
     """A sentence if the new model raises more false alarms than its threshold promises.
 
     Recordings that were reviewed because the old model called them anomalies are not a sample of
-    normal ones; they are left out.
+    normal ones; they are left out. Nothing is said if the new model is better beyond chance.
     """
+    only_new, only_old = _differing(normal)
+    if _is_beyond_chance(only_old, only_new):
+        return []
     counted = [pair for pair in normal if not pair.corrected]
     alarms = sum(pair.new for pair in counted)
     p_value = _tail(alarms, len(counted), promised)
@@ -105,6 +116,11 @@ def _differing(pairs: Sequence[Pair]) -> tuple[int, int]:
     """How many only the new model calls anomalous, and how many only the old one."""
     only_new = sum(pair.new and not pair.old for pair in pairs)
     return only_new, sum(pair.old and not pair.new for pair in pairs)
+
+
+def _is_beyond_chance(more: int, fewer: int) -> bool:
+    """Whether equally good models hardly differ like this. fewer, more : of either model alone"""
+    return _tail(more, more + fewer, 0.5) < ALPHA
 
 
 def _judged(p_value: float, alpha: float) -> str:
