@@ -270,6 +270,10 @@ def test_the_processes_of_one_service_are_counted_together(
     ]
     key = ("oddsound_http_requests_total", labels(method="GET", route="/models", status="200"))
     assert [samples(text)[key] for text in texts] == [1, 3]
+    info = [
+        value for (name, _), value in samples(texts[1]).items() if name == "oddsound_build_info"
+    ]
+    assert info == [1]
 
 
 def test_the_names_are_those_of_the_documentation() -> None:

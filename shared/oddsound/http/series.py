@@ -71,7 +71,9 @@ class Series:
         self._taken = gauge(
             "oddsound_prediction_places_taken", "Requests that are received, wait or are scored"
         )
-        info = gauge("oddsound_build_info", "Always 1", ("version", "python"))
+        info = gauge(
+            "oddsound_build_info", "Always 1", ("version", "python"), multiprocess_mode="livemax"
+        )
         info.labels(__version__, platform.python_version()).set(1)
         self._add_process()
 
