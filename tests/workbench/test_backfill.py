@@ -1,6 +1,7 @@
 """`oddsound backfill`: moto executes the template's state machine, with a function of the test."""
 
 import json
+import re
 import threading
 from collections.abc import Iterator
 from types import SimpleNamespace
@@ -191,6 +192,8 @@ def test_the_command_prints_the_summary_and_exits_with_1_if_a_recording_failed(
     printed = run("backfill", "--prefix", "b/")
     assert printed.exit_code == 1
     assert "InvalidAudioError 1" in printed.output
+    url = printed.output.splitlines()[-1].removeprefix("Outcomes: ")
+    assert re.fullmatch(r"s3://[\w-]+/backfills/[\w-]+/manifest\.json", url)
 
 
 @pytest.mark.parametrize(

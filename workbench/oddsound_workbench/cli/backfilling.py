@@ -97,6 +97,7 @@ def _print(summary: "Summary") -> None:
         ("not finished", f"{unfinished:,}; the same command scores them" if unfinished else ""),
         ("because of", ", ".join(f"{name} {count:,}" for name, count in summary.reasons.items())),
         ("stopped", summary.stopped_because or ""),
-        ("outcomes", summary.outcomes or ""),
     ]
     print_facts(out, [(name, Cell(harmless(text))) for name, text in facts if text])
+    if summary.outcomes:  # whole, to be copied
+        out.print(f"Outcomes: {summary.outcomes}", markup=False, highlight=False, soft_wrap=True)
