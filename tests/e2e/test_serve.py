@@ -3,10 +3,12 @@
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,7 +18,7 @@ import pytest
 
 from oddsound_workbench.deploy import events
 from oddsound_workbench.files import EVENTS, TEMPLATE
-from oddsound_workbench.local import cloud, containers
+from oddsound_workbench.local import cloud, containers, unscored
 from oddsound_workbench.local.aws import aws_client
 from tests import fake_docker
 from tests.e2e.local_stack import wait_for_result
@@ -109,13 +111,34 @@ def test_results_and_history_are_there_after_a_restart(trained: Path, tmp_path: 
         result = wait_for_result(local, key)
         history = wait_for(f"{local.api_url}{path}/history", lambda body: body["rows"])
         machine = httpx2.get(f"{local.api_url}{path}", timeout=60).json()
+    # Uploaded, and stopped before it was scored.
+    later = key.replace("10-00", "11-00")
+    with closing(sqlite3.connect(tmp_path / cloud.OBJECTS)) as objects:
+        objects.execute(
+            "INSERT INTO objects SELECT bucket, ?, etag, modified, metadata, content FROM objects"
+            " WHERE key = ?",
+            (later, key),
+        )
+        objects.commit()
+    assert unscored.unscored(
+        tmp_path / cloud.OBJECTS, local.input_bucket, local.results_bucket
+    ) == [later]
     with cloud.running(TEMPLATE, trained, data=tmp_path) as local:
+        resumed = wait_for_result(local, later)
+        assert resumed["prediction"]["prediction"] == result["prediction"]["prediction"]
+        rows = wait_for(f"{local.api_url}{path}/history", lambda body: len(body["rows"]) > 1)
+        assert [row["key"] for row in rows["rows"]] == [later, key]
+        history["rows"].insert(0, rows["rows"][0])
+        machine = httpx2.get(f"{local.api_url}{path}", timeout=60).json()
         assert httpx2.get(f"{local.api_url}/results/{key}", timeout=60).json() == result
         assert httpx2.get(f"{local.api_url}{path}/history", timeout=60).json() == history
         assert httpx2.get(f"{local.api_url}{path}", timeout=60).json() == machine
         stored = local.client("s3").get_object(Bucket=local.input_bucket, Key=key)
         assert stored["Body"].read() == events.recording()
-    assert machine["last_recorded_at"] == "2026-11-23T10:00:00Z"
+    assert machine["last_recorded_at"] == "2026-11-23T11:00:00Z"
+    assert (
+        unscored.unscored(tmp_path / cloud.OBJECTS, local.input_bucket, local.results_bucket) == []
+    )
 
 
 def wait_for(url: str, done: Callable[[Any], Any], timeout_s: float = 30) -> Any:

@@ -22,7 +22,7 @@ from oddsound import runtime
 from oddsound_workbench.deploy import events, template
 from oddsound_workbench.deploy.push import push
 from oddsound_workbench.deploy.template import Function
-from oddsound_workbench.local import containers, env_vars, handlers, invocations
+from oddsound_workbench.local import containers, env_vars, handlers, invocations, unscored
 from oddsound_workbench.local.aws import CREDENTIALS, STACK, aws_client, moto_servers
 from oddsound_workbench.local.function_process import FunctionProcess, sigint_blocked
 from oddsound_workbench.local.poller import CheckPoller, NotificationPoller, QueuePoller
@@ -120,11 +120,15 @@ def running(
         jobs = next(_queue_url(sqs, q.queue_arn) for f in functions for q in f.queues)
         pollers.append(CheckPoller(sqs, jobs))
         stack.enter_context(_polling(pollers))
+        input_bucket = next(b.bucket for f in functions for b in f.buckets)
+        results_bucket = next(f.environment["RESULTS_BUCKET"] for f in functions)
+        if kept is not None:
+            unscored.resume(kept, input_bucket, results_bucket, sqs, jobs)
         yield LocalCloud(
             api_url=api_url,
             endpoint_url=endpoint,
-            input_bucket=next(b.bucket for f in functions for b in f.buckets),
-            results_bucket=next(f.environment["RESULTS_BUCKET"] for f in functions),
+            input_bucket=input_bucket,
+            results_bucket=results_bucket,
             jobs_queue_url=jobs,
             names=names,
         )
