@@ -75,7 +75,8 @@ class MachineExtractor(FramewiseExtractor):
         self.group_means = _means_of_neighbours(BANDS, GROUPS)
         self.envelope_means = _means_of_neighbours(BANDS, ENVELOPES)
         self.dct_basis = dct_matrix(BANDS)[:, 1 : CEPSTRA + 1].astype(np.float32)
-        self.columns = side_by_side(mel=BANDS, energy=1, shape=6, entropy=1, over_peak=1)
+        self.ones = np.ones_like(self.hz)
+        self.columns = side_by_side(mel=BANDS, energy=1, peak=1, moments=3, rolloffs=len(ROLLOFFS))
         self.families = _families()
         self.names = tuple(name for names in self.families.values() for name in names)
         self.bands = _bands(self.names, edges)
@@ -85,17 +86,16 @@ class MachineExtractor(FramewiseExtractor):
 
     def _measure(self, samples: Array) -> dict[str, Array]:
         power = self._power(samples)
-        mel = self.mel_basis.product(power)
-        energy = power @ np.ones(power.shape[1], np.float32)  # three times as fast as `sum`
-        share = mel + SILENCE
-        share /= (mel @ np.ones(BANDS, np.float32) + BANDS * SILENCE)[:, None]
-        over_peak = _decibels((energy + SILENCE) / (power.max(axis=1) + SILENCE))
+        # Digital silence has a flat spectrum, like the quantisation noise that it stands for.
+        magnitude = power + np.float32(SILENCE)
+        np.sqrt(magnitude, out=magnitude)
+        rolloffs = descriptors.rolloff_bins(magnitude, ROLLOFFS)
         return {
-            "mel": mel,
-            "energy": energy[:, None],
-            "shape": self._shape(power),
-            "entropy": -np.einsum("ij,ij->i", share, np.log(share))[:, None],
-            "over_peak": over_peak[:, None],
+            "mel": self.mel_basis.product(power),
+            "energy": (power @ self.ones)[:, None],  # three times as fast as `sum`
+            "peak": power.max(axis=1)[:, None],
+            "moments": magnitude @ self.moments,
+            "rolloffs": self.log_hz[np.column_stack(rolloffs)],
         }
 
     def _power(self, samples: Array) -> Array:
@@ -111,22 +111,13 @@ class MachineExtractor(FramewiseExtractor):
         power: Array = squares[:, ::2] + squares[:, 1::2]
         return power
 
-    def _shape(self, power: Array) -> Array:
+    def _shape(self, of: dict[str, Array]) -> Array:
         """Position and spread of the energy of each frame, in octaves above 1 Hz."""
-        # Digital silence has a flat spectrum, like the quantisation noise that it stands for.
-        magnitude = power + np.float32(SILENCE)
-        np.sqrt(magnitude, out=magnitude)
-        total, first, second = (magnitude @ self.moments).T
+        total, first, second = of["moments"].T
         centroid = first / total
         bandwidth = np.sqrt(np.maximum(second / total - np.square(centroid), 1))
-        rolloffs = [self.log_hz[bins] for bins in descriptors.rolloff_bins(magnitude, ROLLOFFS)]
-        return np.column_stack(
-            [
-                np.log2(np.maximum(centroid, LOW_HZ)),
-                np.log2(np.maximum(bandwidth, LOW_HZ)),
-                *rolloffs,
-            ]
-        )
+        position = np.log2(np.maximum(np.column_stack([centroid, bandwidth]), LOW_HZ))
+        return np.concatenate([position, of["rolloffs"]], axis=1)
 
     def summarise(self, frames: Array, _first: Array, _rest: Array) -> Array:
         of = self.named(frames)
@@ -159,14 +150,17 @@ class MachineExtractor(FramewiseExtractor):
         level = _decibels(mel + floor / 10)
         mean_db = level.mean(axis=1)
         # A waveform that is silent throughout resembles no machine, whatever its spectrum is.
-        shape = of["shape"] if mel.any() else np.broadcast_to(self.shape_of_silence, (len(mel), 6))
+        silence = np.broadcast_to(self.shape_of_silence, (len(mel), 6))
+        shape = self._shape(of) if mel.any() else silence
+        share = mel + SILENCE
+        share /= (mel @ np.ones(BANDS, np.float32) + BANDS * SILENCE)[:, None]
         return np.column_stack(
             [
                 shape,
                 mean_db - _decibels(mel.mean(axis=1) + floor / 10),
-                of["entropy"],
+                -np.einsum("ij,ij->i", share, np.log(share)),
                 level.max(axis=1) - mean_db,
-                of["over_peak"],
+                _decibels((of["energy"] + SILENCE) / (of["peak"] + SILENCE)),
                 *descriptors.flux(level),
             ]
         )
