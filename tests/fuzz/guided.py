@@ -88,9 +88,13 @@ async def _post_form(body: bytes) -> None:
         {"type": "http.request", "body": body[len(body) // 2 :], "more_body": False},
     ]
     sent: list[Any] = []
+    answered = asyncio.Event()
 
     async def receive() -> Any:
-        return parts.pop(0) if parts else {"type": "http.disconnect"}
+        if parts:
+            return parts.pop(0)
+        await answered.wait()  # a client that hangs up before gets no answer
+        return {"type": "http.disconnect"}
 
     async def send(message: Any) -> None:
         sent.append(message)
@@ -108,6 +112,7 @@ async def _post_form(body: bytes) -> None:
         "server": ("testserver", 80),
     }
     await app(scope, receive, send)
+    answered.set()
     status = sent[0]["status"]
     answer = json.loads(b"".join(part.get("body", b"") for part in sent[1:]))
     assert status in test_requests.STATUSES, (status, answer)
