@@ -117,7 +117,7 @@ def test_only_recordings_that_can_be_compared_count() -> None:
 def test_the_t_test_is_that_of_welch() -> None:
     """With a margin of 0 and recordings that are not alike, SciPy's test from statistics."""
     values = [4.0, -3.0] * 6
-    test = drift._welch("x", "x", values, profile(random.Random(4)), 0)
+    test = drift._welch("x", "x", values, profile(random.Random(4)), 0, 0)
     expected = stats.ttest_ind_from_stats(
         np.mean(values), np.std(values, ddof=1), 12, 0, 1, 30, equal_var=False
     )

@@ -15,7 +15,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from statistics import fmean
+from statistics import fmean, median
 
 import numpy as np
 
@@ -159,20 +159,28 @@ def _groups(profiles: Sequence[Profile], margin: float) -> list[_Test]:
                 (profile.bands if kind == BAND else profile.time)[place] for profile in profiles
             ]
             columns.append((kind, f"{kind}, {place + 1} of {len(of)}", values))
-    return [
-        _welch(kind, name, [value for value in values if value is not None], newest, margin)
+    known = [
+        (kind, name, [value for value in values if value is not None])
         for kind, name, values in columns
         if None not in values
     ]
+    # One estimate of few recordings is uncertain; recordings are alike in most groups or in none.
+    common = median(_correlation(values) for _, _, values in known)
+    return [_welch(kind, name, values, newest, margin, common) for kind, name, values in known]
 
 
-def _welch(kind: str, name: str, values: list[float], newest: Profile, margin: float) -> _Test:
-    """The training values have mean 0 and a deviation of at most 1 (of means of features)."""
+def _welch(
+    kind: str, name: str, values: list[float], newest: Profile, margin: float, correlation: float
+) -> _Test:
+    """The training values have mean 0 and a deviation of at most 1 (of means of features).
+
+    correlation : at least that of recordings which follow each other
+    """
     mean = fmean(values)
-    centred = [value - mean for value in values]
-    squares = sum(value * value for value in centred)
-    variance = max(squares / (len(values) - 1), MIN_DEVIATION**2)
-    count = _independent(centred, squares)
+    count = _independent(len(values), max(correlation, _correlation(values)))
+    squares = sum((value - mean) ** 2 for value in values)
+    # Values that are alike vary less than their process: by the mean, which they follow.
+    variance = max(squares / len(values) * count / (count - 1), MIN_DEVIATION**2)
     own, training = variance / count, 1 / max(newest.trained_with, 2)
     freedom = (own + training) ** 2 / (
         own**2 / (count - 1) + training**2 / max(newest.trained_with - 1, 1)
@@ -182,14 +190,20 @@ def _welch(kind: str, name: str, values: list[float], newest: Profile, margin: f
     return _Test(kind, name, mean, min(float(p_value), 1.0), min(float(zero), 1.0))
 
 
-def _independent(centred: Sequence[float], squares: float) -> float:
-    """To how many independent values these are equivalent, by their correlation at lag one."""
-    count = len(centred)
-    products = sum(a * b for a, b in pairwise(centred))
-    correlation = products / squares if squares > 0 else 0.0
+def _correlation(values: Sequence[float]) -> float:
+    """Of each value with the one before, from 0 to MAX_CORRELATION."""
+    mean, count = fmean(values), len(values)
+    centred = [value - mean for value in values]
+    squares = sum(value * value for value in centred)
+    if squares == 0:
+        return 0.0
+    found = sum(a * b for a, b in pairwise(centred)) / squares
     # The estimate of few values is too small on average (M. H. Quenouille, 1949).
-    correlation = (count * correlation + 1) / (count - 4)
-    correlation = min(max(correlation, 0.0), MAX_CORRELATION)
+    return min(max((count * found + 1) / (count - 4), 0.0), MAX_CORRELATION)
+
+
+def _independent(count: int, correlation: float) -> float:
+    """To how many independent values these are equivalent."""
     return max(count * (1 - correlation) / (1 + correlation), 2.0)
 
 
@@ -198,8 +212,7 @@ def _scores(rows: Sequence[HistoryRow]) -> _Test:
     anomalous = [float(bool(row.is_anomaly)) for row in rows]
     share = fmean(anomalous)
     promised = 1 - (rows[-1].threshold if rows[-1].threshold is not None else 0.5)
-    centred = [value - share for value in anomalous]
-    count = math.floor(_independent(centred, sum(value * value for value in centred)))
+    count = math.floor(_independent(len(anomalous), _correlation(anomalous)))
     p_value = _binomial_tail(math.floor(share * count), count, min(MORE_ANOMALIES * promised, 0.5))
     return _Test(SCORES, SCORES, share - promised, p_value, p_value)
 
