@@ -155,6 +155,7 @@ def test_what_is_missing_or_wrong_is_said(plugged_in: Any, monkeypatch: pytest.M
     assert refused(PUMP) == "the microphone has stopped: Device unavailable"
     monkeypatch.setitem(sys.modules, "sounddevice", None)
     assert "pip install 'oddsound[listen]'" in refused(PUMP)
+    assert "Listening to" not in run("listen", PUMP).stderr
 
     def without_portaudio(_: str) -> ModuleType:
         raise OSError("PortAudio library not found")

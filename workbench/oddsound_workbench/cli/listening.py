@@ -58,7 +58,7 @@ def listen(
     They are added to the history, and the machine changes its state.
     """
     from oddsound.machines.naming import check_machine_id
-    from oddsound_workbench.listening import Listening, Microphone, Plan, devices
+    from oddsound_workbench.listening import Listening, Microphone, Plan, devices, sounddevice
 
     with reported_errors(as_json), stopped_by_signals() as stopped:
         if list_devices:
@@ -70,6 +70,7 @@ def listen(
                 f"--every is {every:g} s; at least --window, which is {window:g} s, is possible"
             )
         check_machine_id(machine)
+        sounddevice()
         configure(models)
         ledger = open_history(history)
         plan = Plan(machine, folder, window, every, keep_normal)
