@@ -2,6 +2,9 @@
 
 import json
 import os
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -11,6 +14,7 @@ from typing import Any
 import pytest
 
 from oddsound_workbench import parallel
+from oddsound_workbench.files import PROJECT
 from oddsound_workbench.parallel import Processes, in_order
 from tests.cloud import FAULTY, NORMAL
 from tests.workbench.command import run
@@ -95,6 +99,32 @@ def test_an_error_of_another_process_is_raised() -> None:
     with pytest.raises(ZeroDivisionError):
         for _ in in_order(range(20_000), work, fails, Processes(2, begin, ("x",))):
             pass
+
+
+ENDLESS = """
+from oddsound_workbench import parallel
+from tests.workbench import test_parallel as t
+parallel.FROM_S, parallel.CHUNK_S = 0.0, 0.01
+processes = parallel.Processes(2, t.begin, ("another process",))
+for _, name, pid in parallel.in_order(range(100_000), t.work, t.work, processes):
+    print(name, pid, flush=True)
+"""
+
+
+def test_the_others_end_with_the_first_even_if_it_is_killed() -> None:
+    command = [sys.executable, "-c", ENDLESS]
+    with subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, text=True) as first:
+        assert first.stdout is not None
+        try:
+            other = next(line for line in first.stdout if line.startswith("another process"))
+        finally:
+            first.kill()
+        try:
+            # The other process holds the same standard output, which ends with the last of them.
+            first.communicate(timeout=30)
+        except subprocess.TimeoutExpired:
+            os.kill(int(other.split()[-1]), signal.SIGKILL)
+            raise
 
 
 def results(folder: Path, *options: str) -> Any:

@@ -41,8 +41,9 @@ def total(metrics: str, series: str) -> float:
     return sum(float(line.split()[-1]) for line in metrics.splitlines() if line.startswith(series))
 
 
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGKILL])
 def test_the_processes_are_one_service_that_ends_as_a_whole(
-    service: tuple[str, "subprocess.Popen[str]"],
+    service: tuple[str, "subprocess.Popen[str]"], sent: signal.Signals
 ) -> None:
     url, process = service
     for _ in range(8):  # each on a connection of its own, which either of them accepts
@@ -52,8 +53,8 @@ def test_the_processes_are_one_service_that_ends_as_a_whole(
     workers: list[str] = children.read_text().split() if children.exists() else []
     if workers:
         assert len(workers) >= 2
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(30) == 0
+    process.send_signal(sent)
+    assert process.wait(30) == (0 if sent == signal.SIGTERM else -sent)
     end = time.monotonic() + 30
     while any(Path(f"/proc/{pid}").exists() for pid in workers):
         assert time.monotonic() < end

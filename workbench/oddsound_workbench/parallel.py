@@ -4,6 +4,7 @@ import math
 import multiprocessing
 import os
 import signal
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -143,7 +144,15 @@ class _Run[A, B]:
 def _begin(begin: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
     # Ctrl-C reaches all processes; the first one stops the others.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_the_first, daemon=True).start()
     begin(*arguments)
+
+
+def _end_with_the_first() -> None:
+    """End this process if the first one was killed: the pool would wait for it for ever."""
+    if first := multiprocessing.parent_process():
+        first.join()
+        os._exit(1)
 
 
 def _work_on[A, B](work: Callable[[A], B], items: list[A]) -> list[B]:

@@ -71,3 +71,11 @@ def create_app() -> FastAPI:
         settings.max_prediction_s,
     )
     return app
+
+
+def create_worker() -> FastAPI:
+    """The service in one of several processes of `oddsound serve --workers`."""
+    from oddsound.http.server import end_with_parent  # uvicorn, which other servers need not have
+
+    end_with_parent()
+    return create_app()

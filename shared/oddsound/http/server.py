@@ -1,6 +1,10 @@
 """uvicorn as `oddsound serve` runs it: half-sent requests are closed in time."""
 
 import asyncio
+import multiprocessing
+import os
+import signal
+import threading
 from socket import socket
 from typing import Any
 
@@ -72,7 +76,7 @@ def run_workers(count: int, listener: socket) -> None:
     from uvicorn.supervisors import Multiprocess
 
     config = uvicorn.Config(
-        "oddsound.http.app:create_app",
+        "oddsound.http.app:create_worker",
         factory=True,
         workers=count,
         log_level="warning",
@@ -81,3 +85,14 @@ def run_workers(count: int, listener: socket) -> None:
         timeout_worker_healthcheck=HEALTH_TIMEOUT_S,
     )
     Multiprocess(config, sockets=[listener]).run()
+
+
+def end_with_parent() -> None:
+    """End this worker in order if its parent was killed; nobody else would."""
+
+    def wait() -> None:
+        if parent := multiprocessing.parent_process():
+            parent.join()
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=wait, daemon=True).start()
