@@ -93,7 +93,7 @@ def test_sqs_batch(s3: Any) -> None:
     [("dev", "/dev"), ("dev", ""), ("$default", "")],
     ids=["stage", "custom domain", "default stage"],
 )
-@pytest.mark.parametrize(("name", "files"), [("docs", 3), ("ui", 8)])
+@pytest.mark.parametrize(("name", "files"), [("docs", 3), ("ui", 9)])
 def test_the_links_of_a_page_contain_the_stage(
     configured: Path, stage: str, prefix: str, name: str, files: int
 ) -> None:
