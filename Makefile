@@ -22,7 +22,7 @@ help:  ## What can be done here
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info[:2] == (3, 13) else f"Python 3.13 is needed, found {sys.version.split()[0]}; say which with: make PYTHON=/path/to/python3.13")'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements/uv.txt
-	$(UV) pip install --quiet --require-hashes --requirement requirements/dev.txt
+	$(UV) pip install --quiet --require-hashes --compile-bytecode --requirement requirements/dev.txt
 	$(UV) pip install --quiet --require-hashes --no-deps --requirement requirements/page.txt
 	$(UV) pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch .venv

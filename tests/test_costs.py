@@ -21,6 +21,8 @@ from tests.cloud import NORMAL, Cloud, LambdaContext, notification
 from tests.machines.conftest import TABLE, table_of_the_template
 from tests.pages import ROOT
 
+pytestmark = pytest.mark.slow
+
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
 
 

@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,6 +13,8 @@ from oddsound.errors import InvalidJobError
 from oddsound.schemas import Job
 from tests.cloud import INPUT, TEST_EVENT, notification
 from tests.fuzz.damage import ODD_VALUES, altered, damaged
+
+pytestmark = pytest.mark.slow
 
 JOB = {"bucket": INPUT, "key": "hall 3/fan.wav", "model_name": "fan", "etag": "abc"}
 S3 = notification(Job(bucket=INPUT, key="a b+c.wav", etag="1", version_id="2"))

@@ -25,6 +25,8 @@ from oddsound_workbench.synthesis import SAMPLE_RATE, fan
 from tests.machines.conftest import MONDAY, hour, row
 from tests.machines.test_alarms import Clock, prediction
 
+pytestmark = pytest.mark.slow
+
 PUMP = Machine(id="hall-3/pump-07", model_name="fan")
 TIME = 11
 

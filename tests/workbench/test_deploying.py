@@ -16,6 +16,8 @@ from oddsound_workbench.deploy import first_deployment, names, template, version
 from oddsound_workbench.deploy.stack import Stack
 from oddsound_workbench.files import SAMCONFIG, TEMPLATE
 
+pytestmark = pytest.mark.slow
+
 PARAMETERS = template.load(TEMPLATE)["Parameters"]
 
 

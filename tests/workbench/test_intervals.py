@@ -7,6 +7,8 @@ from scipy import stats
 from oddsound.predictors import Floats
 from oddsound_workbench.learn import intervals
 
+pytestmark = pytest.mark.slow
+
 QUANTILE = 0.9
 
 

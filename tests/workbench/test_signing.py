@@ -25,6 +25,8 @@ from oddsound_workbench.signing import Signer
 from tests.making import configured, saved_classifier
 from tests.workbench.command import read, run
 
+pytestmark = pytest.mark.slow
+
 URL = "s3://models/live/models.json"
 
 
