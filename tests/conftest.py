@@ -19,9 +19,7 @@ from moto import mock_aws
 from oddsound import runtime
 from oddsound.descriptors import Array
 from oddsound.settings import Settings
-from oddsound_workbench import training
 from oddsound_workbench.local.isolation import isolation_refused
-from oddsound_workbench.report import plots
 from oddsound_workbench.synthesis import write_fan
 from tests.cloud import cloud, lines  # noqa: F401
 
@@ -113,6 +111,9 @@ def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory, recordings: Path) -> Path:
     """A models.json with a trained detector `fan` and a trained classifier `bearing`."""
+    # The first process of a run, which only distributes the tests, need not wait for scikit-learn.
+    from oddsound_workbench import training
+
     normal, faulty = recordings / "normal", recordings / "faulty"
 
     def make(folder: Path) -> None:
@@ -126,6 +127,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory, recordings: Path) -> Path:
 @pytest.fixture
 def no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
     """Draw nothing, for tests of trainings that do not look at the report."""
+    from oddsound_workbench.report import plots
+
     monkeypatch.setattr(plots, "png", lambda *_: b"")
     monkeypatch.setattr(plots, "svg", lambda *_: "<svg/>")
 

@@ -25,6 +25,8 @@ from tests.cloud import FAULTY, INPUT, MODELS, NORMAL, RESULTS, Cloud, LambdaCon
 from tests.cloud import batch as batch_of
 from tests.machines.conftest import TABLE, table_of_the_template
 
+pytestmark = pytest.mark.slow
+
 RESOURCES = template.load(TEMPLATE_PATH)["Resources"]
 
 PURPOSE = {

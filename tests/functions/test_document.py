@@ -17,7 +17,7 @@ from tests.cloud import NORMAL, Cloud, LambdaContext
 
 HTTP_METHODS = {"get", "post"}
 client = TestClient(app, raise_server_exceptions=False)
-pytestmark = pytest.mark.usefixtures("configured")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("configured")]
 
 
 def own_document() -> dict[str, Any]:

@@ -29,6 +29,8 @@ from tests.cloud import (
     sns_event,
 )
 
+pytestmark = pytest.mark.slow
+
 Lines = Callable[[], list[dict[str, Any]]]
 
 

@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 import numpy as np
+import pytest
 import soundfile
 from fastapi.testclient import TestClient
 
@@ -15,6 +16,8 @@ from functions.sqs_trigger.app import handler as sqs_handler
 from oddsound.schemas import JobResult
 from oddsound_workbench.synthesis import fan
 from tests.cloud import FAULTY, Cloud, LambdaContext, batch, notification
+
+pytestmark = pytest.mark.slow
 
 WARNINGS = [
     "the recording has a drop-out at 0.50 s: check the recorder's connection and storage",

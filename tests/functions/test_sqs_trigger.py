@@ -28,6 +28,8 @@ from tests.cloud import (
     refuse,
 )
 
+pytestmark = pytest.mark.slow
+
 Lines = Callable[[], list[dict[str, Any]]]
 
 

@@ -25,6 +25,8 @@ from oddsound_workbench.synthesis import fan
 from tests.conftest import noise, sine
 from tests.making import CALIBRATION, bayes, dumped, features
 
+pytestmark = pytest.mark.slow
+
 RATE = 16000
 LIMITS = AudioLimits(max_bytes=10_000_000, max_duration_s=60)
 OUTLIER: dict[str, Any] = {"predictor": "sklearn_outlier", "calibration": CALIBRATION}

@@ -21,6 +21,8 @@ from oddsound_workbench.errors import FolderError
 from tests.making import classifier, configured, saved, saved_classifier
 from tests.workbench.command import read, run
 
+pytestmark = pytest.mark.slow
+
 URL = "s3://models/live/models.json"
 
 

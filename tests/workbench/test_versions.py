@@ -17,6 +17,8 @@ from oddsound_workbench.deploy.push import push
 from tests.making import classifier, configured, saved
 from tests.workbench.command import read, run
 
+pytestmark = pytest.mark.slow
+
 URL = "s3://models/live/models.json"
 
 
