@@ -52,9 +52,9 @@ test: .venv  ## Everything: lint, types, all tests, coverage of at least 90 %, t
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
-# Many tests wait, for other processes or for a time-out. Therefore these run in three, beside tests/e2e.
+# The tests of tests/e2e often wait for other processes. Therefore these run beside them in two.
 test-units: .venv .venv-docs
-	COVERAGE_FILE=.coverage.units $(PYTEST) --numprocesses 3 --quiet --ignore tests/e2e --cov --cov-report= --cov-fail-under=0
+	COVERAGE_FILE=.coverage.units $(PYTEST) --numprocesses 2 --quiet --ignore tests/e2e --cov --cov-report= --cov-fail-under=0
 
 test-e2e: test-built test-stack  ## What `sam build` built in Lambda's runtime; the local stack
 
