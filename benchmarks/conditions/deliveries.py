@@ -59,6 +59,16 @@ def _rate(hz: int) -> Deliver:
     return lambda samples, sample_rate: robustness.at_rate(samples, sample_rate, hz)
 
 
+def _resampled_twice(hz: int) -> Deliver:
+    """Recorded at a low sample rate, and sent at the original one."""
+
+    def deliver(samples: Array, sample_rate: int) -> bytes:
+        low = soxr.resample(samples, sample_rate, hz)
+        return wav(soxr.resample(low, hz, sample_rate)[: len(samples)], sample_rate)
+
+    return deliver
+
+
 def _offset(level: float) -> Deliver:
     return lambda samples, sample_rate: wav(samples + np.float32(level), sample_rate)
 
@@ -76,6 +86,7 @@ DELIVERIES: dict[str, Deliver] = {
     "dual mono": _stereo(1, 1),
     "antiphase stereo": _stereo(1, -1),
     **{f"{hz / 1000:g} kHz": _rate(hz) for hz in LOW_RATES_HZ},
+    **{f"recorded at {hz / 1000:g} kHz": _resampled_twice(hz) for hz in LOW_RATES_HZ},
 }
 
 

@@ -55,3 +55,13 @@ def extractor(name: str, sample_rate: int) -> FeatureExtractor:
         known = ", ".join(sorted(EXTRACTORS))
         raise ModelsConfigError(f"no feature_extractor is called {name!r}; available: {known}")
     return EXTRACTORS[name](sample_rate)
+
+
+def top_hz(extract: FeatureExtractor, sample_rate: int) -> float:
+    """The highest frequency that an extractor compares, in Hz: half its sample rate if not known.
+
+    sample_rate : of the waveforms, in Hz
+    """
+    tops = extract.bands[:, 1]
+    known = tops[~np.isnan(tops)]
+    return float(known.max()) if len(known) else sample_rate / 2

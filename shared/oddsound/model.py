@@ -13,10 +13,11 @@ from oddsound.errors import ModelArtifactError, ModelsConfigError
 from oddsound.events.finder import EventFinder
 from oddsound.events.frames import FrameAnalyser
 from oddsound.events.reference import ARTIFACT_KEY, EventReference
-from oddsound.features import FeatureExtractor, extractor
+from oddsound.features import FeatureExtractor, extractor, top_hz
 from oddsound.numbers import Numbers
 from oddsound.parts import Fetch, Parts, TrainingStatistics
 from oddsound.predictors import PREDICTORS, Floats, Predictor
+from oddsound.quality.warnings import MIN_BAND_SHARE
 from oddsound.schemas import VIEWS, ModelEntry
 
 ROWS_PER_CALL = 64
@@ -131,6 +132,26 @@ class Model:
             return self
         fitting = [model for model in self.narrower if model.sample_rate <= sample_rate]
         return fitting[-1] if fitting else self
+
+    @property
+    def top_hz(self) -> float:
+        """The highest frequency that the model compares, in Hz."""
+        return top_hz(self.extractor, self.sample_rate)
+
+    def for_bandwidth(self, bandwidth_hz: float) -> "Model":
+        """The model for recordings that contain nothing above a frequency.
+
+        A codec, a telephone line or an earlier, lower sample rate removes high frequencies like a
+        low sample rate does. Without a model that compares only what is there, this one is used.
+        """
+        if self.contains(bandwidth_hz):
+            return self
+        fitting = [model for model in self.narrower if model.contains(bandwidth_hz)]
+        return fitting[-1] if fitting else self
+
+    def contains(self, bandwidth_hz: float) -> bool:
+        """Whether a recording with this bandwidth has all frequencies that the model compares."""
+        return bandwidth_hz >= MIN_BAND_SHARE * self.top_hz
 
     def features(self, windows: list[Array]) -> Array:
         """The features of each window, float32 [shape=(windows, len(kept))].

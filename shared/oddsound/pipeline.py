@@ -3,12 +3,9 @@
 import time
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from oddsound import scanning
 from oddsound.decoding import Source
 from oddsound.descriptors import Array
-from oddsound.features import FeatureExtractor
 from oddsound.formats import AudioLimits
 from oddsound.memory import refusing_when_exhausted
 from oddsound.model import Model
@@ -33,7 +30,7 @@ def predict(
     """
     started = time.perf_counter()
     scan = scanning.scan(source, model, limits, keep_rows=explain)
-    full_hz, model = top_hz(model.extractor, model.sample_rate), scan.model
+    full_hz, model = model.top_hz, scan.model
     explainer = _explainer(model, scan.rows) if explain else None
     # The rows of an explanation are scored in the same call: a call costs more than its rows.
     scored = (
@@ -62,7 +59,7 @@ def predict(
             scan.info.quality,
             full_hz,
             is_anomaly=is_anomaly,
-            compared_hz=top_hz(model.extractor, model.sample_rate),
+            compared_hz=model.top_hz,
         ),
         windows=_windows(starts, size, probabilities, model) if len(starts) > 1 else None,
         events=scan.events,
@@ -73,13 +70,6 @@ def predict(
     explanation = explainer.explain(scored, prediction)
     latency_ms = 1000 * (time.perf_counter() - started)
     return prediction.model_copy(update={"explanation": explanation, "latency_ms": latency_ms})
-
-
-def top_hz(extractor: FeatureExtractor, sample_rate: int) -> float:
-    """The highest frequency that a model compares, in Hz: half its sample rate if not known."""
-    tops = extractor.bands[:, 1]
-    known = tops[~np.isnan(tops)]
-    return float(known.max()) if len(known) else sample_rate / 2
 
 
 def _explainer(model: Model, rows: Array) -> "Explainer":

@@ -33,7 +33,8 @@ PART_SAMPLES = 1 << 16
 class Scan:
     """What a model needs to know about a recording.
 
-    model : the one for the sample rate of the recording, see Model.for_rate
+    model : the one for the sample rate and the bandwidth of the recording, see Model.for_rate
+        and Model.for_bandwidth
     info : what the recorder did to the recording, and its duration
     starts, size : of the windows, in samples at the model's rate
     probabilities : of each window, float64 [shape=(windows, classes)]; empty if `rows` are kept
@@ -57,14 +58,17 @@ def scan(source: Source, model: Model, limits: AudioLimits, *, keep_rows: bool =
     """Decode a recording block by block; memory does not grow with its length.
 
     Windows are placed by the length in the header. A recording whose header has no length, or a
-    wrong one, is read twice.
+    wrong one, is read again, and so is one without the high frequencies that the model compares.
     keep_rows : whether to return the features of the windows, and not their probabilities
     Raises InvalidAudioError (also if the recording never changes, or is too short to judge),
     UnsupportedAudioError or AudioTooLargeError.
     """
     reader, info = _read(source, model, limits, None, keep_rows=keep_rows)
+    fitting = reader.model.for_bandwidth(info.quality.bandwidth_hz)
+    if fitting is not reader.model:
+        reader, info = _read(source, fitting, limits, None, keep_rows=keep_rows)
     if reader.samples != reader.planned:
-        reader, info = _read(source, model, limits, reader.samples, keep_rows=keep_rows)
+        reader, info = _read(source, reader.model, limits, reader.samples, keep_rows=keep_rows)
     model = reader.model
     check_length(reader.samples, model.extractor, model.sample_rate)
     info.check_sound()

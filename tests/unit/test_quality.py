@@ -255,6 +255,16 @@ class TestBandwidth:
             "without a codec or telephone line that removes high frequencies"
         )
 
+    def test_what_is_above_a_cliff_may_exceed_the_quantisation_noise(self) -> None:
+        line = soxr.resample(soxr.resample(noise(1, 10), RATE, 8000), 8000, RATE)
+        dithered = line + np.float32(1e-3) * line.std() * noise(2, 10)
+        assert measured(dithered, "PCM_24").bandwidth_hz == pytest.approx(3900, abs=150)
+
+    def test_a_drop_of_30_db_that_ends_in_sound_is_no_cliff(self) -> None:
+        line = soxr.resample(soxr.resample(noise(1, 10), RATE, 8000), 8000, RATE)
+        quiet = line + np.float32(0.03) * noise(2, 10)
+        assert measured(quiet, "PCM_24").bandwidth_hz == RATE / 2
+
     def test_the_edge_of_an_mp3_is_measured_and_only_named_if_the_model_needs_more(self) -> None:
         low_pass = butter(20, 16_000, fs=48_000, output="sos")
         samples = sosfilt(low_pass, noise(1, 6, 48_000)).astype(np.float32)

@@ -27,14 +27,18 @@ MIN_DROP_DB = 25.0
 FLOOR_DB = 10.0
 """What is above the edge must be less than this above the quantisation noise of the samples."""
 
+CLIFF_DB = 40.0
+"""A drop across two bands that no machine has. What is above such an edge may exceed the
+quantisation noise: a resampler that clips, dither, or the noise of a codec."""
+
 QUANTISATION_STEP = 1 / 32768
 
 
 class Bandwidth:
     """Finds the edge that a codec, a telephone line or a resampler leaves in the spectrum.
 
-    Such an edge is steep, and above it is only quantisation noise. Without one, the bandwidth is
-    half the sample rate.
+    Such an edge is steep, and above it is only quantisation noise, unless the edge is very high.
+    Without one, the bandwidth is half the sample rate.
 
     step : smallest difference of two samples in the file, or 0 if it is not fixed
     """
@@ -66,27 +70,20 @@ class Bandwidth:
         # The median leaves out tones, which are narrower than a band.
         bands = np.sort(level.reshape(BANDS, -1), axis=1)[:, level.size // BANDS // 2]
         bands = np.maximum(bands, self._floor - FLOOR_DB)
-        is_floor = bands < self._floor
-        sound = np.flatnonzero(~is_floor)
-        if not len(sound):
-            return self._nyquist_hz
-        # The last band with sound may contain the edge.
-        edge = int(sound[-1])
-        for top in (edge, edge - 1):
-            if self._is_edge(bands, top):
-                last = np.flatnonzero(level > self._floor + FLOOR_DB / 2)
+        for top in range(BANDS - 3, MIN_BAND - 1, -1):
+            above = float(bands[top + 2 :].max())
+            drop = float(bands[top - PLATEAU_BANDS + 1 : top + 1].min()) - above
+            if drop >= (MIN_DROP_DB if above < self._floor else CLIFF_DB):
+                last = np.flatnonzero(level > max(above, self._floor) + FLOOR_DB / 2)
                 last = last[last < (top + 2) * level.size // BANDS]
                 return round(float((last[-1] + 1) / level.size * self._nyquist_hz))
         return self._nyquist_hz
 
     def _has_sound_at_the_top(self) -> bool:
-        """A cheap test that most recordings pass."""
-        top = self._power[-FRAME // 2 // BANDS :]
-        return bool(sorted(top.tolist())[len(top) // 2] > self._frames * 10 ** (self._floor / 10))
-
-    def _is_edge(self, bands: Array, top: int) -> bool:
-        """Whether all bands from two above `top` on are below its plateau by MIN_DROP_DB."""
-        if top < MIN_BAND or top + 2 >= len(bands):
-            return False
-        plateau = bands[top - PLATEAU_BANDS + 1 : top + 1]
-        return bool(plateau.min() - bands[top + 2 :].max() >= MIN_DROP_DB)
+        """A cheap test that most recordings pass: no edge is so high that it ends there."""
+        top = sorted(self._power[-FRAME // 2 // BANDS :].tolist())
+        middle = top[len(top) // 2]
+        return bool(
+            middle > self._frames * 10 ** (self._floor / 10)
+            and middle > self._power.max() * 10 ** (-CLIFF_DB / 10)
+        )

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from oddsound import pipeline, scanning
+from oddsound import features, scanning
 from oddsound.errors import AudioAnomalyError
 from oddsound.features import extractor
 from oddsound.quality import warnings
@@ -77,7 +77,7 @@ def check(
     advance : called after each recording
     """
     extract = extractor(feature_extractor, sample_rate)
-    top_hz = pipeline.top_hz(extract, sample_rate)
+    top_hz = features.top_hz(extract, sample_rate)
     usable: list[Labelled] = []
     bad: list[tuple[Path, str]] = []
     faults: dict[str, list[Path]] = {}
