@@ -1,7 +1,7 @@
 """Fits the views of a detector to normal recordings, and calibrates its score."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -126,10 +126,13 @@ def fit_views(
         np.concatenate([families[name] for name in names if name in families]) for names in VIEWS
     ]
     samples = sorted([sample, *shorter], key=lambda each: each.length_s)
+    coded = [] if coding is None else [replace(sample, values=sample.values + coding)]
     distances = [
         [_limited(row) for row in rows]
-        for rows in _unseen(sample, samples, families, columns, coding)
+        for rows in _unseen(sample, [*samples, *coded], families, columns, coding)
     ]
+    coded_distances = distances[len(samples) :]
+    distances = distances[: len(samples)]
     recordings = len(set(sample.groups))
     df = float(min(recordings - 1, MAX_DF))
     means = np.array([[row.mean() for row in rows] for rows in distances])
@@ -139,11 +142,14 @@ def fit_views(
             for rows in distances
         ]
     )
-    limits = []
-    for rows, mean, deviation in zip(distances, means, deviations, strict=True):
-        standardised = (np.stack(rows, axis=1) - mean) / deviation
-        score = mean_of_largest(standardised, AVERAGED)
-        limits.append(_calibrate(score, recordings, threshold, df))
+
+    def calibrated(rows: list[Floats], length: int) -> tuple[float, float]:
+        standardised = (np.stack(rows, axis=1) - means[length]) / deviations[length]
+        return _calibrate(mean_of_largest(standardised, AVERAGED), recordings, threshold, df)
+
+    limits = [calibrated(rows, length) for length, rows in enumerate(distances)]
+    for rows in coded_distances:
+        limits[-1] = _stricter(limits[-1], calibrated(rows, -1), df, threshold)
     locations, scales = np.array(limits).T
     lengths_s = np.array([each.length_s for each in samples])
     calibration = Calibration(lengths_s, means, deviations, locations, scales)
@@ -245,7 +251,7 @@ def _calibrate(scores: Floats, recordings: int, threshold: float, df: float) -> 
 
     scores : means of the largest standardised distances of rows that were left out
     """
-    share = min(max(threshold, 0.6), 0.99)
+    share = _calibrated_share(threshold)
     n = recordings
     location, spread = float(scores.mean()), float(max(scores.std(ddof=1), 1e-3))
     new = stats.t.ppf(share, n - 1) * np.sqrt(1 + 1 / n)
@@ -256,3 +262,16 @@ def _calibrate(scores: Floats, recordings: int, threshold: float, df: float) -> 
     if rank <= 1:
         limit = max(limit, float(np.quantile(scores, rank)))
     return location, float((limit - location) / stats.t.ppf(share, df))
+
+
+def _calibrated_share(threshold: float) -> float:
+    """The share of normal recordings below the limit that the calibration computes."""
+    return min(max(threshold, 0.6), 0.99)
+
+
+def _stricter(
+    one: tuple[float, float], other: tuple[float, float], df: float, threshold: float
+) -> tuple[float, float]:
+    """The calibration whose limit at the threshold is higher: location and scale, as `one`."""
+    quantile = stats.t.ppf(_calibrated_share(threshold), df)
+    return max(one, other, key=lambda each: each[0] + each[1] * quantile)
