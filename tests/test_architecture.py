@@ -66,7 +66,7 @@ LAYERS = [
     {"aws.metrics"},
     {"runtime"},
     {"snapshot", "api"},
-    {"http.parameters", "http.spool"},
+    {"http.parameters", "http.spool", "http.strict_body"},
     {
         "http.errors",
         "http.gateway",

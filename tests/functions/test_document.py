@@ -118,6 +118,30 @@ def test_a_body_that_is_not_utf_8_is_an_invalid_request(path: str, body: bytes) 
 
 
 @pytest.mark.parametrize(
+    ("body", "fault"),
+    [
+        (
+            '{"person": "ana", "note": "", "person": "bob"}',
+            "the key 'person' appears more than once in an object",
+        ),
+        ('{"person": "ana", "days": NaN}', "it contains NaN, which is not a number of JSON"),
+        ('{"person": "ana", "days": 1e999}', "days: the number is too large"),
+        (r'{"person": "\ud800"}', "person: the text contains U+D800, which is not a character"),
+    ],
+)
+@pytest.mark.parametrize(
+    "path", ["/uploads", "/machines/x/acknowledge", "/machines/x/snooze", "/results/x/review"]
+)
+def test_json_that_readers_understand_differently_is_an_invalid_request(
+    path: str, body: str, fault: str
+) -> None:
+    answer = client.post(path, content=body, headers={"content-type": "application/json"})
+    assert answer.status_code == 422
+    assert answer.json()["error"] == "InvalidRequest"
+    assert answer.json()["detail"].startswith(f"the body cannot be used: {fault}; ")
+
+
+@pytest.mark.parametrize(
     "filename",
     [
         *(

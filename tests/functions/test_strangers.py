@@ -268,4 +268,5 @@ def test_json_that_is_nested_too_deeply_is_an_invalid_request(configured: Path, 
     deep = b"[" * 200_000
     answer = client.post(path, content=deep, headers={"content-type": "application/json"})
     assert answer.status_code == 422
-    assert answer.json()["detail"].startswith("the body is nested too deeply; ")
+    expected = "the body cannot be used: it is nested deeper than 50 levels; "
+    assert answer.json()["detail"].startswith(expected)

@@ -79,10 +79,10 @@ def add_error_handlers(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     async def on_http_error(request: Request, error: HTTPException) -> JSONResponse:
         status = HTTPStatus(error.status_code)
-        # FastAPI answers 400 to JSON in another encoding, or nested too deeply, without saying so.
-        if isinstance(error.__cause__, UnicodeDecodeError | RecursionError):
-            is_deep = isinstance(error.__cause__, RecursionError)
-            fault = "is nested too deeply" if is_deep else "is not JSON in UTF-8"
+        # FastAPI answers 400 to JSON that StrictRequest refuses, without saying why.
+        if isinstance(error.__cause__, ValueError):
+            is_text = not isinstance(error.__cause__, UnicodeDecodeError)
+            fault = f"cannot be used: {error.__cause__}" if is_text else "is not JSON in UTF-8"
             detail = f"the body {fault}; {_how_to_send(request)}"
             return response(HTTPStatus.UNPROCESSABLE_ENTITY, "InvalidRequest", detail)
         answer = response(status, status.phrase.replace(" ", ""), _http_detail(request, error))

@@ -14,6 +14,7 @@ from oddsound import runtime
 from oddsound.http.errors import documented
 from oddsound.http.parameters import only_known_query
 from oddsound.http.recording import SentRecording
+from oddsound.http.strict_body import StrictRoute
 from oddsound.machines.naming import check_machine_id, in_utc
 from oddsound.machines.records import (
     Acknowledgement,
@@ -30,7 +31,7 @@ from oddsound.schemas import Prediction, Time
 if TYPE_CHECKING:
     from oddsound.machines.ledger import Origin
 
-router = APIRouter(dependencies=[Depends(only_known_query)])
+router = APIRouter(route_class=StrictRoute, dependencies=[Depends(only_known_query)])
 
 MAX_PAGE = 1000
 MAX_NUMBER = 2**53 - 1

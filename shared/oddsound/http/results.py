@@ -11,6 +11,7 @@ from oddsound.errors import ResultNotFoundError
 from oddsound.http.errors import documented
 from oddsound.http.machines import model_of
 from oddsound.http.parameters import only_known_query
+from oddsound.http.strict_body import StrictRoute
 from oddsound.machines.naming import machine_of_key
 from oddsound.machines.records import HistoryRow, ReviewRequest
 from oddsound.schemas import JobResult
@@ -24,7 +25,7 @@ class KeyConvertor(PathConvertor):
 
 register_url_convertor("key", KeyConvertor())
 
-router = APIRouter(dependencies=[Depends(only_known_query)])
+router = APIRouter(route_class=StrictRoute, dependencies=[Depends(only_known_query)])
 
 
 # Before the next route, whose keys may contain slashes: the first route of a path says which

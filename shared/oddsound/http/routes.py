@@ -23,10 +23,11 @@ from oddsound.http.recording import (
     SentRecording,
     sent_recording,
 )
+from oddsound.http.strict_body import StrictRoute
 from oddsound.http.upload_schemas import Upload, UploadRequest
 from oddsound.schemas import ModelList, Prediction, Schema
 
-router = APIRouter(dependencies=[Depends(only_known_query)])
+router = APIRouter(route_class=StrictRoute, dependencies=[Depends(only_known_query)])
 
 
 class ServiceInfo(Schema):
