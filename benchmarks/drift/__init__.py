@@ -1,0 +1,1 @@
+"""How often drift is named, for unchanged recordings, other recorders, noise, rooms and faults."""

@@ -1,0 +1,1 @@
+"""What `oddsound retrain` does with reviewed recordings of real machines."""
