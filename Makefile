@@ -162,6 +162,18 @@ bench-events: .venv  ## Events beside injected faults: make bench-events DATA=re
 bench-long: .venv  ## Memory and time of an hour: make bench-long DATA=recordings/machines FAN=recordings/fan
 	$(BIN)/python -m benchmarks.long.run $(DATA) $(if $(FAN),--fan $(FAN)) $(OPTIONS)
 
+bench-history: .venv  ## 10,000 results of a machine in SQLite and DynamoDB (moto): listed, exported, drawn
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.history $(OPTIONS)
+
+bench-fleet: .venv  ## Simulate 50 machines for 30 days: missed faults, doubled alarms, silent machines
+	$(BIN)/python -m benchmarks.fleet $(OPTIONS)
+
+bench-drift: .venv  ## Drift of real machines, beside faults: make bench-drift DATA=recordings/machines
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.drift.run $(DATA) $(OPTIONS)
+
+bench-retrain: .venv  ## Reviews of real machines, retrained: make bench-retrain DATA=recordings/machines
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.retrain.run $(DATA) $(OPTIONS)
+
 corpus: .venv  ## All inputs of tests/corpus, and FOLDERS, by every way in: outcome, time, memory
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.corpus.run $(FOLDERS) $(OPTIONS)
 
@@ -262,4 +274,4 @@ clean:  ## Remove everything that make made
 	rm -rf .venv .venv-docs .venv-sam .venv-schemathesis .venv-audit .aws-sam build .coverage* .pytest_cache .mypy_cache .ruff_cache
 
 .PHONY: help demo serve check lint types test-fast test test-units test-e2e test-built test-stack fuzz fuzz-inputs fuzz-guided fuzz-contract format build layers sizes bench bench-features bench-framework load \
-  bench-detection corpus validate deploy prune costs destroy push-models logs redrive events invoke requirements docs pictures images lint-workflows audit clean
+  bench-detection bench-history bench-fleet bench-drift bench-retrain corpus validate deploy prune costs destroy push-models logs redrive events invoke requirements docs pictures images lint-workflows audit clean

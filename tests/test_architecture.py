@@ -23,7 +23,7 @@ LAYERS = [
     {"formats", "containers", "memory", "machines.naming", "machines.profile"},
     {"schemas"},
     {"settings", "storage", "machines.records", "machines.trend"},
-    {"history.store"},
+    {"history.store", "history.packing"},
     {"history.sqlite", "history.dynamodb", "machines.states", "machines.notices"},
     {"machines.wording", "machines.drift", "machines.webhooks", "machines.mqtt"},
     {"machines.conditions"},

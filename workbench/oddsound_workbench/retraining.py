@@ -3,7 +3,7 @@
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -29,8 +29,6 @@ MIN_TRAINING, MIN_NORMAL, MIN_FAULTS = 10, 4, 1
 
 FOLDS = 3
 """Parts of the normal recordings, each of which is judged by a model of the others."""
-
-PAGE = 1000
 
 
 @dataclass(frozen=True)
@@ -165,7 +163,7 @@ def _reviewed(ledger: Ledger, machine: Machine, folder: Path) -> tuple[list[Reco
     """The reviewed recordings that are there, and how many are not."""
     found: dict[str, Recording] = {}
     gone = 0
-    for row in _rows(ledger, machine.id):
+    for row in ledger.rows(machine.id):
         if row.review is None or row.review.label == "unusable":
             continue
         file = _fetched(row, folder / f"{len(found)}-{gone}{Path(row.key).suffix}")
@@ -179,15 +177,6 @@ def _reviewed(ledger: Ledger, machine: Machine, folder: Path) -> tuple[list[Reco
             file, checksum, row.review.label, corrected or bool(before and before.corrected)
         )
     return list(found.values()), gone
-
-
-def _rows(ledger: Ledger, machine_id: str) -> Iterator[HistoryRow]:
-    before: str | None = None
-    while True:
-        page = ledger.history(machine_id, PAGE, before)
-        yield from page.rows
-        if (before := page.next) is None:
-            return
 
 
 def _fetched(row: HistoryRow, target: Path) -> Path | None:

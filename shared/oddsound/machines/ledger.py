@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -35,6 +35,10 @@ from oddsound.schemas import Prediction, Time
 logger = logging.getLogger(__name__)
 
 CHECKED_AT_ONCE = 100
+
+PAGE = 2000
+"""Rows that are read at once: two megabytes."""
+
 ATTEMPTS = 10
 """Tries of a change while others change the same machine."""
 
@@ -110,6 +114,22 @@ class Ledger:
         page = list(found[:limit])
         following = position(page[-1]) if len(found) > limit else None
         return HistoryPage(machine=machine_id, rows=page, next=following)
+
+    def rows(
+        self, machine_id: str, after: datetime | None = None, before: datetime | None = None
+    ) -> Iterator[HistoryRow]:
+        """All rows of a machine between two times, newest first, read in pages as they are needed.
+
+        Raises UnknownMachineError.
+        """
+        first = sortable(after) if after else None
+        bound = sortable(before) if before else None
+        while page := self._store.rows(machine_id, PAGE, before=bound, after=first):
+            yield from page
+            if len(page) < PAGE:
+                return
+            bound = position(page[-1])
+        self._known(machine_id)
 
     def model_of(self, machine_id: str) -> str | None:
         """Name of the machine's model; None if it has none, or is not registered yet."""

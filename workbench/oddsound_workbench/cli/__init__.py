@@ -1,5 +1,6 @@
-"""The command `oddsound`: predict, models, machines, watch, listen, review, retrain, train,
-evaluate, compile, serve, worker, backfill, push, versions, rollback, keygen, sign, compare."""
+"""The command `oddsound`: predict, models, machines, history, watch, listen, review, retrain,
+train, evaluate, compile, serve, worker, backfill, push, versions, rollback, keygen, sign,
+compare."""
 
 import io
 import sys
@@ -7,6 +8,7 @@ import sys
 from oddsound_workbench.cli import (
     backfilling,
     comparing,
+    history,
     learning,
     listening,
     listing,
@@ -25,6 +27,7 @@ __all__ = ["app", "main"]
 app.command("predict")(predicting.predict)
 app.command("models")(listing.list_models)
 app.add_typer(machines.machines, name="machines")
+app.command("history")(history.show_history)
 app.command("watch")(watching.watch)
 app.command("listen")(listening.listen)
 app.command("review")(reviewing.review)

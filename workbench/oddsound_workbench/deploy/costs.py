@@ -53,7 +53,7 @@ class Usage:
     puts: int = 0
     gets: int = 0
     write_units: int = 7
-    read_units: int = 20
+    read_units: int = 14
 
 
 WAYS = {
