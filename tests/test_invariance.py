@@ -21,7 +21,7 @@ LIMITS = AudioLimits(max_bytes=50_000_000, max_duration_s=60)
 ONLY_HERE = ("right only", "a stuck channel", "8 channels, one dead, one inverted")
 """Keys of DELIVERED that are not in the benchmark's DELIVERIES under another name."""
 
-LOW_RATES = [f"{hz / 1000:g} kHz" for hz in LOW_RATES_HZ]
+LOW_RATES = [f"{before}{hz / 1000:g} kHz" for hz in LOW_RATES_HZ for before in ("", "recorded at ")]
 MAX_CHANGED = 0.05
 """Share of the recordings whose verdict may change."""
 

@@ -1,5 +1,6 @@
 """Recordings without high frequencies are compared with the normal sound below them."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -68,10 +69,33 @@ def test_a_classifier_has_one_model_for_every_recording(low: Array) -> None:
 
 
 @pytest.mark.parametrize(
-    ("bandwidth_hz", "rate"), [(8000, RATE), (6500, RATE), (6400, 8000), (3300, 8000), (3200, RATE)]
+    ("trained_hz", "bandwidth_hz", "rate"),
+    [
+        pytest.param(None, 8000, RATE, id="an older model"),
+        pytest.param(None, 4000, 8000, id="an older model, a recording of 8 kHz"),
+        pytest.param(8000, 24_000, RATE, id="both contain everything"),
+        pytest.param(8000, 7000, RATE, id="nearly everything"),
+        pytest.param(8000, 6800, 8000, id="the highest bands are missing"),
+        pytest.param(8000, 3400, 8000, id="a telephone line"),
+        pytest.param(5500, 5500, RATE, id="both contain the same part"),
+        pytest.param(5500, 8000, 8000, id="the recording contains more"),
+        pytest.param(5500, 4000, 8000, id="the recording contains less"),
+        pytest.param(4000, 4000, 8000, id="both contain what the narrower model compares"),
+        pytest.param(4000, 8000, 8000, id="trained at 8 kHz"),
+    ],
 )
-def test_the_widest_model_that_a_bandwidth_contains_is_chosen(
-    bandwidth_hz: float, rate: int
+def test_what_both_recorders_deliver_is_compared(
+    trained_hz: float | None, bandwidth_hz: float, rate: int
 ) -> None:
-    """Models compare up to 7.2 and 3.6 kHz, of which a recording must have nine tenths."""
-    assert model("fan").for_bandwidth(bandwidth_hz).sample_rate == rate
+    """The models of the fan compare up to 7.2 and 3.6 kHz."""
+    detector = model("fan")
+    narrower = tuple(replace(each, bandwidth_hz=trained_hz) for each in detector.narrower)
+    detector = replace(detector, bandwidth_hz=trained_hz, narrower=narrower)
+    assert detector.for_bandwidth(bandwidth_hz).sample_rate == rate
+
+
+@pytest.mark.parametrize(
+    ("sample_rate", "rate"), [(8000, 8000), (11_025, 8000), (14_400, RATE), (44_100, RATE)]
+)
+def test_the_sample_rate_limits_the_bandwidth(sample_rate: int, rate: int) -> None:
+    assert model("fan").for_rate(sample_rate).sample_rate == rate

@@ -17,7 +17,6 @@ from oddsound.features import FeatureExtractor, extractor, top_hz
 from oddsound.numbers import Numbers
 from oddsound.parts import Fetch, Parts, TrainingStatistics
 from oddsound.predictors import PREDICTORS, Floats, Predictor
-from oddsound.quality.warnings import MIN_BAND_SHARE
 from oddsound.schemas import VIEWS, ModelEntry
 
 ROWS_PER_CALL = 64
@@ -29,6 +28,15 @@ NARROWER = "narrower"
 LOUDNESS = "loudness"
 """Key of a detector's artifact for mean and deviation of the training recordings' loudness in dB.
 The detector does not use it, so that the gain does not matter; a change of the gain is drift."""
+
+BANDWIDTH = "bandwidth_hz"
+"""Key of a detector's artifact for the median bandwidth of the training recordings."""
+
+SAME_BAND = 0.95
+"""Bandwidths that differ by less are the same: the measured edge is that exact."""
+
+COMPARED_SHARE = 0.85
+"""Of the bandwidth: a model that compares as much, compares all of it but for the edge."""
 
 EXTRACTOR, SCALER = "the extractor", "the scaler"
 """Sources of the features, in error texts."""
@@ -47,6 +55,8 @@ class Model:
     events_reference : None for a model without one: a classifier, or an older detector
     narrower : models of the same machine for recordings with a lower sample rate, ascending
     loudness : mean and deviation over the training recordings, in dB; None in older models
+    bandwidth_hz : the usual one of the training recordings; None in older models, whose recordings
+        are taken to contain all that the model compares
     """
 
     name: str
@@ -62,6 +72,7 @@ class Model:
     events_reference: tuple[FrameAnalyser, EventReference] | None = None
     narrower: tuple["Model", ...] = ()
     loudness: tuple[float, float] | None = None
+    bandwidth_hz: float | None = None
 
     @classmethod
     def load(
@@ -120,38 +131,41 @@ class Model:
             events_reference=_events_reference(estimator, rate, entry),
             narrower=_narrower(name, entry, estimator, parts.dropped),
             loudness=_loudness(estimator),
+            bandwidth_hz=_bandwidth_hz(estimator),
         )
-
-    def for_rate(self, sample_rate: int) -> "Model":
-        """The model for recordings with a sample rate in Hz.
-
-        A recording cannot contain what is above half its sample rate. A model for a lower sample
-        rate does not compare it; without one, this model is used for every rate.
-        """
-        if sample_rate >= self.sample_rate:
-            return self
-        fitting = [model for model in self.narrower if model.sample_rate <= sample_rate]
-        return fitting[-1] if fitting else self
 
     @property
     def top_hz(self) -> float:
-        """The highest frequency that the model compares, in Hz."""
+        """The highest frequency that the features describe, in Hz."""
         return top_hz(self.extractor, self.sample_rate)
+
+    @property
+    def compared_hz(self) -> float:
+        """The highest frequency that the training recordings contain and the features describe."""
+        return min(self.bandwidth_hz or self.top_hz, self.top_hz)
+
+    def for_rate(self, sample_rate: int) -> "Model":
+        """The model for recordings with a sample rate in Hz, whose bandwidth is half of it."""
+        return self if sample_rate >= self.sample_rate else self.for_bandwidth(sample_rate / 2)
 
     def for_bandwidth(self, bandwidth_hz: float) -> "Model":
         """The model for recordings that contain nothing above a frequency.
 
-        A codec, a telephone line or an earlier, lower sample rate removes high frequencies like a
-        low sample rate does. Without a model that compares only what is there, this one is used.
+        What the recorder of the recording or that of the training recordings removed is not
+        compared: the models fit of which both contain the same part. Of these, the one for the
+        lowest sample rate is chosen that compares all of it.
         """
-        if self.contains(bandwidth_hz):
+        if not self.narrower:
             return self
-        fitting = [model for model in self.narrower if model.contains(bandwidth_hz)]
-        return fitting[-1] if fitting else self
+        fitting = [model for model in (*self.narrower, self) if model._fits(bandwidth_hz)]
+        wanted = COMPARED_SHARE * min(bandwidth_hz, self.top_hz)
+        enough = [model for model in fitting if model.top_hz >= wanted]
+        return (enough or fitting[-1:] or self.narrower)[0]
 
-    def contains(self, bandwidth_hz: float) -> bool:
-        """Whether a recording with this bandwidth has all frequencies that the model compares."""
-        return bandwidth_hz >= MIN_BAND_SHARE * self.top_hz
+    def _fits(self, bandwidth_hz: float) -> bool:
+        """Whether a recording and the training recordings contain the same of what is compared."""
+        found, trained = min(bandwidth_hz, self.top_hz), self.compared_hz
+        return min(found, trained) >= SAME_BAND * max(found, trained)
 
     def features(self, windows: list[Array]) -> Array:
         """The features of each window, float32 [shape=(windows, len(kept))].
@@ -229,6 +243,12 @@ def _loudness(estimator: Any) -> tuple[float, float] | None:
     return numbers.number("mean"), numbers.number("deviation", positive=True)
 
 
+def _bandwidth_hz(estimator: Any) -> float | None:
+    if not isinstance(estimator, Numbers) or not estimator.has(BANDWIDTH):
+        return None
+    return estimator.number(BANDWIDTH, positive=True)
+
+
 def _narrower(
     name: str, entry: ModelEntry, estimator: Any, dropped: Iterable[Any]
 ) -> tuple[Model, ...]:
@@ -261,6 +281,7 @@ def _narrower_model(name: str, entry: ModelEntry, part: Numbers, dropped: Iterab
         size_bytes=0,
         events_reference=_events_reference(detector, rate, entry),
         loudness=_loudness(detector),
+        bandwidth_hz=_bandwidth_hz(detector),
     )
 
 

@@ -30,7 +30,7 @@ def predict(
     """
     started = time.perf_counter()
     scan = scanning.scan(source, model, limits, keep_rows=explain)
-    full_hz, model = model.top_hz, scan.model
+    full_hz, model = model.compared_hz, scan.model
     explainer = _explainer(model, scan.rows) if explain else None
     # The rows of an explanation are scored in the same call: a call costs more than its rows.
     scored = (
@@ -59,7 +59,7 @@ def predict(
             scan.info.quality,
             full_hz,
             is_anomaly=is_anomaly,
-            compared_hz=model.top_hz,
+            compared_hz=model.compared_hz,
         ),
         windows=_windows(starts, size, probabilities, model) if len(starts) > 1 else None,
         events=scan.events,

@@ -126,6 +126,7 @@ class TestSameAnswers:
         found = Model.load(name, entry, 16000, fetch)
         plain = entry.model_copy(update={"compiled_path": None})
         by_sklearn = Model.load(name, plain, 16000, fetch)
+        assert found.bandwidth_hz == by_sklearn.bandwidth_hz == (8000 if name == "fan" else None)
         assert [model.sample_rate for model in found.narrower] == [
             model.sample_rate for model in by_sklearn.narrower
         ]

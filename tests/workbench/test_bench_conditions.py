@@ -9,7 +9,7 @@ import pytest
 import soundfile
 
 from benchmarks.conditions import measure, run
-from benchmarks.conditions.deliveries import DELIVERIES, headroom, mixed
+from benchmarks.conditions.deliveries import DELIVERIES, LOW_RATES_HZ, headroom, mixed
 from benchmarks.conditions.tables import tables
 from benchmarks.detection.data import MachineSet
 from benchmarks.detection.protocol import Split
@@ -29,7 +29,8 @@ QUIET = SOUND * np.float32(0.01)
 def test_every_delivery_has_the_same_sound(way: str) -> None:
     content = DELIVERIES[way](SOUND, RATE)
     samples, rate = soundfile.read(io.BytesIO(content), dtype="float32", always_2d=True)
-    hz = float(way.split()[0]) * 1000 if way.endswith(" kHz") else None
+    is_rate = way.endswith(" kHz") and not way.startswith("recorded")
+    hz = float(way.split()[0]) * 1000 if is_rate else None
     assert rate == (hz or (44100 if "MP3" in way else RATE))
     assert samples.shape[1] == (2 if "stereo" in way or "channel" in way or "dual" in way else 1)
     assert len(samples) / rate == pytest.approx(2, abs=0.06)
@@ -37,6 +38,15 @@ def test_every_delivery_has_the_same_sound(way: str) -> None:
     assert level == pytest.approx(0.1 if "softer" in way else 1, rel=0.1)
     offset = float(way.rpartition(" ")[2]) if "DC" in way else 0
     assert samples[:, 0].mean() == pytest.approx(offset + float(SOUND.mean()), abs=0.01)
+
+
+@pytest.mark.parametrize("hz", LOW_RATES_HZ)
+def test_a_low_rate_leaves_nothing_above_half_of_it(hz: int) -> None:
+    content = DELIVERIES[f"recorded at {hz / 1000:g} kHz"](SOUND, RATE)
+    samples, rate = soundfile.read(io.BytesIO(content), dtype="float32")
+    power = np.abs(np.fft.rfft(samples * np.hanning(len(samples)))) ** 2
+    above = np.fft.rfftfreq(len(samples), 1 / rate) > 0.51 * hz
+    assert power[above].sum() < 1e-6 * power.sum()
 
 
 def test_the_mp3_has_the_bit_rate_of_its_name() -> None:

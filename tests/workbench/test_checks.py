@@ -150,7 +150,8 @@ def test_a_low_sample_rate_is_counted_for_a_detector_and_a_classifier(tmp_path: 
     for extractor in ("machine", "default"):
         checked = checks.check(found, RATE, extractor)
         assert len(checked.faults["missing high frequencies"]) == 4
-        (note,) = checks.notes(checked, checks.Checked([], [], {}))
+        assert checked.bandwidths_hz == [4000] * 4
+        (note,) = checks.notes(checked, checks.Checked([], [], {}, []))
         assert "missing high frequencies in 4 (0.wav, 1.wav, 2.wav and 1 more)" in note
 
 

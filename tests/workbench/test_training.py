@@ -137,7 +137,7 @@ def test_recordings_of_one_group_are_never_in_both_parts_of_a_split(recordings: 
     choice = FeatureChoice.of(extractor("default", 16000), fixed_gain=False)
     recipe = ClassifierRecipe(Plan(recordings, "x", recordings / "models.json"))
     summary = dataset.summarize_headers(pairs)
-    data = TrainingData(rows, None, choice, ExtractionSettings(16000, 2.0), summary)
+    data = TrainingData(rows, None, choice, ExtractionSettings(16000, 2.0), summary, 8000)
     result = recipe.evaluate(recipe.folds(data, no_progress), data)
     assert result.metrics()["accuracy"] < 0.8
     for fold in set(result.folds.tolist()):

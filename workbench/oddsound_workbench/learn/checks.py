@@ -25,11 +25,13 @@ class Checked:
     usable : in their order
     bad : path of each other recording, and the reason that a prediction would give
     faults : kind of warning -> the usable recordings that have it
+    bandwidths_hz : of the usable recordings, see oddsound.quality.bandwidth
     """
 
     usable: list[Labelled]
     bad: list[tuple[Path, str]]
     faults: dict[str, list[Path]]
+    bandwidths_hz: list[float]
 
 
 def raise_if_bad(parts: Sequence[Checked]) -> None:
@@ -81,6 +83,7 @@ def check(
     usable: list[Labelled] = []
     bad: list[tuple[Path, str]] = []
     faults: dict[str, list[Path]] = {}
+    bandwidths_hz: list[float] = []
     for recording in recordings:
         try:
             quality = scanning.load(recording.path, extract, sample_rate, LIMITS).quality
@@ -90,10 +93,11 @@ def check(
             bad.append((recording.path, error.strerror or str(error)))
         else:
             usable.append(recording)
+            bandwidths_hz.append(quality.bandwidth_hz)
             for fault in warnings.faults(quality, top_hz):
                 faults.setdefault(fault.kind, []).append(recording.path)
         advance()
-    return Checked(usable, bad, faults)
+    return Checked(usable, bad, faults, bandwidths_hz)
 
 
 def _total(parts: Sequence[Checked]) -> int:

@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_limits
 from oddsound import machine_features
 from oddsound.events.reference import ARTIFACT_KEY
 from oddsound.features import extractor
-from oddsound.model import LOUDNESS, NARROWER
+from oddsound.model import BANDWIDTH, LOUDNESS, NARROWER
 from oddsound.predictors import Floats
 from oddsound_workbench.errors import FolderError
 from oddsound_workbench.files import content_sha256
@@ -127,7 +127,11 @@ class DetectorRecipe:
         reference = fit_reference(
             data.rows.recordings, data.summary.durations_s, data.settings.sample_rate
         )
-        more = {ARTIFACT_KEY: reference.to_artifact(), LOUDNESS: _loudness(data)}
+        more = {
+            ARTIFACT_KEY: reference.to_artifact(),
+            LOUDNESS: _loudness(data),
+            BANDWIDTH: data.bandwidth_hz,
+        }
         return replace(fitted, estimator={**fitted.estimator, **more})
 
     def folds(self, data: TrainingData, progress: Progress) -> list[Fold]:

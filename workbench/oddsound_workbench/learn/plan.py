@@ -5,6 +5,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from oddsound.features import extractor
 from oddsound.predictors import DETECTOR_THRESHOLD
 from oddsound.schemas import ANOMALY, NORMAL
@@ -156,6 +158,7 @@ class TrainingData:
     shorter : of the recordings that train it, in shorter windows, by their length in seconds
     coded : the training rows after a lossy codec, without copies; None for a classifier
     narrower : the training rows at lower sample rates
+    bandwidth_hz : the median of the recordings that train it
     check_notes : sentences for the user: recordings that were left out, and recorder warnings
     """
 
@@ -164,6 +167,7 @@ class TrainingData:
     choice: FeatureChoice
     settings: ExtractionSettings
     summary: HeaderSummary
+    bandwidth_hz: float
     shorter: dict[float, Rows] = field(default_factory=dict)
     coded: Rows | None = None
     narrower: Sequence["TrainingData"] = ()
@@ -268,6 +272,7 @@ def read(
         ),
         settings=settings,
         summary=summary,
+        bandwidth_hz=float(np.median(training.bandwidths_hz)),
         shorter=shorter(settings),
         coded=coded(settings),
         check_notes=checks.notes(training, tests),
