@@ -36,10 +36,10 @@ LAYERS = [
     {"compiled.reading"},
     {"fourier"},
     {"descriptors", "views", "explain.wording"},
-    {"filterbanks"},
+    {"filterbanks", "scratch"},
     {"layouts.layout", "layouts.chunks"},
     {"layouts.wav", "layouts.others", "layouts.ogg", "layouts.mp3", "layouts.flac"},
-    {"ffmpeg", "layouts.find", "framewise", "events.frames"},
+    {"ffmpeg", "layouts.find", "framewise", "events.frames", "pcm"},
     {"decoding", "default_features", "machine_features"},
     {"events.reference", "quality.clipping", "quality.dropouts", "quality.bandwidth"},
     {"events.candidates", "quality.channels"},
@@ -116,7 +116,14 @@ WORKBENCH_LAYERS = [
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 WORKBENCH_RANK = {name: rank for rank, layer in enumerate(WORKBENCH_LAYERS) for name in layer}
 WITHOUT_AWS = RANK["pipeline"]
-CACHES = {("runtime", "*"), ("features", "extractor")}
+CACHES = {
+    ("runtime", "*"),
+    ("features", "extractor"),
+    ("machine_features", "_modulation_window"),
+    ("profiling", "_grouping"),
+}
+"""Beside runtime, numbers that follow from others: computed again, they would be the same."""
+
 ENVIRONMENT = {"environ", "environb", "getenv", "getenvb", "putenv", "unsetenv"}
 FOLDERS = {
     "shared": PROJECT / "shared",

@@ -18,6 +18,7 @@ from oddsound.ffmpeg import open_ffmpeg
 from oddsound.formats import FORMATS
 from oddsound.layouts import find
 from oddsound.layouts.layout import Layout
+from oddsound.pcm import PcmDecoder
 from oddsound.spliced import SplicedFile
 
 type Source = bytes | Path | ArrivingFile
@@ -81,6 +82,9 @@ def open_decoder(source: Source) -> Iterator[Decoder]:
                 yield decoder
             return
         layout = find.layout(file, kind)
+        if layout.pcm:
+            yield PcmDecoder(file, layout.pcm)
+            return
         # Through a file object, libsndfile sees neither a name nor what is beside the file, and
         # damaged bytes are the same to it wherever they come from.
         target = SplicedFile(file, layout.pieces or [range(size)])

@@ -68,23 +68,20 @@ class DefaultExtractor(FramewiseExtractor):
     def _indices(self, names: Iterable[str]) -> NDArray[np.intp]:
         return np.array([self.names.index(name) for name in names])
 
-    def _measure(self, samples: Array) -> dict[str, Array]:
+    def _measure(self, samples: Array, found: dict[str, Array]) -> None:
         frames = self.split_into_frames(samples)
         # In float64, as in librosa: rounding errors would show beside the spectrum of a tone.
         magnitude = np.abs(rfft(frames * self.window).astype(np.complex64))
         power = np.square(magnitude)
-        mel = power @ self.mel_basis
-        peak, valley = descriptors.octave_extremes(magnitude, self.contrast_bands)
+        mel = np.matmul(power, self.mel_basis, out=found["mel"])
+        found["shape"][:] = self._shape(magnitude, power, mel)
+        crossings = descriptors.zero_crossing_rate(samples, self.hop_length)
+        found["crossings"][:, 0] = crossings
+        found["loudness"][:, 0] = descriptors.frame_power(power)
         hops = frames[:, : self.hop_length]
-        return {
-            "mel": mel,
-            "shape": self._shape(magnitude, power, mel),
-            "crossings": descriptors.zero_crossing_rate(samples, self.hop_length)[:, None],
-            "loudness": descriptors.frame_power(power)[:, None],
-            "energy": np.einsum("ij,ij->i", hops, hops)[:, None],
-            "peak": peak,
-            "valley": valley,
-        }
+        np.einsum("ij,ij->i", hops, hops, out=found["energy"][:, 0])
+        peak, valley = descriptors.octave_extremes(magnitude, self.contrast_bands)
+        found["peak"][:], found["valley"][:] = peak, valley
 
     def _edges(self, first: Array, rest: Array) -> tuple[Array, Array]:
         """The numbers of the frame that begins before the waveform, and of the one that ends after.
@@ -143,7 +140,7 @@ class DefaultExtractor(FramewiseExtractor):
             [
                 centroid,
                 descriptors.spectral_bandwidth(magnitude, self.hz, centroid),
-                *[self.hz[bins] for bins in descriptors.rolloff_bins(magnitude, ROLLOFFS)],
+                self.hz[descriptors.rolloff_bins(magnitude, ROLLOFFS)],
             ]
         )
         total = mel.sum(axis=1)

@@ -46,9 +46,9 @@ class BandMatrix:
             block = slice(int(columns[0]), int(columns[-1]) + 1)
             self._blocks.append((rows, block, np.ascontiguousarray(matrix[rows, block])))
 
-    def product(self, values: Array) -> Array:
-        """`values @ matrix`, float32 [shape=(frames, columns)]."""
-        found = np.empty((len(values), self._columns), np.float32)
+    def product(self, values: Array, out: Array | None = None) -> Array:
+        """`values @ matrix`, float32 [shape=(frames, columns)]; out : array for the result."""
+        found = np.empty((len(values), self._columns), np.float32) if out is None else out
         for rows, columns, block in self._blocks:
             np.matmul(values[:, rows], block, out=found[:, columns])
         return found
@@ -113,35 +113,45 @@ def spectral_bandwidth(magnitude: Array, hz: Array, centroid: Array) -> Array:
     return np.sqrt(variance)
 
 
-def rolloff_bins(magnitude: Array, shares: tuple[float, ...]) -> list[NDArray[np.intp]]:
+def whole_groups(bins: int) -> int:
+    """The number of bins in groups of ADDED_TOGETHER that contain so many bins."""
+    return -(-bins // ADDED_TOGETHER) * ADDED_TOGETHER
+
+
+def rolloff_bins(
+    magnitude: Array, shares: tuple[float, ...], bins: int | None = None
+) -> NDArray[np.intp]:
     """The first bin of each frame up to which its magnitudes sum to a share of their total.
 
     magnitude : float32 [shape=(frames, bins)], >= 0
     shares : each between 0 and 1
-    Returns an array [shape=(frames,)] for each share; 0 if a frame is silent. These are the bins of
+    bins : in a frame, if `magnitude` is contiguous and has zeros behind them, up to whole groups
+    Returns indices [shape=(frames, shares)]; 0 if a frame is silent. These are the bins of
     librosa.feature.spectral_rolloff.
     """
-    frames, bins = magnitude.shape
-    count = -(-bins // ADDED_TOGETHER)
+    if bins is None:
+        frames, bins = magnitude.shape
+        padded = np.zeros((frames, whole_groups(bins)), np.float32)
+        padded[:, :bins] = magnitude
+        return rolloff_bins(padded, shares, bins)
     # np.cumsum over all bins adds one number after the other, which takes twice as long. Its sums
     # differ in the last digit, so that a frame in some thousands has a neighbouring bin.
-    padded = np.zeros((frames, count * ADDED_TOGETHER), np.float32)
-    padded[:, :bins] = magnitude
-    ends = np.zeros((frames, count + 1), np.float32)
-    np.cumsum(
-        (padded.reshape(-1, ADDED_TOGETHER) @ _ONES).reshape(frames, count), 1, out=ends[:, 1:]
-    )
+    groups = magnitude.reshape(-1, ADDED_TOGETHER)
+    sums = (groups @ _ONES).reshape(len(magnitude), -1)
+    count = sums.shape[1]
+    ends = np.zeros((len(sums), count + 1), np.float32)
+    np.cumsum(sums, axis=1, out=ends[:, 1:])
     wanted = ends[:, -1:] * np.array(shares, np.float32)
     # The first that is not below the share, of the groups and then inside one; argmin ends there.
-    group = np.column_stack([(ends < each[:, None]).argmin(axis=1) for each in wanted.T]) - 1
+    group = (ends[:, None] < wanted[:, :, None]).argmin(axis=2) - 1
     np.maximum(group, 0, out=group)
-    chosen = np.arange(frames)[:, None] * count + group
-    sums = padded.reshape(-1, ADDED_TOGETHER)[chosen.ravel()] @ _RUNNING_SUMS
-    sums += ends[:, :-1].ravel()[chosen.ravel(), None]
-    sums[:, -1] = np.inf  # the end of the group, whatever the rounding of its sum is
-    inside = (sums < wanted.reshape(-1, 1)).argmin(axis=1)
-    bins_found = group * ADDED_TOGETHER + inside.reshape(group.shape)
-    return list(np.minimum(bins_found, bins - 1).T)
+    chosen = (np.arange(len(group))[:, None] * count + group).ravel()
+    running = groups.take(chosen, axis=0) @ _RUNNING_SUMS
+    running += ends[:, :-1].ravel()[chosen, None]
+    running[:, -1] = np.inf  # the end of the group, whatever the rounding of its sum is
+    inside = (running < wanted.reshape(-1, 1)).argmin(axis=1).reshape(group.shape)
+    inside += group * ADDED_TOGETHER
+    return np.minimum(inside, bins - 1, out=inside)
 
 
 def contrast_bands(hz: Array, fmin_hz: float) -> list[tuple[slice, int]]:
@@ -202,16 +212,26 @@ def flux(log_mel: Array) -> tuple[Array, Array]:
     Returns two float32 [shape=(frames,)] in dB, >= 0; both are 0 for the first frame.
     The rise has the same value as librosa.onset.onset_strength(S=log_mel, center=False).
     """
-    frames, bands = log_mel.shape
-    change = log_mel[1:] - log_mel[:-1]
     # Products with a vector: sums of short rows take several times as long.
-    mean = np.full(bands, 1 / bands, log_mel.dtype)
-    rise, fall = np.zeros((2, frames), log_mel.dtype)
+    mean = np.full(log_mel.shape[1], 1 / log_mel.shape[1], log_mel.dtype)
+    rise = rises(log_mel, mean)
+    return rise, falls(rise, log_mel @ mean)
+
+
+def rises(log_mel: Array, mean: Array) -> Array:
+    """The first value of `flux`. mean : 1 / bands, for each band"""
+    change = log_mel[1:] - log_mel[:-1]
     np.maximum(change, 0, out=change)
-    rise[1:] = change @ mean
-    level = log_mel @ mean
-    fall[1:] = rise[1:] - (level[1:] - level[:-1])
-    return rise, np.maximum(fall, 0)
+    found = np.zeros(len(log_mel), log_mel.dtype)
+    np.matmul(change, mean, out=found[1:])
+    return found
+
+
+def falls(rise: Array, level: Array) -> Array:
+    """The second value of `flux`. level : mean of the bands of each frame [shape=(frames,)]"""
+    found = rise.copy()
+    found[1:] -= level[1:] - level[:-1]
+    return np.maximum(found, 0, out=found)
 
 
 def zero_crossing_rate(samples: Array, hop_length: int) -> Array:
@@ -241,16 +261,22 @@ def autocorrelation(series: Array) -> Array:
     series : float32 [shape=(frames,)]
     Returns float32 [shape=(frames,)], 1 at lag 0 and from -1 to 1; all 0 if the series is constant.
     """
-    centred = series - series.mean()
-    variance = float(centred @ centred)
-    if variance <= 1e-6 * len(series):
-        return np.zeros_like(centred)
+    found: Array = autocorrelations(series[None])[0]
+    return found
+
+
+def autocorrelations(rows: Array) -> Array:
+    """`autocorrelation` of each row [shape=(rows, frames)]."""
+    count = rows.shape[1]
+    centred = rows - rows.mean(axis=1, keepdims=True)
+    variance = np.einsum("ij,ij->i", centred, centred)[:, None]
     # Zero padding: without it, the FFT would correlate the end of the series with its start.
-    size = fast_length(2 * len(centred), real=True)
+    size = fast_length(2 * count, real=True)
     spectrum = np.fft.rfft(centred, size)
-    lags = np.fft.irfft(spectrum.real**2 + spectrum.imag**2, size)[: len(centred)]
-    correlation: Array = (lags / lags[0]).astype(np.float32)
-    return correlation
+    lags = np.fft.irfft(np.square(spectrum.real) + np.square(spectrum.imag), size)[:, :count]
+    varies = variance > 1e-6 * count
+    found: Array = np.zeros_like(centred)
+    return np.divide(lags, lags[:, :1], out=found, where=varies, casting="same_kind")
 
 
 def onsets(strength: Array, radius: int, min_above_mean_db: float) -> NDArray[np.intp]:

@@ -1,5 +1,6 @@
 """Computes a named feature vector from a waveform: the extractors by name."""
 
+import math
 from functools import cache
 from typing import Protocol
 
@@ -62,6 +63,5 @@ def top_hz(extract: FeatureExtractor, sample_rate: int) -> float:
 
     sample_rate : of the waveforms, in Hz
     """
-    tops = extract.bands[:, 1]
-    known = tops[~np.isnan(tops)]
-    return float(known.max()) if len(known) else sample_rate / 2
+    top = float(np.fmax.reduce(extract.bands[:, 1]))  # the largest that is not NaN
+    return sample_rate / 2 if math.isnan(top) else top

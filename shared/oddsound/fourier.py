@@ -39,10 +39,16 @@ def compiled_module(module: str = MODULE) -> Any:
 _fft: Any = compiled_module()
 
 
-def rfft(rows: NDArray[Any], length: int | None = None, axis: int = -1) -> NDArray[Any]:
+def rfft(
+    rows: NDArray[Any],
+    length: int | None = None,
+    axis: int = -1,
+    out: NDArray[Any] | None = None,
+) -> NDArray[Any]:
     """The spectra of real signals, complex64 of float32 and complex128 of float64.
 
     length : to which the signals are padded with zeros, at least their own
+    out : array that may be used for the result
     """
     if _fft is None:
         from scipy import fft
@@ -53,7 +59,7 @@ def rfft(rows: NDArray[Any], length: int | None = None, axis: int = -1) -> NDArr
         shape = list(rows.shape)
         shape[axis] = missing
         rows = np.concatenate([rows, np.zeros(shape, rows.dtype)], axis=axis)
-    return np.asarray(_fft.r2c(rows, (axis,), True, 0, None, 1))
+    return np.asarray(_fft.r2c(rows, (axis,), True, 0, out, 1))
 
 
 def fast_length(at_least: int, *, real: bool = False) -> int:

@@ -59,8 +59,7 @@ class FramewiseExtractor(ABC):
         for first in range(0, count, PART_FRAMES):
             last = min(first + PART_FRAMES, count)
             part = samples[first * self.hop_length : (last - 1) * self.hop_length + self.n_fft]
-            for name, values in self._measure(part).items():
-                rows[first:last, self.columns[name]] = values
+            self._measure(part, self.named(rows[first:last]))
         return rows
 
     def split_into_frames(self, samples: Array) -> Array:
@@ -76,8 +75,11 @@ class FramewiseExtractor(ABC):
         return {name: rows[:, columns] for name, columns in self.columns.items()}
 
     @abstractmethod
-    def _measure(self, samples: Array) -> dict[str, Array]:
-        """The numbers of the frames of some samples by name [shape=(frames, how many)]."""
+    def _measure(self, samples: Array, found: dict[str, Array]) -> None:
+        """Measure the frames of some samples.
+
+        found : arrays by name that get the numbers [shape=(frames, how many)]
+        """
 
     @abstractmethod
     def summarise(self, frames: Array, first: Array, rest: Array) -> Array:

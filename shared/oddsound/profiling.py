@@ -2,6 +2,8 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
@@ -20,23 +22,37 @@ COUNT = BANDS + TIME_GROUPS + TIMBRE_GROUPS + OCTAVES
 LARGEST = 999.0
 """Larger differences are stored as this."""
 
+MAX_KNOWN = 64
+"""Choices of features whose groups are kept in memory: one for each model, as a rule."""
+
+
+@dataclass(frozen=True)
+class Grouping:
+    """The groups of the features that a model uses. Indices are of these features.
+
+    members : features that belong to a group; groups : the group of each of them
+    sizes : number of features of each group [shape=(COUNT,)]
+    levels : features that are levels of a band
+    """
+
+    members: NDArray[np.intp]
+    groups: NDArray[np.intp]
+    sizes: NDArray[np.intp]
+    levels: NDArray[np.intp]
+
 
 class Profiler:
     """Adds up the windows of a recording. Only detectors of `oddsound train` have a profile."""
 
     def __init__(self, model: Model) -> None:
         self._model = model
-        names = model.extractor.names
-        groups = np.array([GROUPS_BY_NAME.get(names[i], NO_GROUP) for i in model.kept.tolist()])
-        self._members = np.flatnonzero(groups != NO_GROUP)
-        self._groups = groups[self._members]
-        self._levels = np.flatnonzero((groups >= 0) & (groups < BANDS))
+        self._of = _grouping(model.extractor.names, model.kept.tobytes())
         self._known = (
             isinstance(model.predictor, MahalanobisViews)
             and model.statistics is not None
-            and len(self._levels) > 0
+            and len(self._of.levels) > 0
         )
-        self._change: NDArray[np.float64] = np.zeros(len(groups))
+        self._change: NDArray[np.float64] = np.zeros(len(model.kept))
         self._level = 0.0
         self._windows = 0
 
@@ -48,7 +64,8 @@ class Profiler:
         change = rows[:, self._model.kept] - statistics.mean
         # Levels are relative to their mean, so one loud tone lowers all others; the median does not
         # follow it.
-        change[:, self._levels] -= _medians(change[:, self._levels])
+        levels = self._of.levels
+        change[:, levels] -= _medians(change[:, levels])
         change /= statistics.deviation
         self._change += change.sum(axis=0)
         self._level += float(self._louder(rows).sum())
@@ -65,9 +82,9 @@ class Profiler:
         """The mean over the windows; None if the model cannot compare it."""
         if not self._windows:
             return None
-        sizes = np.bincount(self._groups, minlength=COUNT)
-        sums = np.bincount(self._groups, self._change[self._members], COUNT)
-        means = np.divide(sums, sizes, out=np.full(COUNT, np.nan), where=sizes > 0)
+        of = self._of
+        sums = np.bincount(of.groups, self._change[of.members], COUNT)
+        means = np.divide(sums, of.sizes, out=np.full(COUNT, np.nan), where=of.sizes > 0)
         values = [_limited(value / self._windows) for value in (self._level, *means.tolist())]
         return Profile(
             trained_with=self._model.predictor.estimator.recordings,
@@ -75,6 +92,20 @@ class Profiler:
             bands=values[1 : BANDS + 1],
             time=values[BANDS + 1 :],
         )
+
+
+@lru_cache(MAX_KNOWN)
+def _grouping(names: tuple[str, ...], kept: bytes) -> Grouping:
+    """names : of all features; kept : the indices of those that a model uses, as bytes"""
+    used = np.frombuffer(kept, np.intp).tolist()
+    groups = np.array([GROUPS_BY_NAME.get(names[i], NO_GROUP) for i in used], np.intp)
+    members = np.flatnonzero(groups != NO_GROUP)
+    return Grouping(
+        members=members,
+        groups=groups[members],
+        sizes=np.bincount(groups[members], minlength=COUNT),
+        levels=np.flatnonzero((groups >= 0) & (groups < BANDS)),
+    )
 
 
 def _limited(value: float) -> float | None:

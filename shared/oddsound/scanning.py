@@ -25,7 +25,7 @@ DEFAULT_WINDOW_S = 60.0
 LENGTH_TOLERANCE = 0.95
 """Recorders cut a second a little short."""
 
-PART_SAMPLES = 1 << 16
+PART_SAMPLES = 1 << 18
 """Samples of a block that are passed on together."""
 
 

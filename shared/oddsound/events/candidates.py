@@ -71,9 +71,9 @@ def candidates(
         if usual is None:
             continue
         units = usual.units(measures[kind])
-        largest = units.max(axis=1)
-        if largest.max() < usual.limit:
+        if units.max() < usual.limit:
             continue
+        largest = units.max(axis=1)
         for first, last in _runs(largest, usual.limit, MAX_GAP[kind]):
             if kind == IMPACT:
                 # A knock is sudden: what is before it is not part of it.

@@ -52,7 +52,9 @@ class Usual:
 
     def units(self, measure: Array) -> Array:
         """Values in means of the excess above the quantile [shape of measure]."""
-        return (measure - self.quantile) / self.excess
+        found = measure - self.quantile
+        found /= self.excess
+        return found
 
     def limit_of(self, chunks: float) -> float:
         """The limit of a recording that is as long as so many chunks.
@@ -128,13 +130,14 @@ class EventReference:
         if TIMBRE in found:
             found[TIMBRE] = self.timbre_distance(found[TIMBRE])
         if IMPACT in found:
-            found[IMPACT] = np.column_stack([found[IMPACT], self.knock_distance(found[IMPACT])])
+            distance = self.knock_distance(found[IMPACT])
+            found[IMPACT] = np.concatenate([found[IMPACT], distance[:, None]], axis=1)
         return found
 
     def knock_distance(self, rises: Array) -> Array:
         """Root mean square difference in dB from the nearest of `knocks` [shape=(times,)]."""
         rises = np.maximum(rises, 0)
-        square = np.square(rises).sum(axis=1)
+        square = np.einsum("ij,ij->i", rises, rises)
         nearest = square.copy()
         # No knock, which is one of them, is the nearest for all other times.
         loud = np.flatnonzero(square > len(rises[0]) * MIN_KNOCK_DB**2)

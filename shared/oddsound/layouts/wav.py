@@ -1,14 +1,20 @@
 """WAV, RF64 and BW64: unfinished headers, and sound in several chunks."""
 
+import struct
 from typing import BinaryIO
 
 from oddsound.containers import Container
 from oddsound.layouts.chunks import ByteOrder, Chunks, Shape
-from oddsound.layouts.layout import Layout
+from oddsound.layouts.layout import Layout, Pcm
 
 MAX_FORMAT_BYTES = 1 << 16
 MAX_WAV_BYTES = (1 << 32) - MAX_FORMAT_BYTES
 """More sound does not fit into WAV, and stays RF64."""
+
+PCM_FORMAT = struct.Struct("<HHIIHH")
+"""The chunk fmt: tag, channels, sample rate, bytes of a second and of a frame, bits of a sample."""
+
+PCM_TAG = 1
 
 UNKNOWN = 0xFFFFFFFF
 """The length is in the chunk ds64, or is not known."""
@@ -21,7 +27,7 @@ def layout(file: BinaryIO, kind: Container, size: int) -> Layout:
     found = _Found(Chunks(file, kind.offset, size, Shape(12, 4, order, b"data")), order)
     present = sum(map(len, found.sound))
     if found.is_usual and kind.name != "BW64" and not kind.offset:
-        return Layout(present=present, announced=found.announced)
+        return Layout(present=present, announced=found.announced, pcm=found.pcm)
     if present > MAX_WAV_BYTES or not found.sound:
         first = b"RF64" if kind.name == "BW64" else b""
         return Layout([first, range(kind.offset + len(first), size)])
@@ -41,6 +47,8 @@ class _Found:
     """
 
     def __init__(self, chunks: Chunks, order: ByteOrder) -> None:
+        self._order = order
+        self._formats: list[bytes] = []
         self.copied: list[bytes] = []
         self.sound: list[range] = []
         self.announced = 0
@@ -54,6 +62,8 @@ class _Found:
                 content = chunks.read(chunk.body, chunk.length)
                 header = chunk.name + len(content).to_bytes(4, order)
                 self.copied.append(header + content + bytes(len(content) % 2))
+                if chunk.name == b"fmt ":
+                    self._formats.append(content)
             elif chunk.name == b"data":
                 self.is_usual &= not self.sound
                 rest = max(0, chunks.size - chunk.body)
@@ -64,3 +74,17 @@ class _Found:
                     length, self.is_usual = rest, False
                 self.sound.append(range(chunk.body, chunk.body + min(length, rest)))
                 self.announced += length
+
+    @property
+    def pcm(self) -> Pcm | None:
+        """The sound, if it is one chunk of 16-bit samples, complete and without contradictions."""
+        if self._order != "little" or len(self._formats) != 1 or len(self.sound) != 1:
+            return None
+        (description,), (sound,) = self._formats, self.sound
+        if len(description) < PCM_FORMAT.size or len(sound) != self.announced:
+            return None
+        tag, channels, rate, rate_bytes, frame_bytes, bits = PCM_FORMAT.unpack_from(description)
+        is_plain = tag == PCM_TAG and bits == 16 and channels and rate and len(sound) >= frame_bytes
+        if not is_plain or frame_bytes != 2 * channels or rate_bytes != rate * frame_bytes:
+            return None
+        return Pcm(rate, channels, sound)
