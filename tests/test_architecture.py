@@ -72,6 +72,7 @@ LAYERS = [
         "http.gateway",
         "http.head",
         "http.headers",
+        "http.messages",
         "http.nodelay",
         "http.server",
         "http.assets",
@@ -92,6 +93,8 @@ LAYERS = [
     },
     {"http.routes", "http.results"},
     {"http.app"},
+    {"http.worker"},
+    {"http.workers"},
 ]
 """The library, from the bottom up: a module imports from the layers below its own."""
 

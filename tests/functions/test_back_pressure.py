@@ -256,7 +256,16 @@ def test_uploads_wait_outside_the_memory_and_leave_none(configured: Path, tmp_pa
     """48 uploads of 4 MB are all there but for their last byte."""
     count, size = 48, 4_000_000
     command = [sys.executable, "-m", "oddsound_workbench.cli", "serve", "--http-only", "--json"]
-    command += ["--port", "0", "--data", str(tmp_path), "--models", str(configured)]
+    command += [
+        "--port",
+        "0",
+        "--workers",
+        "1",
+        "--data",
+        str(tmp_path),
+        "--models",
+        str(configured),
+    ]
     with subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE) as process:
         try:
             assert process.stdout is not None

@@ -263,7 +263,7 @@ def test_the_list_of_models_shows_intervals_and_entries_without_them(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("arguments", [["--json"], []])
+@pytest.mark.parametrize("arguments", [["--json", "--workers", "1"], []])
 def test_serve_answers_and_stops_at_ctrl_c(
     trained: Path, recordings: Path, arguments: list[str]
 ) -> None:

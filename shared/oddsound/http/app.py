@@ -41,8 +41,11 @@ class Service(FastAPI):
         return SecurityHeaders(with_cors)
 
 
-def create_app() -> FastAPI:
-    """The service, with the settings of this environment. Raises ModelsConfigError."""
+def create_app(processes: int = 1) -> FastAPI:
+    """The service, with the settings of this environment. Raises ModelsConfigError.
+
+    processes : that serve together, this one included; they share the limits
+    """
     nodelay.always()
     threads.limit(runtime.settings().blas_threads)
     logs.write_to_stderr(runtime.settings().log_level)
@@ -71,13 +74,6 @@ def create_app() -> FastAPI:
         settings.max_predictions or os.process_cpu_count() or 1,
         settings.max_waiting_requests,
         settings.max_prediction_s,
+        processes,
     )
     return app
-
-
-def create_worker() -> FastAPI:
-    """The service in one of several processes of `oddsound serve --workers`."""
-    from oddsound.http.server import end_with_parent  # uvicorn, which other servers need not have
-
-    end_with_parent()
-    return create_app()

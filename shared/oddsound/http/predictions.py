@@ -39,13 +39,15 @@ class Predictions:
     computing : most predictions that compute at a time
     waiting : most requests with a place beside those that compute
     max_s : processor time that a prediction may take
+    processes : that share the first two, this one included
     """
 
-    def __init__(self, computing: int, waiting: int, max_s: float) -> None:
-        self.computing = computing
-        self.places = computing + waiting
+    def __init__(self, computing: int, waiting: int, max_s: float, processes: int = 1) -> None:
+        self.computing = computing = math.ceil(computing / processes)
+        self._waiting = math.ceil(waiting / processes)
+        self.places = computing + self._waiting
         self._taken = self._most_taken = 0
-        self._waiting = waiting
+        self._share = f" in one of {processes} processes, which share" if processes > 1 else ","
         self._max_s = max_s
         self._begun = anyio.CapacityLimiter(BEGUN_PER_TURN * computing)
         self._turns = anyio.CapacityLimiter(computing)
@@ -57,7 +59,7 @@ class Predictions:
         if self._taken >= self.places:
             raise busy(
                 f"{self._taken:,} recordings are being received or scored, and no more than"
-                f" {self._waiting:,} may wait, the limit set by MAX_WAITING_REQUESTS"
+                f" {self._waiting:,} may wait{self._share} the limit set by MAX_WAITING_REQUESTS"
             )
         self._taken += 1
         self._most_taken = max(self._most_taken, self._taken)

@@ -2,7 +2,7 @@
 
 import platform
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 
 from oddsound import __version__
@@ -137,3 +137,11 @@ class Series:
         except (TypeError, ValueError):  # of a version or an escaping that does not exist
             encode, content_type = choose_encoder("")
             return encode(registry), content_type
+
+
+def forget_process(pid: int) -> None:
+    """Remove the gauges of a process that has ended; its counters stay in the sums."""
+    with suppress(ModuleNotFoundError):
+        from prometheus_client import multiprocess
+
+        multiprocess.mark_process_dead(pid)  # type: ignore[no-untyped-call]

@@ -1,11 +1,6 @@
 """uvicorn as `oddsound serve` runs it: half-sent requests are closed in time."""
 
 import asyncio
-import multiprocessing
-import os
-import signal
-import threading
-from socket import socket
 from typing import Any
 
 import uvicorn
@@ -14,10 +9,6 @@ from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 HEADER_TIMEOUT_S = 10
 """Seconds for the head of a request, from the connection or from its first byte on."""
-
-
-HEALTH_TIMEOUT_S = 30
-"""Seconds after which a worker that does not answer its parent is started again."""
 
 
 class PatientProtocol(AutoHTTPProtocol):  # type: ignore[misc,valid-type]  # one of two classes
@@ -63,36 +54,9 @@ class PatientProtocol(AutoHTTPProtocol):  # type: ignore[misc,valid-type]  # one
 
 def create_server(app: ASGIApp) -> uvicorn.Server:
     """A server that logs warnings only. Needs the extra `serve`."""
-    config = uvicorn.Config(app, log_level="warning", lifespan="off", http=PatientProtocol)
-    return uvicorn.Server(config)
+    return uvicorn.Server(config_of(app))
 
 
-def run_workers(count: int, listener: socket) -> None:
-    """Serve with so many processes until Ctrl-C or SIGTERM; one that ends is started again.
-
-    Each makes its app from the environment. In one process, Python lets little more than one core
-    compute.
-    """
-    from uvicorn.supervisors import Multiprocess
-
-    config = uvicorn.Config(
-        "oddsound.http.app:create_worker",
-        factory=True,
-        workers=count,
-        log_level="warning",
-        lifespan="off",
-        http=PatientProtocol,
-        timeout_worker_healthcheck=HEALTH_TIMEOUT_S,
-    )
-    Multiprocess(config, sockets=[listener]).run()
-
-
-def end_with_parent() -> None:
-    """End this worker in order if its parent was killed; nobody else would."""
-
-    def wait() -> None:
-        if parent := multiprocessing.parent_process():
-            parent.join()
-            os.kill(os.getpid(), signal.SIGTERM)
-
-    threading.Thread(target=wait, daemon=True).start()
+def config_of(app: ASGIApp) -> uvicorn.Config:
+    """How uvicorn serves this app."""
+    return uvicorn.Config(app, log_level="warning", lifespan="off", http=PatientProtocol)

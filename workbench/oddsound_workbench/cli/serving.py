@@ -2,12 +2,15 @@
 
 import dataclasses
 import os
+import socket
 import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -31,6 +34,9 @@ from oddsound_workbench.parallel import cores
 
 CHECK_EVERY_S = 60
 
+MAX_WORKERS = 8
+"""Processes that are started unless more are wanted: they score a thousand recordings a second."""
+
 if TYPE_CHECKING:
     from oddsound_workbench.local.cloud import LocalCloud
 
@@ -44,8 +50,14 @@ def serve(
         bool, typer.Option("--http-only", help="Only the HTTP service, without S3 and SQS.")
     ] = False,
     workers: Annotated[
-        int, typer.Option(min=1, help="Processes of --http-only; one uses little more than a core.")
-    ] = 1,
+        int | None,
+        typer.Option(
+            min=1,
+            help="Processes of --http-only; one uses little more than a core. [default: one for"
+            f" each core, at most {MAX_WORKERS}]",
+            show_default=False,
+        ),
+    ] = None,
     models: Models = None,
     env_vars: Annotated[
         Path | None,
@@ -69,8 +81,8 @@ def serve(
     """
     kept = None if in_memory else data
     if http_only:
-        return _serve_http(host, port, workers, models, kept, as_json)
-    if workers > 1:
+        return _serve_http(host, port, workers or default_workers(), models, kept, as_json)
+    if workers is not None and workers > 1:
         raise typer.BadParameter("it needs --http-only", param_hint="--workers")
     from oddsound import runtime
     from oddsound_workbench.local import cloud as local_cloud
@@ -130,17 +142,16 @@ def worker(
 def _serve_http(
     host: str, port: int, workers: int, models: Path | None, data: Path | None, as_json: bool
 ) -> None:
-    from oddsound.http.app import create_app
-    from oddsound.http.server import create_server, run_workers
+    from oddsound import logs, runtime
 
     with reported_errors(as_json):
         configure(models)
         if data is not None:
             use_by_default(data / DEFAULT_HISTORY.name)
-        service = create_app()
-    server = create_server(service)
-    with _listening(host, port) as socket:
-        url = f"http://{host}:{socket.getsockname()[1]}"
+        logs.write_to_stderr(runtime.settings().log_level)
+    run = _one_process if workers == 1 else partial(_several_processes, workers)
+    with _listening(host, port) as listener:
+        url = f"http://{host}:{listener.getsockname()[1]}"
         if as_json:
             print_json({"url": url}, indent=None)
         else:
@@ -149,23 +160,29 @@ def _serve_http(
             out.print("Stop with Ctrl-C.")
         # Uvicorn shuts down on Ctrl-C and then raises the signal again.
         with suppress(KeyboardInterrupt), _checking_machines():
-            if workers == 1:
-                server.run(sockets=[socket])
-            else:
-                with _shared_by(workers):
-                    run_workers(workers, socket)
+            run(listener)
 
 
-@contextmanager
-def _shared_by(workers: int) -> Iterator[None]:
-    """Settings for so many processes: they share the cores, and count requests together."""
-    from oddsound import runtime
+def _one_process(listener: socket.socket) -> None:
+    from oddsound.http.app import create_app
+    from oddsound.http.server import create_server
 
-    if runtime.settings().max_predictions is None:
-        os.environ["MAX_PREDICTIONS"] = str(max(1, cores() // workers))
+    create_server(create_app()).run(sockets=[listener])
+
+
+def _several_processes(count: int, listener: socket.socket) -> None:
+    from oddsound.http.workers import Workers
+
+    if find_spec("fastapi") is None:  # this process does not import it; the others would fail
+        raise ModuleNotFoundError("No module named 'fastapi'", name="fastapi")
     with tempfile.TemporaryDirectory(prefix="oddsound-metrics-") as folder:
-        os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", folder)
-        yield
+        os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", folder)  # they count together
+        Workers(count, listener).run()
+
+
+def default_workers() -> int:
+    """One process for each core that may be used, but not too many."""
+    return min(cores(), MAX_WORKERS)
 
 
 @contextmanager
@@ -210,9 +227,7 @@ def _print_banner(cloud: "LocalCloud", as_json: bool) -> None:
 
 
 @contextmanager
-def _listening(host: str, port: int) -> Iterator[Any]:
-    import socket
-
+def _listening(host: str, port: int) -> Iterator[socket.socket]:
     try:
         listener = socket.create_server((host, port))
     except OSError as error:
