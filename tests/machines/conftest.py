@@ -1,5 +1,6 @@
 """Both stores of machines and history, and rows to put into them."""
 
+import functools
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -57,9 +58,15 @@ def record(machine_id: str = "hall-3/pump-07", **fields: Any) -> MachineRecord:
 
 def table_of_the_template(client: Any) -> None:
     """The table with the keys and settings that template.yaml declares."""
-    properties = template.load(TEMPLATE)["Resources"]["HistoryTable"]["Properties"]
+    properties = _properties_of_the_table()
     names = ("AttributeDefinitions", "KeySchema", "BillingMode")
     client.create_table(TableName=TABLE, **{name: properties[name] for name in names})
+
+
+@functools.cache
+def _properties_of_the_table() -> dict[str, Any]:
+    properties: dict[str, Any] = template.load(TEMPLATE)["Resources"]["HistoryTable"]["Properties"]
+    return properties
 
 
 def one_at_a_time(client: Any) -> None:

@@ -14,6 +14,11 @@ from typing import Any
 
 import yaml
 
+try:
+    from yaml import CSafeLoader as SafeLoader  # parses this template in a tenth of the time
+except ImportError:  # PyYAML was built without libyaml
+    from yaml import SafeLoader  # type: ignore[assignment]
+
 STATE_MACHINE = "AWS::StepFunctions::StateMachine"
 KEPT_TYPES = (
     "AWS::S3::Bucket",
@@ -78,11 +83,11 @@ class Function:
     failure_queue_arn: str | None
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(SafeLoader):
     """Safe YAML, with the short forms of CloudFormation (`!Sub`) read as long forms (`Fn::Sub`)."""
 
 
-def _long_form(loader: yaml.SafeLoader, name: str, node: yaml.Node) -> dict[str, Any]:
+def _long_form(loader: SafeLoader, name: str, node: yaml.Node) -> dict[str, Any]:
     argument: Any = None
     if isinstance(node, yaml.ScalarNode):
         argument = loader.construct_scalar(node)

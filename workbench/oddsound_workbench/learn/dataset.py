@@ -1,5 +1,6 @@
 """Recordings -> rows of features, with augmented copies, cached by the content of each file."""
 
+import functools
 import hashlib
 import io
 from collections import Counter
@@ -228,13 +229,19 @@ def _cache_path(path: Path, settings: ExtractionSettings) -> Path:
         versions.append(f"augmentation {augmentation.AUGMENTATION_VERSION}")
     if settings.condition is not None:
         versions.append(f"robustness {robustness.ROBUSTNESS_VERSION}")
-    versions += [f"{name} {version(name)}" for name in ("numpy", "scipy", "librosa", "soxr")]
+    versions += [f"{name} {_installed(name)}" for name in ("numpy", "scipy", "librosa", "soxr")]
     versions.append(f"libsndfile {soundfile.__libsndfile_version__}")
     if ffmpeg_installed():
-        versions.append(f"av {version('av')}")
+        versions.append(f"av {_installed('av')}")
     key = " ".join([content_sha256(path), str(settings), *versions])
     name = hashlib.sha256(key.encode()).hexdigest()
     return user_cache_path("oddsound") / "features" / f"{name}.npy"
+
+
+@functools.cache
+def _installed(package: str) -> str:
+    """The version of a package. To read its metadata takes longer than the rest of a key."""
+    return version(package)
 
 
 def _duration_s(path: Path) -> float:

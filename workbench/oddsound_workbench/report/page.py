@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from oddsound_workbench.errors import FolderError
 from oddsound_workbench.files import replace_file
 from oddsound_workbench.learn.plan import Origin
 from oddsound_workbench.learn.results import Mistake, Summary, Table
 from oddsound_workbench.report import plots
+from oddsound_workbench.report.rendering import rendered
 from oddsound_workbench.report.report import Report, robustness_table, robustness_text
 
 PLAYABLE = {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".m4a", ".webm"}
@@ -43,18 +42,12 @@ def render(report: Report, folder: Path, *, links: bool, readme: Path | None = N
     readme : describes the recordings if they are not linked; README.md in `folder` by default
     """
     readme = readme or folder / "README.md"
-    environment = Environment(
-        loader=PackageLoader("oddsound_workbench.report"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=StrictUndefined,
-    )
     summary = report.summary
     parts = summary.parts or {"": summary}
     links_from = _Links(folder, report.origins) if links else None
     sections = [_section(name, part, links_from) for name, part in parts.items()]
-    return environment.get_template("report.html").render(
+    return rendered(
+        "report.html",
         report=report,
         key_figures=summary.key_figures,
         tables=_tables(summary),

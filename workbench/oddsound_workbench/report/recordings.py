@@ -6,8 +6,6 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from oddsound.errors import AudioAnomalyError
 from oddsound.formats import AudioLimits
 from oddsound.schemas import BandEvidence, ErrorBody, Explanation, FeatureEvidence, Prediction
@@ -15,6 +13,7 @@ from oddsound_workbench.errors import FolderError
 from oddsound_workbench.files import printable, replace_file
 from oddsound_workbench.report import picture
 from oddsound_workbench.report.overview import Overview, overview_of
+from oddsound_workbench.report.rendering import rendered
 from oddsound_workbench.report.when import about_verdict, clock, exact_span, when
 
 MAX_SECTIONS = 100
@@ -103,16 +102,10 @@ def render(
             section["no_audio"] = _no_audio(file, size)
         sections.append(section | {"id": ids[id(prediction)]})
         advance()
-    environment = Environment(
-        loader=PackageLoader("oddsound_workbench.report"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=StrictUndefined,
-    )
     scored = sum(isinstance(each, Prediction) for _, each in results)
     rows = [_row(file, each, ids.get(id(each))) for file, each in results]
-    return environment.get_template("recordings.html").render(
+    return rendered(
+        "recordings.html",
         title=_title(results),
         about=_about(results),
         rows=rows,
