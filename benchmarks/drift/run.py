@@ -1,7 +1,7 @@
 """How often drift is named: for unchanged recordings, other recorders, noise, rooms and faults.
 
     make bench-drift DATA=recordings/machines
-    python -m benchmarks.drift.run recordings/machines [--splits 40] [--again]
+    python -m benchmarks.drift.run recordings/machines [--splits 20] [--again]
 
 Seeded random halves of the normal recordings train a model; the recent recordings are of the other
 half, or faults. Every split is saved as soon as it is measured; the same command continues an
@@ -26,7 +26,7 @@ from oddsound.machines.drift import MIN_RECENT
 from oddsound_workbench.errors import FolderError
 
 RESULTS = Path(__file__).parent / "results.json"
-SPLITS = 40
+SPLITS = 20
 
 type Measure = Callable[[Split, Sequence[int]], dict[str, str]]
 

@@ -1,7 +1,7 @@
 """What `oddsound retrain` does with reviewed recordings of real machines.
 
     make bench-retrain DATA=recordings/machines
-    python -m benchmarks.retrain.run recordings/machines [--cases 8] [--again]
+    python -m benchmarks.retrain.run recordings/machines [--cases 4] [--again]
 
 In each case a model of a few random normal recordings scores up to 30 others and 6 faults; all are
 reviewed, and a new model is trained. Every case is saved as soon as it is measured; the same
@@ -24,7 +24,7 @@ from benchmarks.retrain.tables import METHOD, table
 from oddsound_workbench.errors import FolderError
 
 RESULTS = Path(__file__).parent / "results.json"
-CASES = 8
+CASES = 4
 
 type Measure = Callable[[Case], Figures]
 

@@ -20,7 +20,7 @@ from oddsound.history.sqlite import SqliteHistory
 from oddsound.http.server import create_server
 from oddsound.machines.ledger import Ledger, Origin
 from oddsound.machines.profile import Profile
-from oddsound.machines.records import Machine
+from oddsound.machines.records import DriftNote, Machine
 from tests.e2e.browser import accessibility_faults, chromium, opened
 from tests.machines.test_alarms import prediction
 
@@ -116,6 +116,29 @@ def test_what_needs_attention_is_first(browser: Browser, url: str) -> None:
         expect(page.get_by_role("heading", name=PUMP)).to_be_visible()
         page.get_by_role("link", name="Check a sound").click()
         expect(page.get_by_role("heading", name="Check a sound")).to_be_visible()
+
+
+def test_a_known_fault_explains_that_a_part_has_shifted(
+    browser: Browser, url: str, ledger: Ledger
+) -> None:
+    """Only a sentence on the machine's page says so; the list says what the alarm is."""
+    note = DriftNote(kind="part", since=NOW, says="A part of the sound has shifted.")
+    for machine in (PUMP, "a/normal"):
+        record = ledger._store.machine(machine)
+        assert record is not None
+        status = record.status.model_copy(update={"drift": note})
+        ledger._store.change_machine(record.model_copy(update={"status": status}))
+    with opened(browser, f"{url}/ui/machines") as page:
+        rows = page.locator("#machines tbody tr")
+        expect(rows.first).to_contain_text("2 of the last 3 recordings are anomalous")
+        expect(rows.first).not_to_contain_text("shifted")
+        expect(rows.filter(has_text="a/normal")).to_contain_text("part shifted")
+        page.goto(f"{url}/ui/machine?id={PUMP}")
+        expect(page.get_by_text("The open alarm explains it.")).to_be_visible()
+        expect(page.locator("#drift")).to_be_hidden()
+        page.goto(f"{url}/ui/machine?id=a/normal")
+        expect(page.locator("#drift")).to_be_visible()
+        expect(page.get_by_text("The open alarm explains it.")).to_be_hidden()
 
 
 def test_a_machine_shows_its_score_states_and_recordings(page: Page) -> None:

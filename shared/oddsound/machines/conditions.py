@@ -62,12 +62,18 @@ class Conditions:
 
         self._change(machine_id, step)
 
-    def drift(self, machine: Machine) -> Drift:
+    def drift(self, record: MachineRecord) -> Drift:
         """How the recent recordings of a machine differ from the training recordings."""
         # Imported here and below: it imports NumPy, which most requests do not need.
         from oddsound.machines import drift
 
-        return drift.examine(self._store.rows(machine.id, DRIFT_ROWS), machine)
+        return drift.examine(self._compared(record.machine, record.status), record.machine)
+
+    def _compared(self, machine: Machine, status: Status) -> list[HistoryRow]:
+        """The newest rows, without those of faults that a person knows of and that are over."""
+        over = [alarm for alarm in status.alarms if alarm.acknowledged and alarm.cleared_at]
+        rows = self._store.rows(machine.id, DRIFT_ROWS)
+        return [row for row in rows if not any(alarm.covers(row.recorded_at) for alarm in over)]
 
     def _with_drift(
         self, machine: Machine, row: HistoryRow, status: Status, changes: list[Change]
@@ -78,10 +84,10 @@ class Conditions:
         from oddsound.machines import drift
 
         before = status.drift
-        note = drift.followed(before, self._store.rows(machine.id, DRIFT_ROWS), machine)
+        note = drift.followed(before, self._compared(machine, status), machine)
         if note == before:
             return status, changes
-        says = note.says if note else "The recordings are like the training recordings again."
+        says = note.says if note else "No shift from the training recordings is found any more."
         cause: Cause = "drift" if note else "drift over"
         # Not announced: it is no change of state, and a fault in its wake raises an alarm.
         change = Change(cause, status.state, row.recorded_at, None, row.id, False, says)

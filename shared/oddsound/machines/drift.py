@@ -69,6 +69,8 @@ class _Test:
 def recent(rows: Sequence[HistoryRow], machine: Machine) -> list[HistoryRow]:
     """The rows that are compared, oldest first: of the version that scored the newest of them.
 
+    Not those that were reviewed as faults, which are known, or as unusable.
+
     rows : the newest first
     """
     usable = [
@@ -76,7 +78,7 @@ def recent(rows: Sequence[HistoryRow], machine: Machine) -> list[HistoryRow]:
         for row in rows
         if row.profile is not None
         and row.model_name == machine.model_name
-        and (row.review is None or row.review.label != "unusable")
+        and (row.review is None or row.review.label == "normal")
     ]
     alike = [row for row in usable if row.model_version == usable[0].model_version]
     return alike[:RECENT][::-1]
@@ -124,7 +126,7 @@ def _examined(rows: Sequence[HistoryRow], machine: str, alpha: float, margin: fl
         says = (
             f"{len(profiles)} recordings can be compared with the training recordings;"
             f" {MIN_RECENT} are needed, scored by the present version of a detector of"
-            " `oddsound train`."
+            " `oddsound train`, and not of a fault that is known."
         )
         return Drift(machine=machine, kind="unknown", says=says, recordings=len(profiles))
     tests = [*_groups(profiles, margin), _scores(rows)]

@@ -224,7 +224,7 @@ class Ledger:
 
     def drift(self, machine_id: str) -> Drift:
         """How recent recordings differ from the training recordings. Raises UnknownMachineError."""
-        return self._conditions.drift(self._known(machine_id).machine)
+        return self._conditions.drift(self._known(machine_id))
 
     def acknowledge(self, machine_id: str, person: str, note: str = "") -> MachineInfo:
         """A person has seen the alarm. Raises UnknownMachineError or InvalidStateError."""

@@ -104,6 +104,10 @@ class Alarm(Schema):
     cleared_by: str | None = None
     acknowledged: bool = Field(default=False, description="whether a person has seen it")
 
+    def covers(self, at: datetime) -> bool:
+        """Whether a time is within the alarm."""
+        return self.started_at <= at and (self.cleared_at is None or at < self.cleared_at)
+
 
 class StateEvent(Schema):
     """A change of a machine's state. Numbers grow by one with each event of a machine."""
@@ -171,6 +175,12 @@ class Status(Schema):
             alarm for alarm in self.alarms if alarm.cleared_at is None or not alarm.acknowledged
         ]
         return of_interest[-1] if of_interest else None
+
+    @property
+    def drift_explained(self) -> bool:
+        """Whether an open alarm explains the drift: a fault shifts a part of the sound."""
+        is_open = self.current_alarm is not None and self.current_alarm.cleared_at is None
+        return is_open and self.drift is not None and self.drift.kind == "part"
 
 
 ReviewLabel = Literal["normal", "fault", "unusable"]
@@ -258,6 +268,10 @@ class MachineInfo(Schema):
         description="how the recent recordings differ from the training recordings; null if they do"
         " not, or if too few can be compared"
     )
+    drift_explained: bool = Field(
+        description="whether an open alarm explains the drift: a fault shifts a part of the sound."
+        " Such a drift needs no attention of its own"
+    )
 
     @classmethod
     def of(cls, record: MachineRecord) -> Self:
@@ -275,6 +289,7 @@ class MachineInfo(Schema):
             snoozed_until=record.status.snoozed_until,
             silent_since=record.status.silent_since,
             drift=record.status.drift,
+            drift_explained=record.status.drift_explained,
         )
 
 

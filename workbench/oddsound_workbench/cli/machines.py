@@ -129,7 +129,7 @@ def list_machines(history: History = None, as_json: Json = False) -> None:
     for info in found:
         last = info.last_recorded_at
         recorded = f"{last:%Y-%m-%d %H:%M} UTC" if last else "none"
-        drifting = info.drift.kind if info.drift else ""
+        drifting = info.drift.kind if info.drift and not info.drift_explained else ""
         values = (info.id, info.site, info.model_name or "none yet", info.state, drifting, recorded)
         rows.append([Cell(value) for value in values])
     print_rows(out, [Column(heading) for heading in headings], rows)

@@ -11,6 +11,7 @@ import {
   day,
   driftName,
   element,
+  openDrift,
   row,
   sentence,
   time,
@@ -53,7 +54,8 @@ async function load() {
 }
 
 function showMachine() {
-  const { name, site, state, since, why, drift } = machine;
+  const { name, site, state, since, why } = machine;
+  const drift = openDrift(machine);
   element("machine-title").textContent = name || id;
   document.title = `${name || id}: ${state}`;
   element("place").textContent = [name && id, site].filter(Boolean).join(", ");
@@ -62,6 +64,7 @@ function showMachine() {
   element("drift").hidden = !drift;
   element("drift-title").textContent = drift ? `${sentence(driftName(drift)).slice(0, -1)} since ${day(drift.since)}` : "";
   element("drift-says").textContent = drift?.says ?? "";
+  element("explained").hidden = !machine.drift_explained;
   element("facts").textContent = facts();
   element("details").hidden = false;
   const open = state === "active" || state === "acknowledged" || machine.current_alarm?.cleared_at === null;

@@ -11,6 +11,7 @@ import {
   driftName,
   element,
   node,
+  openDrift,
   row,
   sentence,
 } from "./words.js";
@@ -57,7 +58,8 @@ function line(machine) {
   link.dataset.machine = machine.id;
   const place = [machine.name && machine.id, machine.site].filter(Boolean).join(", ");
   const state = [badge(machine.state)];
-  if (machine.drift) state.push(" ", badge("drifting", driftName(machine.drift)));
+  const drift = openDrift(machine);
+  if (drift) state.push(" ", badge("drifting", driftName(drift)));
   state.push(node("span", "", { className: "hint" }));
   state.at(-1).append("since ", ago(machine.since));
   const last = machine.last_recorded_at ? ago(machine.last_recorded_at) : "none yet";
@@ -67,8 +69,9 @@ function line(machine) {
   return made;
 }
 
-function reasons({ state, why, drift }) {
-  const texts = [state === "normal" ? "" : sentence(why || STATES[state]), drift?.says ?? ""];
+function reasons(machine) {
+  const { state, why } = machine;
+  const texts = [state === "normal" ? "" : sentence(why || STATES[state]), openDrift(machine)?.says ?? ""];
   return texts.filter(Boolean).map((text) => node("p", text));
 }
 

@@ -21,11 +21,14 @@ export const STATES = {
 const ORDER = Object.keys(STATES);
 
 // As what a machine is listed: its state, or "drifting" where the state needs less attention.
-// An acknowledged fault may be what has shifted.
-export function attention({ state, drift }) {
-  const replaced = ["normal", "unknown"].includes(state);
-  const more = state === "acknowledged" && drift?.kind === "everything";
-  return drift && (replaced || more) ? "drifting" : state;
+// A known fault explains why a part of the sound has shifted, and needs no second line.
+export function attention(machine) {
+  const less = ["normal", "unknown", "acknowledged"].includes(machine.state);
+  return less && openDrift(machine) ? "drifting" : machine.state;
+}
+
+export function openDrift({ drift, drift_explained: explained }) {
+  return explained ? null : drift;
 }
 
 export function byAttention(a, b) {
