@@ -1,8 +1,9 @@
 """The figures of one split: a model of one half of the normals, the rest in each condition."""
 
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -67,18 +68,21 @@ def deliveries(split: Split) -> Figures:
     }
 
 
-def in_noise(split: Split, noises: Sequence[Path], seed: Sequence[int]) -> Figures:
-    """AUC and rates with everyday noises in all recordings, those of the training included."""
+def in_noise(split: Split, noises: Mapping[str, Sequence[Path]], seed: Sequence[int]) -> Figures:
+    """AUC and rates with noise in all recordings, those of the training included.
+
+    noises : recordings of each kind of noise
+    """
     found = {}
-    for level in SNR_DB:
+    for (kind, paths), level in product(noises.items(), SNR_DB):
         with tempfile.TemporaryDirectory() as folder:
             parts = [
-                list(_noisy(part, noises, level, [*seed, number], Path(folder)))
+                list(_noisy(part, paths, level, [*seed, number], Path(folder)))
                 for number, part in enumerate((split.train, split.normal, split.anomalous))
             ]
             model = _model(Split(*parts))
             normal, faulty = ([path.read_bytes() for path in part] for part in parts[1:])
-            found[f"{level:+d} dB"] = _figures(model, normal, faulty)
+            found[f"{kind}, {level:+d} dB"] = _figures(model, normal, faulty)
     return found
 
 

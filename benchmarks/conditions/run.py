@@ -82,16 +82,21 @@ def run(
             progress.advance(task)
 
 
-def _measure(part: str, noises: Path | None) -> Measure:
+def _measure(part: str, noises: Sequence[Path]) -> Measure:
     """Raises FolderError if the noises are needed and missing."""
     if part == DELIVERIES:
         return lambda parts, _: deliveries(parts)
     if part == LENGTHS:
         return lengths
-    if noises is None:
-        raise FolderError("noise needs --noises: a folder of recordings that are mixed in")
-    paths = audio_files(noises)
-    return lambda parts, seed: in_noise(parts, paths, seed)
+    if not noises:
+        raise FolderError("noise needs --noises: folders of recordings that are mixed in")
+    found = {_kind(folder): audio_files(folder) for folder in noises}
+    return lambda parts, seed: in_noise(parts, found, seed)
+
+
+def _kind(folder: Path) -> str:
+    """The name of a noise: that of the machine, for the folder `normal` of a machine."""
+    return folder.parent.name if folder.name == "normal" else folder.name
 
 
 def _parts(text: str) -> list[str]:
@@ -107,7 +112,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("data", type=Path, help="a folder with one subfolder for each machine")
     parser.add_argument("--fan", type=Path, help="a folder of one fan; it is level-normalised")
-    parser.add_argument("--noises", type=Path, help="a folder of noises that are mixed in")
+    parser.add_argument(
+        "--noises", type=Path, nargs="+", default=[], help="folders of noises that are mixed in"
+    )
     parser.add_argument("--parts", type=_parts, default=[DELIVERIES, LENGTHS], help="or `noise`")
     parser.add_argument("--splits", type=int, default=SPLITS, help="default: %(default)s")
     parser.add_argument("--seed", type=int, default=0)

@@ -77,8 +77,8 @@ def test_lengths_and_noise_are_counted(tmp_path: Path, monkeypatch: pytest.Monke
     assert found["1 s"]["normal"][1] == 2
     assert found["2 s"]["normal"] == [0, 0]
     assert found["4 s"]["faulty"] == [2, 2]
-    noisy = measure.in_noise(split, paths[:1], [0, 0])
-    assert set(noisy) == {"+6 dB", "+0 dB", "-6 dB"}
+    noisy = measure.in_noise(split, {"rain": paths[:1]}, [0, 0])
+    assert set(noisy) == {"rain, +6 dB", "rain, +0 dB", "rain, -6 dB"}
     assert all(0 <= float(each["auc"]) <= 1 for each in noisy.values())
 
 

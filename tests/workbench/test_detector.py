@@ -18,7 +18,7 @@ from oddsound_workbench.learn import (
     folds,
     robustness,
 )
-from oddsound_workbench.learn.dataset import ExtractionSettings
+from oddsound_workbench.learn.dataset import ExtractionSettings, Rows
 from oddsound_workbench.learn.plan import Plan, no_progress
 from oddsound_workbench.learn.recordings import unlabelled
 from oddsound_workbench.synthesis import fan
@@ -34,10 +34,17 @@ def test_one_odd_normal_recording_does_not_hide_the_anomalies(
 ) -> None:
     plan = Plan(recordings / "normal", "fan", tmp_path / "models.json")
     data = detector.DetectorRecipe(plan).read(no_progress)
-    faulty = dataset.rows_of(unlabelled(recordings / "faulty", "anomaly"), SETTINGS)
-    changed = data.rows.values.copy()
-    changed[0] = faulty.values[0]
-    data = replace(data, rows=replace(data.rows, values=changed))
+    anomalous = unlabelled(recordings / "faulty", "anomaly")
+    faulty = dataset.rows_of(anomalous, SETTINGS)
+    coded = dataset.rows_of(anomalous[:1], SETTINGS.under(robustness.OGG))
+
+    def with_one_odd(rows: Rows, odd: Rows) -> Rows:
+        return replace(rows, values=np.concatenate([odd.values[:1], rows.values[1:]]))
+
+    assert data.coded is not None
+    data = replace(
+        data, rows=with_one_odd(data.rows, faulty), coded=with_one_odd(data.coded, coded)
+    )
     everything = np.ones(len(data.rows.recordings), dtype=bool)
     fitted = detector.fit_detector(data, everything, threshold=0.9)
     scores = folds.score(fitted, faulty, data.choice)[1][1:, 1]

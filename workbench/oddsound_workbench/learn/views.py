@@ -143,13 +143,17 @@ def fit_views(
         ]
     )
 
-    def calibrated(rows: list[Floats], length: int) -> tuple[float, float]:
+    def scores(rows: list[Floats], length: int) -> Floats:
         standardised = (np.stack(rows, axis=1) - means[length]) / deviations[length]
-        return _calibrate(mean_of_largest(standardised, AVERAGED), recordings, threshold, df)
+        return mean_of_largest(standardised, AVERAGED)
 
-    limits = [calibrated(rows, length) for length, rows in enumerate(distances)]
+    limits = []
+    for length, rows in enumerate(distances):
+        limits.append(_calibrate(scores(rows, length), recordings, threshold, df))
     for rows in coded_distances:
-        limits[-1] = _stricter(limits[-1], calibrated(rows, -1), df, threshold)
+        added = float((scores(rows, -1) - scores(distances[-1], -1)).mean())
+        location, scale = limits[-1]
+        limits[-1] = location + max(added, 0.0), scale
     locations, scales = np.array(limits).T
     lengths_s = np.array([each.length_s for each in samples])
     calibration = Calibration(lengths_s, means, deviations, locations, scales)
@@ -251,7 +255,7 @@ def _calibrate(scores: Floats, recordings: int, threshold: float, df: float) -> 
 
     scores : means of the largest standardised distances of rows that were left out
     """
-    share = _calibrated_share(threshold)
+    share = min(max(threshold, 0.6), 0.99)
     n = recordings
     location, spread = float(scores.mean()), float(max(scores.std(ddof=1), 1e-3))
     new = stats.t.ppf(share, n - 1) * np.sqrt(1 + 1 / n)
@@ -262,16 +266,3 @@ def _calibrate(scores: Floats, recordings: int, threshold: float, df: float) -> 
     if rank <= 1:
         limit = max(limit, float(np.quantile(scores, rank)))
     return location, float((limit - location) / stats.t.ppf(share, df))
-
-
-def _calibrated_share(threshold: float) -> float:
-    """The share of normal recordings below the limit that the calibration computes."""
-    return min(max(threshold, 0.6), 0.99)
-
-
-def _stricter(
-    one: tuple[float, float], other: tuple[float, float], df: float, threshold: float
-) -> tuple[float, float]:
-    """The calibration whose limit at the threshold is higher: location and scale, as `one`."""
-    quantile = stats.t.ppf(_calibrated_share(threshold), df)
-    return max(one, other, key=lambda each: each[0] + each[1] * quantile)
