@@ -56,10 +56,11 @@ class Service:
         connection.close()
         return answer.status, answer.headers, body
 
-    def begin(self, content: bytes) -> socket.socket:
-        """Send a recording, and wait for nothing."""
+    def begin(self, content: bytes, missing: int = 0) -> socket.socket:
+        """Send a recording whose last bytes are missing, and wait for nothing."""
         connection = socket.create_connection(("127.0.0.1", self.port), timeout=TIMEOUT_S)
-        head = f"POST /predict-anomaly HTTP/1.1\r\nHost: x\r\nContent-Length: {len(content)}\r\n"
+        size = len(content) + missing
+        head = f"POST /predict-anomaly HTTP/1.1\r\nHost: x\r\nContent-Length: {size}\r\n"
         connection.sendall(head.encode() + b"Content-Type: audio/wav\r\n\r\n" + content)
         return connection
 
@@ -114,7 +115,7 @@ def test_past_the_bound_a_request_is_refused_and_may_be_sent_again(
     with ThreadPoolExecutor(2) as clients:
         computing = clients.submit(service.post, NORMAL)
         assert begun.wait(TIMEOUT_S)
-        waiting = service.begin(NORMAL[:-1])  # a request waits while it is being sent, too
+        waiting = service.begin(NORMAL[:-1], missing=1)  # while it is sent, too
         refused: list[Any] = []
 
         def is_refused() -> bool:
@@ -273,7 +274,7 @@ def test_uploads_wait_outside_the_memory_and_leave_none(configured: Path, tmp_pa
             service = Service(int(url.rpartition(":")[2]))
             assert service.post(NORMAL)[0] == 200
             before = memory_mb(process.pid)
-            connections = [service.begin(bytes(size)[:-1]) for _ in range(count)]
+            connections = [service.begin(bytes(size - 1), missing=1) for _ in range(count)]
             waiting = memory_mb(process.pid) - before
             for connection in connections:
                 connection.sendall(b"\0")
