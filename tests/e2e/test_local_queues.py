@@ -24,6 +24,9 @@ from tests.e2e.local_stack import (
 pytestmark = pytest.mark.slow
 
 INVALID = '{"buckett": "misspelt"}'
+KINDS = ("good", "good", "good", "broken", "unknown model", "missing", "invalid")
+MESSAGES = 10 * len(KINDS)
+"""In seven batches, each with another selection of the kinds."""
 
 
 def test_an_invalid_message_is_parked_and_the_rest_of_its_batch_is_stored(
@@ -52,16 +55,16 @@ def test_an_invalid_message_is_parked_and_the_rest_of_its_batch_is_stored(
     assert INVALID in [message["Body"] for message in parked]
 
 
-def test_each_of_200_messages_is_either_stored_or_parked(
+def test_each_of_many_messages_is_either_stored_or_parked(
     local_cloud: LocalCloud, wavs: dict[str, Path]
 ) -> None:
     sqs, s3 = local_cloud.client("sqs"), local_cloud.client("s3")
     sound, noise = wavs["normal"].read_bytes(), b"not a recording"
     dead_before = queue_depth(local_cloud, "JobsDeadLetterQueue")
     bodies, expected = [], {}
-    for number in range(200):
+    for number in range(MESSAGES):
         key = f"mixed/{number:03}.wav"
-        kind = ("good", "good", "good", "broken", "unknown model", "missing", "invalid")[number % 7]
+        kind = KINDS[number % len(KINDS)]
         if kind == "invalid":
             bodies.append("this is not JSON")
             continue
@@ -71,7 +74,7 @@ def test_each_of_200_messages_is_either_stored_or_parked(
         model = "no-such-model" if kind == "unknown model" else "fan"
         bodies.append(json.dumps({"bucket": ARCHIVE, "key": key, "model_name": model}))
         expected[f"results/{model}/{key}.json"] = "succeeded" if kind == "good" else "failed"
-    for start in range(0, 200, 10):
+    for start in range(0, MESSAGES, 10):
         sqs.send_message_batch(
             QueueUrl=local_cloud.jobs_queue_url,
             Entries=[
@@ -87,7 +90,7 @@ def test_each_of_200_messages_is_either_stored_or_parked(
                 stored = s3.get_object(Bucket=local_cloud.results_bucket, Key=entry["Key"])
                 found[entry["Key"]] = json.loads(stored["Body"].read())["status"]
     assert found == expected
-    assert queue_depth(local_cloud, "JobsDeadLetterQueue") - dead_before == 200 - len(expected)
+    assert queue_depth(local_cloud, "JobsDeadLetterQueue") - dead_before == MESSAGES - len(expected)
 
 
 def test_the_same_event_twice_gives_one_result(

@@ -1,14 +1,15 @@
-"""`oddsound serve`: it stops completely; what it prepares for `sam local invoke`."""
+"""`oddsound serve`: its end, its next start, and what it prepares for `sam local invoke`."""
 
 import json
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,6 +21,7 @@ from oddsound_workbench.deploy import events
 from oddsound_workbench.files import EVENTS, TEMPLATE
 from oddsound_workbench.local import cloud, containers, unscored
 from oddsound_workbench.local.aws import aws_client
+from oddsound_workbench.local.cloud import LocalCloud
 from tests import fake_docker
 from tests.e2e.local_stack import wait_for_result
 
@@ -38,31 +40,88 @@ def is_gone(group: int, timeout_s: float = 10) -> bool:
     return False
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
-def test_serve_stops_all_of_its_processes(trained: Path, number: int, tmp_path: Path) -> None:
+@pytest.fixture
+def only_pump(trained: Path, tmp_path: Path) -> Path:
+    """A models.json with a single model, which the template does not name as its default."""
+    folder = shutil.copytree(trained.parent, tmp_path / "models")
+    models = folder / "models.json"
+    models.write_text(json.dumps({"pump": json.loads(trained.read_text())["fan"]}))
+    return models
+
+
+@contextmanager
+def serving(models: Path, data: Path, stop: signal.Signals) -> Iterator[LocalCloud]:
+    """Run `oddsound serve`; at the end, stop it by a signal, which must end all its processes."""
     command = [sys.executable, "-m", "oddsound_workbench.cli", "serve", "--port", "0", "--json"]
-    command += ["--data", str(tmp_path)]
     process = subprocess.Popen(
-        [*command, "--models", str(trained)],
+        [*command, "--data", str(data), "--models", str(models)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
     )
-    assert process.stdout is not None
-    printed = json.loads(process.stdout.readline())
-    assert httpx2.get(f"{printed['url']}/models", timeout=60).json()["default"] == "fan"
-    if number == signal.SIGINT:
-        os.killpg(process.pid, number)  # as a terminal does: to the whole group
-    else:
-        process.send_signal(number)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 0
-    assert "Traceback" not in errors
-    assert is_gone(process.pid)
-    for url in (printed["url"], printed["endpoint_url"]):
-        with pytest.raises(httpx2.ConnectError):
-            httpx2.get(url, timeout=2)
+    try:
+        assert process.stdout is not None
+        printed = json.loads(process.stdout.readline())
+        url = printed.pop("url")
+        yield LocalCloud(**printed)
+        if stop == signal.SIGINT:
+            os.killpg(process.pid, stop)  # as a terminal does: to the whole group
+        else:
+            process.send_signal(stop)
+        _, errors = process.communicate(timeout=60)
+        assert process.returncode == 0
+        assert "Traceback" not in errors
+        assert is_gone(process.pid)
+        for each in (url, printed["endpoint_url"]):
+            with pytest.raises(httpx2.ConnectError):
+                httpx2.get(each, timeout=2)
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            process.communicate(timeout=60)
+
+
+def test_serve_stops_with_all_of_its_processes_and_goes_on_after_a_restart(
+    only_pump: Path, wavs: dict[str, Path], tmp_path: Path
+) -> None:
+    key = "hall-3/pump-07/2026-11-23T10-00-00.wav"
+    path = "/machines/hall-3/pump-07"
+    data = tmp_path / "data"
+    with serving(only_pump, data, signal.SIGTERM) as local:
+        assert httpx2.get(f"{local.api_url}/models", timeout=60).json()["default"] == "pump"
+        sound = wavs["anomaly"].read_bytes()
+        answer = httpx2.post(
+            f"{local.api_url}/predict-anomaly", files={"file": sound}, timeout=60
+        ).json()
+        assert (answer["model_name"], answer["prediction"]) == ("pump", "anomaly")
+        local.client("s3").put_object(Bucket=local.input_bucket, Key=key, Body=events.recording())
+        result = wait_for_result(local, key)
+        assert result["model"] == "pump"
+        history = wait_for(f"{local.api_url}{path}/history", lambda body: body["rows"])
+    # Uploaded, and stopped before it was scored.
+    later = key.replace("10-00", "11-00")
+    with closing(sqlite3.connect(data / cloud.OBJECTS)) as objects:
+        objects.execute(
+            "INSERT INTO objects SELECT bucket, ?, etag, modified, metadata, content FROM objects"
+            " WHERE key = ?",
+            (later, key),
+        )
+        objects.commit()
+    buckets = (local.input_bucket, local.results_bucket)
+    assert unscored.unscored(data / cloud.OBJECTS, *buckets) == [later]
+    with serving(only_pump, data, signal.SIGINT) as local:
+        resumed = wait_for_result(local, later)
+        assert resumed["prediction"]["prediction"] == result["prediction"]["prediction"]
+        rows = wait_for(f"{local.api_url}{path}/history", lambda body: len(body["rows"]) > 1)
+        assert [row["key"] for row in rows["rows"]] == [later, key]
+        assert rows["rows"][1:] == history["rows"]
+        machine = httpx2.get(f"{local.api_url}{path}", timeout=60).json()
+        assert machine["last_recorded_at"] == "2026-11-23T11:00:00Z"
+        assert httpx2.get(f"{local.api_url}/results/{key}", timeout=60).json() == result
+        stored = local.client("s3").get_object(Bucket=local.input_bucket, Key=key)
+        assert stored["Body"].read() == events.recording()
+    assert unscored.unscored(data / cloud.OBJECTS, *buckets) == []
 
 
 def test_the_stack_can_be_prepared_for_sam_local_invoke(
@@ -101,44 +160,6 @@ def test_without_docker_the_stack_is_not_started_for_containers(
     ):
         pass
     assert not path.exists()
-
-
-def test_results_and_history_are_there_after_a_restart(trained: Path, tmp_path: Path) -> None:
-    key = "hall-3/pump-07/2026-11-23T10-00-00.wav"
-    path = "/machines/hall-3/pump-07"
-    with cloud.running(TEMPLATE, trained, data=tmp_path) as local:
-        local.client("s3").put_object(Bucket=local.input_bucket, Key=key, Body=events.recording())
-        result = wait_for_result(local, key)
-        history = wait_for(f"{local.api_url}{path}/history", lambda body: body["rows"])
-        machine = httpx2.get(f"{local.api_url}{path}", timeout=60).json()
-    # Uploaded, and stopped before it was scored.
-    later = key.replace("10-00", "11-00")
-    with closing(sqlite3.connect(tmp_path / cloud.OBJECTS)) as objects:
-        objects.execute(
-            "INSERT INTO objects SELECT bucket, ?, etag, modified, metadata, content FROM objects"
-            " WHERE key = ?",
-            (later, key),
-        )
-        objects.commit()
-    assert unscored.unscored(
-        tmp_path / cloud.OBJECTS, local.input_bucket, local.results_bucket
-    ) == [later]
-    with cloud.running(TEMPLATE, trained, data=tmp_path) as local:
-        resumed = wait_for_result(local, later)
-        assert resumed["prediction"]["prediction"] == result["prediction"]["prediction"]
-        rows = wait_for(f"{local.api_url}{path}/history", lambda body: len(body["rows"]) > 1)
-        assert [row["key"] for row in rows["rows"]] == [later, key]
-        history["rows"].insert(0, rows["rows"][0])
-        machine = httpx2.get(f"{local.api_url}{path}", timeout=60).json()
-        assert httpx2.get(f"{local.api_url}/results/{key}", timeout=60).json() == result
-        assert httpx2.get(f"{local.api_url}{path}/history", timeout=60).json() == history
-        assert httpx2.get(f"{local.api_url}{path}", timeout=60).json() == machine
-        stored = local.client("s3").get_object(Bucket=local.input_bucket, Key=key)
-        assert stored["Body"].read() == events.recording()
-    assert machine["last_recorded_at"] == "2026-11-23T11:00:00Z"
-    assert (
-        unscored.unscored(tmp_path / cloud.OBJECTS, local.input_bucket, local.results_bucket) == []
-    )
 
 
 def wait_for(url: str, done: Callable[[Any], Any], timeout_s: float = 30) -> Any:

@@ -16,10 +16,14 @@ pytestmark = pytest.mark.slow
 RUN = """
 import json, sys
 from oddsound_workbench.cli import main
-try:
-    main()
-except SystemExit as end:
-    print(json.dumps([end.code or 0, sorted(sys.modules)]), file=sys.stderr)
+commands, found = json.loads(sys.argv[1]), []
+for command in commands:
+    sys.argv[1:] = command
+    try:
+        main()
+    except SystemExit as end:
+        found.append([end.code or 0, sorted(sys.modules)])
+print(json.dumps(found), file=sys.stderr)
 """
 SCIENCE = {"sklearn", "joblib", "scipy.special", "scipy.linalg", "scipy.signal", "librosa", "numba"}
 DRAWING = {"matplotlib", "PIL", "jinja2", "pandas"}
@@ -30,11 +34,11 @@ NEVER = SCIENCE | DRAWING | AWS | SERVING | FORMATS
 PREDICTION = {"numpy", "soundfile", "soxr", "oddsound.pipeline", "oddsound.model"}
 
 
-def imported(folder: Path, models: Path, *arguments: str) -> set[str]:
-    """The modules that a command has imported, and that succeeded."""
+def imported(folder: Path, models: Path, *commands: list[str]) -> list[set[str]]:
+    """The modules that one process has imported after each of the commands, which succeeded."""
     settings = {name.upper() for name in Settings.model_fields}
     done = subprocess.run(
-        [sys.executable, "-c", RUN, *arguments],
+        [sys.executable, "-c", RUN, json.dumps(commands)],
         cwd=folder,
         capture_output=True,
         text=True,
@@ -42,25 +46,32 @@ def imported(folder: Path, models: Path, *arguments: str) -> set[str]:
         env={name: value for name, value in os.environ.items() if name not in settings}
         | {"MODELS_CONFIG_PATH": str(models)},
     )
-    code, modules = json.loads(done.stderr.splitlines()[-1])
-    assert code == 0, done.stderr
-    return set(modules)
+    found = json.loads(done.stderr.splitlines()[-1])
+    assert [code for code, _ in found] == [0] * len(commands), done.stderr
+    return [set(modules) for _, modules in found]
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["predict", "--help"], ["models"]])
-def test_help_and_models_import_nothing_of_a_prediction(
-    arguments: list[str], trained: Path, tmp_path: Path
-) -> None:
-    assert imported(tmp_path, trained, *arguments) & (NEVER | PREDICTION) == set()
+def test_help_and_models_import_nothing_of_a_prediction(trained: Path, tmp_path: Path) -> None:
+    for found in imported(tmp_path, trained, ["--help"], ["predict", "--help"], ["models"]):
+        assert found & (NEVER | PREDICTION) == set()
 
 
-@pytest.mark.parametrize("options", [[], ["--json"], ["--explain"]])
-def test_a_prediction_imports_only_what_it_computes_with(
-    options: list[str], trained: Path, tmp_path: Path
-) -> None:
+def test_a_prediction_imports_only_what_it_computes_with(trained: Path, tmp_path: Path) -> None:
     """The trained model has a compiled file: it needs no scikit-learn."""
     recording = tmp_path / "fan.wav"
     recording.write_bytes(NORMAL)
-    found = imported(tmp_path, trained, "predict", str(recording), *options)
-    assert found >= PREDICTION - {"soxr"}
-    assert found & NEVER == set()
+    command = ["predict", str(recording)]
+    for found in imported(
+        tmp_path, trained, command, [*command, "--json"], [*command, "--explain"]
+    ):
+        assert found >= PREDICTION - {"soxr"}
+        assert found & NEVER == set()
+
+
+def test_the_processes_of_the_local_stack_import_nothing_of_a_training() -> None:
+    """Each would do so: AWS in memory, every function, and the command itself."""
+    code = (
+        "import json, sys, oddsound_workbench.local.cloud; print(json.dumps(sorted(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert set(json.loads(done.stdout)) & (SCIENCE | DRAWING) == set()

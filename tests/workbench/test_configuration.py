@@ -1,14 +1,9 @@
 """Settings and models.json in every encoding, as each command reads them."""
 
 import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
-import httpx2
 import pytest
 
 from tests.workbench.command import read, run
@@ -73,31 +68,12 @@ def test_a_dotenv_in_another_encoding_is_one_line(command: list[str], folder: Pa
     assert ".env is not UTF-8 text: byte 0 is 0xff; save it as UTF-8" in result.stderr
 
 
-@pytest.mark.slow
-def test_serve_uses_the_only_model_as_predict_does(
-    folder: Path, recordings: Path, trained: Path
-) -> None:
+def test_predict_uses_the_only_model(folder: Path, recordings: Path) -> None:
+    """So does `oddsound serve`: tests/e2e/test_serve.py."""
     models = folder / "models" / "models.json"
-    entries = json.loads(models.read_bytes())
-    models.write_text(json.dumps({"pump": entries["fan"]}), encoding="utf-8")
+    models.write_text(json.dumps({"pump": json.loads(models.read_bytes())["fan"]}))
     wav = recordings / "faulty" / "00.wav"
     assert read(run("predict", wav, "--json"))[0]["model_name"] == "pump"
-    command = [sys.executable, "-m", "oddsound_workbench.cli", "serve", "--port", "0", "--json"]
-    with subprocess.Popen(
-        [*command, "--models", str(models)],
-        stdout=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"PYTHONUNBUFFERED": "1"},
-    ) as process:
-        try:
-            assert process.stdout is not None
-            url = json.loads(process.stdout.readline())["url"]
-            content = wav.read_bytes()
-            answer = httpx2.post(f"{url}/predict-anomaly", files={"file": content}, timeout=60)
-            assert (answer.status_code, answer.json()["model_name"]) == (200, "pump"), answer.text
-        finally:
-            process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=30) == 0
 
 
 def test_serve_with_env_vars_needs_docker(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

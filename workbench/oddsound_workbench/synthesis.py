@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
-from scipy.signal import lfilter
 
 from oddsound.descriptors import Array
 
@@ -34,6 +33,9 @@ def fan(seed: int, *, faulty: bool, duration_s: float = 5.0, severity: float = 1
     severity : amplitude of the fault; 1 is clearly audible, 0.2 is incipient
     Returns float32 [shape=(duration_s * 16000,)] within -1..1.
     """
+    # It takes longer to import than all the rest of a process of `oddsound serve`.
+    from scipy.signal import lfilter
+
     rng = np.random.default_rng(seed)
     samples = round(duration_s * SAMPLE_RATE)
     t = np.arange(samples) / SAMPLE_RATE
