@@ -16,13 +16,6 @@ STATUS = Path("/proc/self/status")
 RESERVE_BYTES = 64_000_000
 """Of the memory of a function, for what is not counted: the runtime's own processes, libraries."""
 
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
-"""Numbers of options in glibc's malloc.h."""
-
-MALLOC_OPTIONS = {M_MMAP_THRESHOLD: 32 * 2**20, M_TRIM_THRESHOLD: 16 * 2**20, M_ARENA_MAX: 1}
-"""Bytes from which on a block is returned when it is freed (32 MB is the largest value that glibc
-takes), bytes at the end of the heap from which on they are, and number of pools."""
-
 
 @contextmanager
 def refusing_when_exhausted() -> Iterator[None]:
@@ -49,24 +42,6 @@ def reserve_for_blas() -> None:
     for dtype in (np.float32, np.float64):
         matrix = np.ones((256, 256), dtype)
         matrix @ matrix
-
-
-def keep_freed() -> None:
-    """Let freed memory serve the next prediction, instead of returning it to the system each time.
-
-    glibc returns large blocks at once. The next prediction then gets new pages, about a thousand,
-    each of which the system has to clear: a quarter of the processor time of a server. It also has
-    pools of memory for each thread; one is enough for a process that computes in turns. Other C
-    libraries have no such setting.
-    """
-    import ctypes
-
-    try:
-        set_option = ctypes.CDLL(None).mallopt
-    except (AttributeError, OSError, TypeError):
-        return
-    for option, value in MALLOC_OPTIONS.items():
-        set_option(option, value)
 
 
 def give_back() -> None:

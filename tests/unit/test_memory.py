@@ -1,6 +1,5 @@
 """Memory that runs out in one recording is the reason of its refusal; the next one is scored."""
 
-import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -30,23 +29,6 @@ for name in sys.argv[1:]:
         print(error)
 """
 """The first prediction of the process is already that of the recording that needs too much."""
-
-SCORE_AGAIN = """
-import resource, sys
-from pathlib import Path
-from oddsound import pipeline, runtime
-from oddsound.http.app import create_app
-
-create_app()
-model, limits, content = runtime.registry().get(), runtime.limits(), Path(sys.argv[1]).read_bytes()
-new_pages = []
-for _ in range(8):
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    pipeline.predict(content, model, limits)
-    new_pages.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
-print(sum(new_pages[-4:]))
-"""
-"""Prints how many pages the system gives to a service for four predictions, after four others."""
 
 
 def test_what_was_allocated_is_freed_when_memory_runs_out() -> None:
@@ -94,14 +76,3 @@ def test_a_process_with_the_memory_of_a_function_survives_a_recording_that_needs
     assert "too little memory" in first
     assert third == first
     assert (second, fourth) == ("anomaly", "anomaly")
-
-
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="needs glibc's options")
-def test_a_prediction_of_a_service_uses_the_memory_of_the_one_before(tmp_path: Path) -> None:
-    """Without `keep_freed`, four predictions need more than a thousand pages."""
-    path = tmp_path / "noise.wav"
-    soundfile.write(path, noise(0, 10), 16000, "PCM_16")
-    done = subprocess.run(
-        [sys.executable, "-c", SCORE_AGAIN, path], capture_output=True, text=True, check=True
-    )
-    assert int(done.stdout) < 200

@@ -6,7 +6,7 @@ from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
-from oddsound import logs, memory, runtime, threads
+from oddsound import logs, runtime, threads
 from oddsound.http import docs, machines, metrics, nodelay, openapi, results, ui
 from oddsound.http.errors import add_error_handlers
 from oddsound.http.head import HeadRequests
@@ -49,8 +49,6 @@ def create_app(processes: int = 1) -> FastAPI:
     nodelay.always()
     threads.limit(runtime.settings().blas_threads)
     logs.write_to_stderr(runtime.settings().log_level)
-    if runtime.settings().aws_lambda_function_memory_size is None:  # Lambda has a limit of its own
-        memory.keep_freed()
     app = Service(
         title=runtime.settings().api_title,
         version=runtime.settings().api_version,
