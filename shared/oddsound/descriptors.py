@@ -8,7 +8,7 @@ has, or if they need numba's compiler, which does not fit in a Lambda layer.
 import numpy as np
 from numpy.typing import NDArray
 
-from oddsound.fourier import fast_length
+from oddsound.fourier import fast_length, irfft, rfft
 
 type Array = NDArray[np.float32]
 
@@ -272,11 +272,12 @@ def autocorrelations(rows: Array) -> Array:
     variance = np.einsum("ij,ij->i", centred, centred)[:, None]
     # Zero padding: without it, the FFT would correlate the end of the series with its start.
     size = fast_length(2 * count, real=True)
-    spectrum = np.fft.rfft(centred, size)
-    lags = np.fft.irfft(np.square(spectrum.real) + np.square(spectrum.imag), size)[:, :count]
+    spectrum = rfft(centred, size)
+    spectrum *= spectrum.conj()
+    lags: Array = irfft(spectrum, size)[:, :count]
     varies = variance > 1e-6 * count
     found: Array = np.zeros_like(centred)
-    return np.divide(lags, lags[:, :1], out=found, where=varies, casting="same_kind")
+    return np.divide(lags, lags[:, :1], out=found, where=varies)
 
 
 def onsets(strength: Array, radius: int, min_above_mean_db: float) -> NDArray[np.intp]:

@@ -62,6 +62,15 @@ def rfft(
     return np.asarray(_fft.r2c(rows, (axis,), True, 0, out, 1))
 
 
+def irfft(spectra: NDArray[Any], length: int) -> NDArray[Any]:
+    """The real signals of this length whose `rfft` over the last axis these spectra are."""
+    if _fft is None:
+        from scipy import fft
+
+        return np.asarray(fft.irfft(spectra, n=length))
+    return np.asarray(_fft.c2r(spectra, (spectra.ndim - 1,), length, False, 2, None, 1))
+
+
 def fast_length(at_least: int, *, real: bool = False) -> int:
     """The next length from `at_least` on for which the FFT is fast.
 

@@ -220,8 +220,7 @@ class FrameAnalyser:
             parts = rfft(windowed, out=spectrum.view(np.complex64)).view(np.float32)
             # Real and imaginary parts side by side; they are added after the sums over bins and
             # frames, which makes their number smaller.
-            parts = parts[:, self.parts]
-            squares = np.square(parts, out=parts)
+            squares = np.square(parts, out=parts)[:, self.parts]
             np.matmul(squares, self.basis, out=bands[part])
             whole = size // HALF
             sums = squares[: whole * HALF].reshape(whole, HALF, squares.shape[1]).sum(axis=1)
