@@ -122,7 +122,7 @@ WITHOUT_AWS = RANK["pipeline"]
 CACHES = {
     ("runtime", "*"),
     ("features", "extractor"),
-    ("machine_features", "_modulation_octaves"),
+    ("descriptors", "modulation_octaves"),
     ("profiling", "_grouping"),
 }
 """Beside runtime, numbers that follow from others: computed again, they would be the same."""

@@ -3,6 +3,7 @@
 Values that librosa computes too are the same.
 """
 
+import math
 import re
 from collections.abc import Iterable
 from itertools import pairwise
@@ -24,12 +25,16 @@ DYNAMIC_RANGE_DB = 60.0
 ROLLOFFS = (0.25, 0.50, 0.85, 0.95)
 CONTRAST_FMIN_HZ = 200.0
 ENVELOPES = 10
+SHAPES = 10
+"""Numbers of the shape of a frame."""
+
 MODULATION_EDGES_HZ = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 MODULATION_MIN_S = 4.0
 ONSET_PERIODS_S = (0.1, 2.0)
 ONSET_RADIUS_S = 0.1
 ONSET_MIN_ABOVE_MEAN_DB = 1.0
 ACTIVE_WITHIN_DB = (15, 30, 45)
+ACTIVE_WITHIN = np.array(ACTIVE_WITHIN_DB, np.float32)[:, None]
 ENERGY_PERCENTILES = (10, 25, 50, 75, 90)
 ENERGY_LAGS_S = (0.05, 0.1, 0.2, 0.4, 0.8)
 
@@ -49,7 +54,9 @@ class DefaultExtractor(FramewiseExtractor):
         super().__init__(sample_rate, FRAME_S)
         self.hz = fft_frequencies(sample_rate, self.n_fft).astype(np.float32)
         mel = mel_filters(sample_rate, self.n_fft, MEL_BANDS, MEL_FMIN_HZ)
-        self.mel_basis = np.ascontiguousarray(mel.T)
+        self.mel_basis = descriptors.BandMatrix(mel.T)
+        self.envelope_means = descriptors.means_of_neighbours(MEL_BANDS, ENVELOPES)
+        self.mean_of_bands = np.full(MEL_BANDS, 1 / MEL_BANDS, np.float32)
         self.dct_basis = dct_matrix(MEL_BANDS)[:, :MFCCS].astype(np.float32)
         self.contrast_bands = descriptors.contrast_bands(self.hz, CONTRAST_FMIN_HZ)
         octaves = len(self.contrast_bands)
@@ -73,7 +80,8 @@ class DefaultExtractor(FramewiseExtractor):
         # In float64, as in librosa: rounding errors would show beside the spectrum of a tone.
         magnitude = np.abs(rfft(frames * self.window).astype(np.complex64))
         power = np.square(magnitude)
-        mel = np.matmul(power, self.mel_basis, out=found["mel"])
+        mel = found["mel"]
+        self.mel_basis.product(power, out=mel)
         found["shape"][:] = self._shape(magnitude, power, mel)
         crossings = descriptors.zero_crossing_rate(samples, self.hop_length)
         found["crossings"][:, 0] = crossings
@@ -90,15 +98,17 @@ class DefaultExtractor(FramewiseExtractor):
         first, rest : see `summarise`
         """
         hop = self.hop_length
-        before, after = np.zeros((2, self.n_fft), np.float32)
+        # Side by side, so that one call computes both; the frame between them is not used.
+        both = np.zeros(2 * self.n_fft, np.float32)
+        before, after = both[: self.n_fft], both[self.n_fft :]
         before[hop:], after[: len(rest)] = first[:hop], rest
-        rows = self.frames(before), self.frames(after)
+        rows = self.frames(both)[::2]
         before[:hop], after[len(rest) :] = before[hop], rest[-1]
         for row, samples in zip(rows, (before, after), strict=True):
-            row[0, self.columns["crossings"]] = descriptors.zero_crossing_rate(samples, hop)
+            row[self.columns["crossings"]] = descriptors.zero_crossing_rate(samples, hop)
         # Each sample is counted once: those of `first` are in the first whole frame.
-        rows[0][0, self.columns["energy"]], rows[1][0, self.columns["energy"]] = 0, rest @ rest
-        return rows
+        rows[0, self.columns["energy"]], rows[1, self.columns["energy"]] = 0, rest @ rest
+        return rows[:1], rows[1:]
 
     def summarise(self, frames: Array, first: Array, rest: Array) -> Array:
         before, after = self._edges(first, rest)
@@ -107,25 +117,24 @@ class DefaultExtractor(FramewiseExtractor):
         loudness = of["loudness"][:, 0]
         energy_db = descriptors.decibels(loudness, DYNAMIC_RANGE_DB)
         rise, fall = descriptors.flux(log_mel)
-        series = np.column_stack(
+        series = np.concatenate(
             [
                 log_mel,
                 log_mel @ self.dct_basis,
                 self._shape_of_window(of["shape"], log_mel),
-                rise,
-                fall,
+                rise[:, None],
+                fall[:, None],
                 of["crossings"],
-                energy_db,
+                energy_db[:, None],
                 descriptors.spectral_contrast(of["peak"], of["valley"]),
-            ]
+            ],
+            axis=1,
         )
-        mean = series.mean(axis=0)
-        deviation = np.sqrt(np.square(series - mean).mean(axis=0))
         samples = len(frames) * self.hop_length + len(rest)
         mean_square = float(of["energy"].sum(dtype=np.float64)) / samples
         return np.concatenate(
             [
-                np.column_stack([mean, deviation]).ravel(),
+                descriptors.mean_and_deviation(series),
                 self._modulation(log_mel),
                 self._rhythm(rise, energy_db),
                 [10 * np.log10(max(p, SILENCE)) for p in (mean_square, float(loudness.max()))],
@@ -153,68 +162,59 @@ class DefaultExtractor(FramewiseExtractor):
 
     def _shape_of_window(self, shape: Array, log_mel: Array) -> Array:
         """The shape of each frame, with what depends on the loudest frame of the window."""
-        mean_db = log_mel.mean(axis=1)
-        arithmetic_db = 10 * np.log10((10 ** (log_mel / 10)).mean(axis=1))
-        return np.column_stack(
-            [
-                shape[:, :6],
-                mean_db - arithmetic_db,
-                shape[:, 6],
-                log_mel.max(axis=1) - mean_db,
-                shape[:, 7],
-            ]
-        )
+        mean_db = log_mel @ self.mean_of_bands
+        powers = np.exp(log_mel * np.float32(np.log(10) / 10))
+        found = np.empty((len(log_mel), SHAPES), np.float32)
+        found[:, :6] = shape[:, :6]
+        found[:, 6] = mean_db - 10 * np.log10(powers @ self.mean_of_bands)
+        found[:, 7] = shape[:, 6]
+        found[:, 8] = log_mel.max(axis=1) - mean_db
+        found[:, 9] = shape[:, 7]
+        return found
 
     def _modulation(self, log_mel: Array) -> Array:
         """Strength of slow level changes in each group of mel bands, and their mean shares."""
-        envelopes = log_mel.reshape(len(log_mel), ENVELOPES, -1).mean(axis=2)
-        envelopes -= envelopes.mean(axis=0)
-        window, size, first = _modulation_window(len(envelopes), self.frame_rate)
-        spectrum = np.abs(rfft(envelopes * window[:, None], size, axis=0)) ** 2
-        spectrum /= np.square(window).sum() * size
-        bands = np.stack([spectrum[a:b].sum(axis=0) for a, b in pairwise(first)], axis=1)
+        envelopes = log_mel @ self.envelope_means
+        envelopes -= descriptors.mean_over_time(envelopes)
+        size = fast_length(max(len(envelopes), round(MODULATION_MIN_S * self.frame_rate)))
+        window, octaves = descriptors.modulation_octaves(
+            len(envelopes), size, self.frame_rate, MODULATION_EDGES_HZ
+        )
+        envelopes *= window
+        power = np.square(np.abs(rfft(envelopes, size, axis=0)))
+        bands = (octaves @ power).T
         total = bands.sum(axis=1, keepdims=True)
         shares = np.divide(bands, total, out=np.zeros_like(bands), where=total > 1e-6)
         # 1e-3 keeps the logarithm finite if the level does not change.
-        return np.concatenate([np.log10(bands + 1e-3).ravel(), shares.mean(axis=0)])
+        return np.concatenate([np.log10(bands + np.float32(1e-3)).ravel(), shares.mean(axis=0)])
 
-    def _rhythm(self, onset: Array, energy_db: Array) -> Array:
+    def _rhythm(self, onset: Array, energy_db: Array) -> list[float]:
         """Number, regularity and duration of the sounds in the recording."""
-        seconds = len(onset) / self.frame_rate
-        correlation = descriptors.autocorrelation(onset)
-        first, last = (round(period * self.frame_rate) for period in ONSET_PERIODS_S)
-        candidates = correlation[first : min(last, len(onset) // 2)]
+        count, rate = len(onset), self.frame_rate
+        seconds = count / rate
+        correlation, of_energy = descriptors.autocorrelations(np.stack([onset, energy_db]))
+        first, last = (round(period * rate) for period in ONSET_PERIODS_S)
+        candidates = correlation[first : min(last, count // 2)]
         period = first + int(candidates.argmax()) if len(candidates) else 0
         found = period > 0 and correlation[period] > 0
-        radius = round(ONSET_RADIUS_S * self.frame_rate)
-        times = descriptors.onsets(onset, radius, ONSET_MIN_ABOVE_MEAN_DB) / self.frame_rate
+        radius = round(ONSET_RADIUS_S * rate)
+        times = descriptors.onsets(onset, radius, ONSET_MIN_ABOVE_MEAN_DB) / rate
         gaps = np.diff(times) if len(times) > 1 else np.array([seconds])
-        active = [energy_db > -within for within in ACTIVE_WITHIN_DB]
-        starts = np.count_nonzero(active[0][1:] > active[0][:-1]) + int(active[0][0])
-        lags = [min(round(lag * self.frame_rate), len(onset) - 1) for lag in ENERGY_LAGS_S]
-        return np.array(
-            [
-                correlation[period] if found else 0.0,
-                period / self.frame_rate if found else 0.0,
-                len(times) / seconds,
-                gaps.mean(),
-                gaps.std(),
-                np.log10((onset.max() + 0.1) / (onset.mean() + 0.1)),
-                *[mask.mean() for mask in active],
-                starts / seconds,
-                *_percentiles(energy_db, ENERGY_PERCENTILES),
-                10 * np.log10((10 ** (energy_db / 10)).mean()),
-                *descriptors.autocorrelation(energy_db)[lags],
-            ]
-        )
-
-
-def _modulation_window(frames: int, frame_rate: float) -> tuple[Array, int, list[int]]:
-    """Window, length of the FFT, and the bins at the edges of the modulation bands."""
-    window = np.hanning(frames + 2)[1:-1].astype(np.float32)
-    size = fast_length(max(frames, round(MODULATION_MIN_S * frame_rate)))
-    hz = np.arange(size // 2 + 1) * frame_rate / size
-    return window, size, np.searchsorted(hz, MODULATION_EDGES_HZ).tolist()
+        active = energy_db > -ACTIVE_WITHIN
+        starts = np.count_nonzero(active[0, 1:] > active[0, :-1]) + int(active[0, 0])
+        lags = [min(round(lag * rate), count - 1) for lag in ENERGY_LAGS_S]
+        return [
+            float(correlation[period]) if found else 0.0,
+            period / rate if found else 0.0,
+            len(times) / seconds,
+            *descriptors.mean_and_std(gaps),
+            math.log10((float(onset.max()) + 0.1) / (float(onset.mean()) + 0.1)),
+            *(np.count_nonzero(active, axis=1) / count).tolist(),
+            starts / seconds,
+            *_percentiles(energy_db, ENERGY_PERCENTILES).tolist(),
+            10 * math.log10(float((10 ** (energy_db / 10)).mean())),
+            *of_energy[lags].tolist(),
+        ]
 
 
 def _percentiles(series: Array, percents: tuple[int, ...]) -> NDArray[np.float64]:

@@ -5,6 +5,9 @@ librosa's functions are not called if they would compute again what the extracto
 has, or if they need numba's compiler, which does not fit in a Lambda layer.
 """
 
+import math
+from functools import lru_cache
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -294,3 +297,57 @@ def onsets(strength: Array, radius: int, min_above_mean_db: float) -> NDArray[np
     for start in range(2 * radius + 1):
         np.maximum(around, padded[start : start + len(strength)], out=around)
     return np.flatnonzero((strength == around) & (strength > strength.mean() + min_above_mean_db))
+
+
+def mean_over_time(series: Array) -> Array:
+    """Mean of each column, by a product: NumPy's `mean` takes four times as long.
+
+    series : float32 [shape=(frames, columns)]
+    """
+    mean: Array = np.full(len(series), 1 / len(series), np.float32) @ series
+    return mean
+
+
+def mean_and_deviation(series: Array) -> Array:
+    """Mean and standard deviation over time of each column, side by side; changes the series.
+
+    series : float32 [shape=(frames, columns)]
+    """
+    mean = mean_over_time(series)
+    series -= mean
+    # What rounding left of the mean: it would be the deviation of a series that does not change.
+    rest = mean_over_time(series)
+    series -= rest
+    deviation = np.sqrt(mean_over_time(np.square(series, out=series)))
+    return np.column_stack([mean + rest, deviation]).ravel()
+
+
+def mean_and_std(values: NDArray[np.floating]) -> tuple[float, float]:
+    """As NumPy's `mean` and `std` of a vector, in a third of the time."""
+    mean = values.mean()
+    centred = values - mean
+    return float(mean), math.sqrt(float(centred @ centred) / len(values))
+
+
+def means_of_neighbours(bands: int, groups: int) -> Array:
+    """A matrix [shape=(bands, groups)]: the product with levels has the mean of each group."""
+    means: Array = np.repeat(np.eye(groups, dtype=np.float32), bands // groups, axis=0)
+    return means * np.float32(groups / bands)
+
+
+@lru_cache(16)
+def modulation_octaves(
+    frames: int, size: int, frame_rate: float, edges_hz: tuple[float, ...]
+) -> tuple[Array, Array]:
+    """What the modulation of levels is computed with.
+
+    frames : of the levels; size : length of the FFT; edges_hz : of the octaves, ascending
+    Returns the window [shape=(frames, 1)], and a matrix [shape=(octaves, bins)]: its product with
+    the power spectrum of the windowed levels has their mean power in each octave.
+    """
+    window = np.hanning(frames + 2)[1:-1].astype(np.float32)
+    hz = np.arange(size // 2 + 1) * frame_rate / size
+    edges = np.array(edges_hz)[:, None]
+    inside = (hz >= edges[:-1]) & (hz < edges[1:])
+    octaves: Array = (inside / (np.square(window).sum() * size)).astype(np.float32)
+    return window[:, None], octaves

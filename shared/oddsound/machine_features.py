@@ -5,9 +5,7 @@ above 0.45 times the sample rate, where the filters of resamplers differ.
 """
 
 import math
-from functools import lru_cache
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,8 +78,8 @@ class MachineExtractor(FramewiseExtractor):
         self.shape_of_silence = np.array([*2 * [np.log2(LOW_HZ)], *4 * [self.log_hz[0]]])
         edges = mel_frequencies(BANDS + 2, LOW_HZ, top_hz)
         self.mel_basis = descriptors.BandMatrix(_mel_basis(self.hz, edges))
-        self.group_means = _means_of_neighbours(BANDS, GROUPS)
-        self.envelope_means = _means_of_neighbours(GROUPS, ENVELOPES)
+        self.group_means = descriptors.means_of_neighbours(BANDS, GROUPS)
+        self.envelope_means = descriptors.means_of_neighbours(GROUPS, ENVELOPES)
         self.mean_of_bands = np.full(BANDS, 1 / BANDS, np.float32)
         self.dct_basis = dct_matrix(BANDS)[:, 1 : CEPSTRA + 1].astype(np.float32)
         self.ones = np.ones_like(self.hz)
@@ -132,7 +130,7 @@ class MachineExtractor(FramewiseExtractor):
         of = self.named(frames)
         of["mel"] = mel = np.ascontiguousarray(of["mel"])
         energy = of["energy"][:, 0]
-        mean_of_band = _mean_over_time(mel)
+        mean_of_band = descriptors.mean_over_time(mel)
         mean = max(float(mean_of_band.mean()), SILENCE)
         floor = np.float32(mean * 10 ** (-FLOOR_DB / 10))
         levels = _decibels((mean_of_band + floor) / np.float32(mean))
@@ -146,7 +144,7 @@ class MachineExtractor(FramewiseExtractor):
         return np.concatenate(
             [
                 levels - levels.mean(),
-                _statistics(series),
+                descriptors.mean_and_deviation(series),
                 self._rhythm(descriptors.decibels(energy, DYNAMIC_RANGE_DB), onset),
                 self._modulation(groups),
                 self._loudness(energy),
@@ -198,12 +196,12 @@ class MachineExtractor(FramewiseExtractor):
             strength,
             (period + PERIOD_MIN_FRAMES) / rate,
             len(frames) / seconds,
-            *_mean_and_deviation(gaps),
+            *descriptors.mean_and_std(gaps),
             math.log10((float(onset.max()) + 0.1) / (float(onset.mean()) + 0.1)),
             *(np.count_nonzero(active, axis=1) / count).tolist(),
             starts / seconds,
             *np.interp(places, np.arange(count), ordered).tolist(),
-            _mean_and_deviation(energy_db)[1],
+            descriptors.mean_and_std(energy_db)[1],
             10 * math.log10(float((10 ** (energy_db / 10)).mean())),
             *correlations[1, lags].tolist(),
         ]
@@ -216,8 +214,13 @@ class MachineExtractor(FramewiseExtractor):
         power = groups @ self.envelope_means
         floor = np.float32(10 ** (-FLOOR_DB / 10) * max(float(power.mean()), SILENCE))
         envelopes = _decibels(power + floor)
-        envelopes -= _mean_over_time(envelopes)
-        window, size, octaves = _modulation_octaves(len(envelopes), self.frame_rate)
+        envelopes -= descriptors.mean_over_time(envelopes)
+        size = fast_length(
+            max(len(envelopes), round(MODULATION_MIN_S * self.frame_rate)), real=True
+        )
+        window, octaves = descriptors.modulation_octaves(
+            len(envelopes), size, self.frame_rate, MODULATION_EDGES_HZ
+        )
         envelopes *= window
         power = np.square(np.abs(rfft(envelopes, size, axis=0)))
         # 1e-3 keeps the logarithm finite if the level does not change.
@@ -243,51 +246,6 @@ def _decibels(power: Array) -> Array:
     np.log10(found, out=found)
     found *= np.float32(10)
     return found
-
-
-def _statistics(series: Array) -> Array:
-    """Mean and standard deviation over time of each column, side by side; changes the series."""
-    mean = _mean_over_time(series)
-    series -= mean
-    # What rounding left of the mean: it would be the deviation of a series that does not change.
-    rest = _mean_over_time(series)
-    series -= rest
-    deviation = np.sqrt(_mean_over_time(np.square(series, out=series)))
-    return np.column_stack([mean + rest, deviation]).ravel()
-
-
-def _mean_over_time(series: Array) -> Array:
-    """Mean of each column, by a product: NumPy's `mean` takes four times as long."""
-    return np.full(len(series), 1 / len(series), np.float32) @ series
-
-
-def _mean_and_deviation(values: NDArray[Any]) -> tuple[float, float]:
-    """As NumPy's `mean` and `std`, in a third of the time."""
-    mean = values.mean()
-    centred = values - mean
-    return float(mean), math.sqrt(float(centred @ centred) / len(values))
-
-
-@lru_cache(16)
-def _modulation_octaves(frames: int, frame_rate: float) -> tuple[Array, int, Array]:
-    """Window [shape=(frames, 1)], length of the FFT, and a matrix [shape=(octaves, bins)].
-
-    The product of the matrix with a power spectrum has the power in each octave.
-    """
-    window = np.hanning(frames + 2)[1:-1].astype(np.float32)
-    size = fast_length(max(frames, round(MODULATION_MIN_S * frame_rate)), real=True)
-    hz = np.arange(size // 2 + 1) * (frame_rate / size)
-    low, high = (
-        np.array(edges)[:, None] for edges in (MODULATION_EDGES_HZ[:-1], MODULATION_EDGES_HZ[1:])
-    )
-    octaves: Array = ((hz >= low) & (hz < high)) / (np.square(window).sum() * size)
-    return window[:, None], size, octaves.astype(np.float32)
-
-
-def _means_of_neighbours(bands: int, groups: int) -> Array:
-    """A matrix [shape=(bands, groups)]: the product with levels has the mean of each group."""
-    means: Array = np.repeat(np.eye(groups, dtype=np.float32), bands // groups, axis=0)
-    return means * np.float32(groups / bands)
 
 
 def _mel_basis(hz: Array, edges: NDArray[np.float64]) -> Array:
