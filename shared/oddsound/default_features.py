@@ -11,7 +11,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from oddsound import descriptors
+from oddsound import descriptors, scratch
 from oddsound.descriptors import SILENCE, Array
 from oddsound.filterbanks import fft_frequencies, mel_filters, mel_frequencies
 from oddsound.fourier import dct_matrix, fast_length, rfft
@@ -54,9 +54,9 @@ class DefaultExtractor(FramewiseExtractor):
         super().__init__(sample_rate, FRAME_S)
         self.hz = fft_frequencies(sample_rate, self.n_fft).astype(np.float32)
         mel = mel_filters(sample_rate, self.n_fft, MEL_BANDS, MEL_FMIN_HZ)
+        self.ones = np.ones_like(self.hz)
         self.mel_basis = descriptors.BandMatrix(mel.T)
         self.envelope_means = descriptors.means_of_neighbours(MEL_BANDS, ENVELOPES)
-        self.mean_of_bands = np.full(MEL_BANDS, 1 / MEL_BANDS, np.float32)
         self.dct_basis = dct_matrix(MEL_BANDS)[:, :MFCCS].astype(np.float32)
         self.contrast_bands = descriptors.contrast_bands(self.hz, CONTRAST_FMIN_HZ)
         octaves = len(self.contrast_bands)
@@ -77,8 +77,14 @@ class DefaultExtractor(FramewiseExtractor):
 
     def _measure(self, samples: Array, found: dict[str, Array]) -> None:
         frames = self.split_into_frames(samples)
+        count, bins = len(frames), self.n_fft // 2 + 1
+        memory = scratch.floats((count, 2 * self.n_fft), (count, 4 * bins), (count, 2 * bins))
         # In float64, as in librosa: rounding errors would show beside the spectrum of a tone.
-        magnitude = np.abs(rfft(frames * self.window).astype(np.complex64))
+        windowed, exact = memory[0].view(np.float64), memory[1].view(np.complex128)
+        np.multiply(frames, self.window, out=windowed)
+        spectrum = memory[2].view(np.complex64)
+        np.copyto(spectrum, rfft(windowed, out=exact), casting="same_kind")
+        magnitude = np.abs(spectrum)
         power = np.square(magnitude)
         mel = found["mel"]
         self.mel_basis.product(power, out=mel)
@@ -152,21 +158,21 @@ class DefaultExtractor(FramewiseExtractor):
                 self.hz[descriptors.rolloff_bins(magnitude, ROLLOFFS)],
             ]
         )
-        total = mel.sum(axis=1)
+        total = mel @ np.ones(MEL_BANDS, np.float32)
         share = mel / np.maximum(total, SILENCE)[:, None]
         entropy = -(share * np.log(np.maximum(share, SILENCE))).sum(axis=1)
         bins_db = 10 * np.log10(
-            np.maximum(power.sum(axis=1), SILENCE) / np.maximum(power.max(axis=1), SILENCE)
+            np.maximum(power @ self.ones, SILENCE) / np.maximum(power.max(axis=1), SILENCE)
         )
         return np.column_stack([np.log2(np.maximum(in_hz, self.hz[1])), entropy, bins_db])
 
     def _shape_of_window(self, shape: Array, log_mel: Array) -> Array:
         """The shape of each frame, with what depends on the loudest frame of the window."""
-        mean_db = log_mel @ self.mean_of_bands
-        powers = np.exp(log_mel * np.float32(np.log(10) / 10))
+        mean_db = log_mel.mean(axis=1)
+        arithmetic_db = 10 * np.log10((10 ** (log_mel / 10)).mean(axis=1))
         found = np.empty((len(log_mel), SHAPES), np.float32)
         found[:, :6] = shape[:, :6]
-        found[:, 6] = mean_db - 10 * np.log10(powers @ self.mean_of_bands)
+        found[:, 6] = mean_db - arithmetic_db
         found[:, 7] = shape[:, 6]
         found[:, 8] = log_mel.max(axis=1) - mean_db
         found[:, 9] = shape[:, 7]
@@ -175,7 +181,7 @@ class DefaultExtractor(FramewiseExtractor):
     def _modulation(self, log_mel: Array) -> Array:
         """Strength of slow level changes in each group of mel bands, and their mean shares."""
         envelopes = log_mel @ self.envelope_means
-        envelopes -= descriptors.mean_over_time(envelopes)
+        envelopes -= envelopes.mean(axis=0)
         size = fast_length(max(len(envelopes), round(MODULATION_MIN_S * self.frame_rate)))
         window, octaves = descriptors.modulation_octaves(
             len(envelopes), size, self.frame_rate, MODULATION_EDGES_HZ

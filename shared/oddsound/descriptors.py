@@ -81,7 +81,8 @@ def frame_power(power: Array) -> Array:
     Same value as the square of librosa.feature.rms(S=magnitude).
     """
     n_fft = 2 * (power.shape[1] - 1)
-    return (2 * power.sum(axis=1) - power[:, 0] - power[:, -1]) / np.float32(n_fft**2)
+    total: Array = power @ np.ones(power.shape[1], np.float32)  # three times as fast as `sum`
+    return (2 * total - power[:, 0] - power[:, -1]) / np.float32(n_fft**2)
 
 
 def spectral_centroid(magnitude: Array, hz: Array) -> Array:
@@ -92,7 +93,7 @@ def spectral_centroid(magnitude: Array, hz: Array) -> Array:
     Returns float32 [shape=(frames,)] in Hz; 0 if a frame is silent.
     Same value as librosa.feature.spectral_centroid.
     """
-    total = magnitude.sum(axis=1)
+    total = magnitude @ np.ones_like(hz)  # three times as fast as `sum`
     centroid: Array = np.zeros_like(total)
     np.divide(magnitude @ hz, total, out=centroid, where=total > SILENCE)
     return centroid
@@ -107,12 +108,12 @@ def spectral_bandwidth(magnitude: Array, hz: Array, centroid: Array) -> Array:
     Returns float32 [shape=(frames,)] in Hz; 0 if a frame is silent.
     Same value as librosa.feature.spectral_bandwidth.
     """
-    weighted = hz - centroid[:, None]
-    weighted *= weighted
-    weighted *= magnitude
-    total = magnitude.sum(axis=1)
+    distance = hz - centroid[:, None]
+    distance *= distance
+    total = magnitude @ np.ones_like(hz)
     variance: Array = np.zeros_like(total)
-    np.divide(weighted.sum(axis=1), total, out=variance, where=total > SILENCE)
+    spread = np.einsum("ij,ij->i", distance, magnitude)
+    np.divide(spread, total, out=variance, where=total > SILENCE)
     return np.sqrt(variance)
 
 
@@ -157,12 +158,13 @@ def rolloff_bins(
     return np.minimum(inside, bins - 1, out=inside)
 
 
-def contrast_bands(hz: Array, fmin_hz: float) -> list[tuple[slice, int]]:
-    """Bins of each octave band, and how many bins are a fifth of the band.
+def contrast_bands(hz: Array, fmin_hz: float) -> list[tuple[slice, Array]]:
+    """Bins of each octave band, and a matrix for `octave_extremes`.
 
     hz : float32 [shape=(bins,)]; fmin_hz : upper edge of the lowest band.
     Returns as many octaves as fit below the highest bin. Neighbouring bands share a bin, as in
-    librosa.feature.spectral_contrast.
+    librosa.feature.spectral_contrast. The product of sorted bins with the matrix [shape=(bins, 2)]
+    has the mean of the largest fifth, and that of the smallest.
     """
     octaves = int(np.log2(hz[-1] / fmin_hz)) + 1
     edges = [0.0, *(fmin_hz * 2.0 ** np.arange(octaves + 1))]
@@ -172,27 +174,24 @@ def contrast_bands(hz: Array, fmin_hz: float) -> list[tuple[slice, int]]:
         first = inside[0] - (k > 0)
         last = inside[-1] if k < octaves else len(hz) - 1
         fifth = max(1, int(np.rint(0.2 * (last - first + 1))))
-        bands.append((slice(int(first), int(last) + (k == octaves)), fifth))
+        band = slice(int(first), int(last) + (k == octaves))
+        ends = np.zeros((band.stop - band.start, 2), np.float32)
+        ends[-fifth:, 0] = ends[:fifth, 1] = 1 / fifth
+        bands.append((band, ends))
     return bands
 
 
-def octave_extremes(magnitude: Array, bands: list[tuple[slice, int]]) -> tuple[Array, Array]:
+def octave_extremes(magnitude: Array, bands: list[tuple[slice, Array]]) -> tuple[Array, Array]:
     """Mean of the largest fifth, and of the smallest fifth, of the bins in each octave band.
 
     magnitude : float32 [shape=(frames, bins)], >= 0
     bands : from contrast_bands
     Returns two float32 [shape=(frames, len(bands))], for `spectral_contrast`.
     """
-    peak = np.empty((len(magnitude), len(bands)), magnitude.dtype)
-    valley = np.empty_like(peak)
-    for k, (band, fifth) in enumerate(bands):
-        ordered = np.sort(magnitude[:, band], axis=1)
-        np.add.reduce(ordered[:, -fifth:], axis=1, out=peak[:, k])
-        np.add.reduce(ordered[:, :fifth], axis=1, out=valley[:, k])
-    fifths = np.array([fifth for _, fifth in bands], magnitude.dtype)
-    peak /= fifths
-    valley /= fifths
-    return peak, valley
+    found = np.empty((len(bands), len(magnitude), 2), magnitude.dtype)
+    for (band, ends), extremes in zip(bands, found, strict=True):
+        np.matmul(np.sort(magnitude[:, band], axis=1), ends, out=extremes)
+    return found[:, :, 0].T, found[:, :, 1].T
 
 
 def spectral_contrast(peak: Array, valley: Array) -> Array:
@@ -251,7 +250,8 @@ def zero_crossing_rate(samples: Array, hop_length: int) -> Array:
     crossed = np.zeros((blocks, hop_length), dtype=bool)
     flat = crossed.ravel()[: len(negative) - 1]
     np.not_equal(negative[1 : len(flat) + 1], negative[: len(flat)], out=flat)
-    count = crossed.sum(axis=1)
+    # Eight times as fast as the sum of truth values.
+    count = np.bitwise_count(np.packbits(crossed, axis=1)).sum(axis=1, dtype=np.intp)
     # The last position is subtracted: it compares with the first sample after the frame.
     inside = count[:-1] + count[1:] - crossed[1:, -1]
     rate: Array = (inside / (2 * hop_length)).astype(np.float32)
@@ -299,27 +299,16 @@ def onsets(strength: Array, radius: int, min_above_mean_db: float) -> NDArray[np
     return np.flatnonzero((strength == around) & (strength > strength.mean() + min_above_mean_db))
 
 
-def mean_over_time(series: Array) -> Array:
-    """Mean of each column, by a product: NumPy's `mean` takes four times as long.
-
-    series : float32 [shape=(frames, columns)]
-    """
-    mean: Array = np.full(len(series), 1 / len(series), np.float32) @ series
-    return mean
-
-
 def mean_and_deviation(series: Array) -> Array:
     """Mean and standard deviation over time of each column, side by side; changes the series.
 
     series : float32 [shape=(frames, columns)]
     """
-    mean = mean_over_time(series)
+    # Products with a vector would be faster, and round differently than in trained models.
+    mean = series.mean(axis=0)
     series -= mean
-    # What rounding left of the mean: it would be the deviation of a series that does not change.
-    rest = mean_over_time(series)
-    series -= rest
-    deviation = np.sqrt(mean_over_time(np.square(series, out=series)))
-    return np.column_stack([mean + rest, deviation]).ravel()
+    deviation = np.sqrt(np.einsum("ij,ij->j", series, series) / np.float32(len(series)))
+    return np.column_stack([mean, deviation]).ravel()
 
 
 def mean_and_std(values: NDArray[np.floating]) -> tuple[float, float]:

@@ -130,7 +130,7 @@ class MachineExtractor(FramewiseExtractor):
         of = self.named(frames)
         of["mel"] = mel = np.ascontiguousarray(of["mel"])
         energy = of["energy"][:, 0]
-        mean_of_band = descriptors.mean_over_time(mel)
+        mean_of_band = mel.mean(axis=0)
         mean = max(float(mean_of_band.mean()), SILENCE)
         floor = np.float32(mean * 10 ** (-FLOOR_DB / 10))
         levels = _decibels((mean_of_band + floor) / np.float32(mean))
@@ -214,7 +214,7 @@ class MachineExtractor(FramewiseExtractor):
         power = groups @ self.envelope_means
         floor = np.float32(10 ** (-FLOOR_DB / 10) * max(float(power.mean()), SILENCE))
         envelopes = _decibels(power + floor)
-        envelopes -= descriptors.mean_over_time(envelopes)
+        envelopes -= envelopes.mean(axis=0)
         size = fast_length(
             max(len(envelopes), round(MODULATION_MIN_S * self.frame_rate)), real=True
         )
