@@ -124,6 +124,7 @@ CACHES = {
     ("features", "extractor"),
     ("descriptors", "modulation_octaves"),
     ("profiling", "_grouping"),
+    ("views", "_whiten"),
 }
 """Beside runtime, numbers that follow from others: computed again, they would be the same."""
 

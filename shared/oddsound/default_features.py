@@ -136,11 +136,13 @@ class DefaultExtractor(FramewiseExtractor):
             ],
             axis=1,
         )
+        mean = series.mean(axis=0)
+        deviation = np.sqrt(np.square(series - mean).mean(axis=0))
         samples = len(frames) * self.hop_length + len(rest)
         mean_square = float(of["energy"].sum(dtype=np.float64)) / samples
         return np.concatenate(
             [
-                descriptors.mean_and_deviation(series),
+                np.column_stack([mean, deviation]).ravel(),
                 self._modulation(log_mel),
                 self._rhythm(rise, energy_db),
                 [10 * np.log10(max(p, SILENCE)) for p in (mean_square, float(loudness.max()))],

@@ -299,18 +299,6 @@ def onsets(strength: Array, radius: int, min_above_mean_db: float) -> NDArray[np
     return np.flatnonzero((strength == around) & (strength > strength.mean() + min_above_mean_db))
 
 
-def mean_and_deviation(series: Array) -> Array:
-    """Mean and standard deviation over time of each column, side by side; changes the series.
-
-    series : float32 [shape=(frames, columns)]
-    """
-    # Products with a vector would be faster, and round differently than in trained models.
-    mean = series.mean(axis=0)
-    series -= mean
-    deviation = np.sqrt(np.einsum("ij,ij->j", series, series) / np.float32(len(series)))
-    return np.column_stack([mean, deviation]).ravel()
-
-
 def mean_and_std(values: NDArray[np.floating]) -> tuple[float, float]:
     """As NumPy's `mean` and `std` of a vector, in a third of the time."""
     mean = values.mean()

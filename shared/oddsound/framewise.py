@@ -56,8 +56,11 @@ class FramewiseExtractor(ABC):
         count = self.count(len(samples))
         width = max(columns.stop for columns in self.columns.values())
         rows = np.empty((count, width), np.float32)
-        for first in range(0, count, PART_FRAMES):
-            last = min(first + PART_FRAMES, count)
+        # Parts of about the same size: each costs some time, however few its frames are.
+        parts = -(-count // PART_FRAMES)
+        size = -(-count // parts) if parts else 1
+        for first in range(0, count, size):
+            last = min(first + size, count)
             part = samples[first * self.hop_length : (last - 1) * self.hop_length + self.n_fft]
             self._measure(part, self.named(rows[first:last]))
         return rows

@@ -79,7 +79,7 @@ class MachineExtractor(FramewiseExtractor):
         edges = mel_frequencies(BANDS + 2, LOW_HZ, top_hz)
         self.mel_basis = descriptors.BandMatrix(_mel_basis(self.hz, edges))
         self.group_means = descriptors.means_of_neighbours(BANDS, GROUPS)
-        self.envelope_means = descriptors.means_of_neighbours(GROUPS, ENVELOPES)
+        self.envelope_means = descriptors.means_of_neighbours(BANDS, ENVELOPES)
         self.mean_of_bands = np.full(BANDS, 1 / BANDS, np.float32)
         self.dct_basis = dct_matrix(BANDS)[:, 1 : CEPSTRA + 1].astype(np.float32)
         self.ones = np.ones_like(self.hz)
@@ -135,7 +135,7 @@ class MachineExtractor(FramewiseExtractor):
         floor = np.float32(mean * 10 ** (-FLOOR_DB / 10))
         levels = _decibels((mean_of_band + floor) / np.float32(mean))
         relative = descriptors.decibels(mel, DYNAMIC_RANGE_DB)
-        groups: Array = mel @ self.group_means
+        groups = mel @ self.group_means
         series = np.empty((len(mel), SHAPES + GROUPS + CEPSTRA), np.float32)
         self._all_shape(of, floor, out=series[:, :SHAPES])
         series[:, SHAPES : SHAPES + GROUPS] = descriptors.decibels(groups, DYNAMIC_RANGE_DB)
@@ -144,9 +144,9 @@ class MachineExtractor(FramewiseExtractor):
         return np.concatenate(
             [
                 levels - levels.mean(),
-                descriptors.mean_and_deviation(series),
+                _statistics(series),
                 self._rhythm(descriptors.decibels(energy, DYNAMIC_RANGE_DB), onset),
-                self._modulation(groups),
+                self._modulation(mel),
                 self._loudness(energy),
             ],
             dtype=np.float32,
@@ -156,10 +156,11 @@ class MachineExtractor(FramewiseExtractor):
         """The shape of each frame [shape=(frames, SHAPES)]; floor : of the power of a band"""
         mel = of["mel"]
         level = _decibels(mel + floor / 10)
-        mean_db = level @ self.mean_of_bands
+        # Products with a vector would be faster, and round differently than in trained models.
+        mean_db = level.mean(axis=1)
         # A waveform that is silent throughout resembles no machine, whatever its spectrum is.
         out[:, :6] = self._shape(of) if mel.any() else self.shape_of_silence
-        np.subtract(mean_db, _decibels(mel @ self.mean_of_bands + floor / 10), out=out[:, 6])
+        np.subtract(mean_db, _decibels(mel.mean(axis=1) + floor / 10), out=out[:, 6])
         share = mel + np.float32(SILENCE)
         share /= (mel @ np.ones(BANDS, np.float32) + np.float32(BANDS * SILENCE))[:, None]
         np.einsum("ij,ij->i", share, -np.log(share), out=out[:, 7])
@@ -206,12 +207,9 @@ class MachineExtractor(FramewiseExtractor):
             *correlations[1, lags].tolist(),
         ]
 
-    def _modulation(self, groups: Array) -> Array:
-        """Logarithm of the energy of slow level changes, for each octave and group of bands.
-
-        groups : power of finer groups [shape=(frames, GROUPS)]
-        """
-        power = groups @ self.envelope_means
+    def _modulation(self, mel: Array) -> Array:
+        """Logarithm of the energy of slow level changes, for each octave and group of bands."""
+        power = mel @ self.envelope_means
         floor = np.float32(10 ** (-FLOOR_DB / 10) * max(float(power.mean()), SILENCE))
         envelopes = _decibels(power + floor)
         envelopes -= envelopes.mean(axis=0)
@@ -246,6 +244,14 @@ def _decibels(power: Array) -> Array:
     np.log10(found, out=found)
     found *= np.float32(10)
     return found
+
+
+def _statistics(series: Array) -> Array:
+    """Mean and standard deviation over time of each column, side by side; changes the series."""
+    mean = series.mean(axis=0)
+    series -= mean
+    deviation = np.sqrt(np.einsum("ij,ij->j", series, series) / np.float32(len(series)))
+    return np.column_stack([mean, deviation]).ravel()
 
 
 def _mel_basis(hz: Array, edges: NDArray[np.float64]) -> Array:

@@ -8,6 +8,7 @@ saturates: a distance twice as large is a larger score.
 """
 
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -65,12 +66,17 @@ class View:
         whiten = numbers.array("whiten", "columns", "columns")
         return cls(columns, whiten, numbers.number("handicap"))
 
+    @cached_property
+    def _whiten(self) -> Floats:
+        """In float64, as the rows have it: NumPy would convert it in each call."""
+        return self.whiten.astype(np.float64)
+
     def distance(self, rows: Floats) -> Floats:
         """Logarithm of the Mahalanobis distance, divided by the root of the number of columns.
 
         rows : scaled features [shape=(rows, features)]
         """
-        whitened = rows[:, self.columns] @ self.whiten
+        whitened = rows[:, self.columns] @ self._whiten
         return log_distance(np.square(whitened).mean(axis=1))
 
 
@@ -114,8 +120,11 @@ class Calibration:
 
         length_s : None for the longest
         """
-        places = np.log(self.lengths_s)
-        place = places[-1] if length_s is None else np.log(max(length_s, MIN_LENGTH_S))
+        if length_s is None or length_s >= self.lengths_s[-1]:
+            at = -1  # that of the model, as most recordings have it
+            means, deviations = self.means[at], self.deviations[at]
+            return means, deviations, float(self.locations[at]), float(self.scales[at])
+        places, place = np.log(self.lengths_s), np.log(max(length_s, MIN_LENGTH_S))
 
         def interpolated(values: Floats) -> Floats:
             columns = values.reshape(len(places), -1).T
