@@ -174,6 +174,9 @@ bench-drift: .venv  ## Drift of real machines, beside faults: make bench-drift D
 bench-retrain: .venv  ## Reviews of real machines, retrained: make bench-retrain DATA=recordings/machines
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.retrain.run $(DATA) $(OPTIONS)
 
+corrections: .venv  ## A false alarm corrected and retrained, step by step: make corrections DATA=machines/pump
+	@OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.retrain.transcript $(DATA) $(OPTIONS)
+
 corpus: .venv  ## All inputs of tests/corpus, and FOLDERS, by every way in: outcome, time, memory
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.corpus.run $(FOLDERS) $(OPTIONS)
 
@@ -274,4 +277,4 @@ clean:  ## Remove everything that make made
 	rm -rf .venv .venv-docs .venv-sam .venv-schemathesis .venv-audit .aws-sam build .coverage* .pytest_cache .mypy_cache .ruff_cache
 
 .PHONY: help demo serve check lint types test-fast test test-units test-e2e test-built test-stack fuzz fuzz-inputs fuzz-guided fuzz-contract format build layers sizes bench bench-features bench-framework load \
-  bench-detection bench-history bench-fleet bench-drift bench-retrain corpus validate deploy prune costs destroy push-models logs redrive events invoke requirements docs pictures images lint-workflows audit clean
+  bench-detection bench-history bench-fleet bench-drift bench-retrain corrections corpus validate deploy prune costs destroy push-models logs redrive events invoke requirements docs pictures images lint-workflows audit clean

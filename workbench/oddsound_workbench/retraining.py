@@ -303,7 +303,7 @@ def _consequences(decision: Decision, corrected: int, still_alarm: int) -> list[
     sentences = []
     if corrected:
         sentences.append(
-            f"Of {corrected} false alarms that were reviewed as normal, {corrected - still_alarm}"
-            " are normal for the new model, which is trained with all of them."
+            f"False alarms that were reviewed as normal: {corrected}. Normal for the new model,"
+            f" which is trained with all of them: {corrected - still_alarm}."
         )
     return [*sentences, "The new model is not worse, so it is used from now on."]
