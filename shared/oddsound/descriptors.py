@@ -57,16 +57,16 @@ class BandMatrix:
         return found
 
 
-def decibels(power: Array, dynamic_range_db: float) -> Array:
+def decibels(power: Array, dynamic_range_db: float, out: Array | None = None) -> Array:
     """Power in dB relative to its own maximum.
 
-    power : float32 [any shape], >= 0
+    power : float32 [any shape], >= 0; out : array for the result
     Returns float32 of that shape, from -dynamic_range_db to 0; 0 everywhere if all is silence.
     Same value as librosa.power_to_db(power, ref=np.max, amin=1e-20, top_db=dynamic_range_db).
     """
     top = max(float(power.max()), SILENCE)
     floor = max(top * 10 ** (-dynamic_range_db / 10), SILENCE)
-    found: Array = np.maximum(power, np.float32(floor))
+    found: Array = np.maximum(power, np.float32(floor), out=out)
     found /= np.float32(top)
     np.log10(found, out=found)
     found *= np.float32(10)
@@ -220,9 +220,13 @@ def flux(log_mel: Array) -> tuple[Array, Array]:
     return rise, falls(rise, log_mel @ mean)
 
 
-def rises(log_mel: Array, mean: Array) -> Array:
-    """The first value of `flux`. mean : 1 / bands, for each band"""
-    change = log_mel[1:] - log_mel[:-1]
+def rises(log_mel: Array, mean: Array, spare: Array | None = None) -> Array:
+    """The first value of `flux`.
+
+    mean : 1 / bands, for each band; spare : memory of the shape of log_mel, whose content is lost
+    """
+    spare = np.empty_like(log_mel) if spare is None else spare
+    change = np.subtract(log_mel[1:], log_mel[:-1], out=spare[1:])
     np.maximum(change, 0, out=change)
     found = np.zeros(len(log_mel), log_mel.dtype)
     np.matmul(change, mean, out=found[1:])

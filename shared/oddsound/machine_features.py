@@ -128,19 +128,21 @@ class MachineExtractor(FramewiseExtractor):
 
     def summarise(self, frames: Array, _first: Array, _rest: Array) -> Array:
         of = self.named(frames)
-        of["mel"] = mel = np.ascontiguousarray(of["mel"])
+        mel, relative, *spare = scratch.floats(*4 * [(len(frames), BANDS)])
+        np.copyto(mel, of["mel"])
+        of["mel"] = mel  # operations on whole arrays take half the time
         energy = of["energy"][:, 0]
         mean_of_band = mel.mean(axis=0)
         mean = max(float(mean_of_band.mean()), SILENCE)
         floor = np.float32(mean * 10 ** (-FLOOR_DB / 10))
         levels = _decibels((mean_of_band + floor) / np.float32(mean))
-        relative = descriptors.decibels(mel, DYNAMIC_RANGE_DB)
-        groups = mel @ self.group_means
+        descriptors.decibels(mel, DYNAMIC_RANGE_DB, out=relative)
         series = np.empty((len(mel), SHAPES + GROUPS + CEPSTRA), np.float32)
-        self._all_shape(of, floor, out=series[:, :SHAPES])
-        series[:, SHAPES : SHAPES + GROUPS] = descriptors.decibels(groups, DYNAMIC_RANGE_DB)
+        self._all_shape(of, floor, series[:, :SHAPES], spare)
+        groups = descriptors.decibels(mel @ self.group_means, DYNAMIC_RANGE_DB)
+        series[:, SHAPES : SHAPES + GROUPS] = groups
         series[:, SHAPES + GROUPS :] = relative @ self.dct_basis
-        onset = descriptors.rises(relative, self.mean_of_bands)
+        onset = descriptors.rises(relative, self.mean_of_bands, spare[0])
         return np.concatenate(
             [
                 levels - levels.mean(),
@@ -152,23 +154,30 @@ class MachineExtractor(FramewiseExtractor):
             dtype=np.float32,
         )
 
-    def _all_shape(self, of: dict[str, Array], floor: np.float32, out: Array) -> None:
-        """The shape of each frame [shape=(frames, SHAPES)]; floor : of the power of a band"""
+    def _all_shape(
+        self, of: dict[str, Array], floor: np.float32, out: Array, spare: list[Array]
+    ) -> None:
+        """The shape of each frame [shape=(frames, SHAPES)].
+
+        floor : of the power of a band; spare : memory for two arrays as large as the bands
+        """
         mel = of["mel"]
-        level = _decibels(mel + floor / 10)
+        level = np.add(mel, floor / 10, out=spare[0])
+        _decibels(level, out=level)
         # Products with a vector would be faster, and round differently than in trained models.
         mean_db = level.mean(axis=1)
         # A waveform that is silent throughout resembles no machine, whatever its spectrum is.
         out[:, :6] = self._shape(of) if mel.any() else self.shape_of_silence
         np.subtract(mean_db, _decibels(mel.mean(axis=1) + floor / 10), out=out[:, 6])
-        share = mel + np.float32(SILENCE)
-        share /= (mel @ np.ones(BANDS, np.float32) + np.float32(BANDS * SILENCE))[:, None]
-        np.einsum("ij,ij->i", share, -np.log(share), out=out[:, 7])
         np.subtract(level.max(axis=1), mean_db, out=out[:, 8])
         peak, energy = of["peak"][:, 0], of["energy"][:, 0]
         out[:, 9] = _decibels((energy + np.float32(SILENCE)) / (peak + np.float32(SILENCE)))
-        out[:, 10] = rise = descriptors.rises(level, self.mean_of_bands)
-        out[:, 11] = descriptors.falls(rise, mean_db)
+        out[:, 10] = rise = descriptors.rises(level, self.mean_of_bands, spare[1])
+        out[:, 11] = descriptors.falls(rise, level @ self.mean_of_bands)
+        share = np.add(mel, np.float32(SILENCE), out=spare[0])
+        share /= (mel @ np.ones(BANDS, np.float32) + np.float32(BANDS * SILENCE))[:, None]
+        entropy = np.einsum("ij,ij->i", share, np.log(share, out=spare[1]))
+        np.negative(entropy, out=out[:, 7])
 
     def _shape(self, of: dict[str, Array]) -> Array:
         """Position and spread of the energy of each frame, in octaves above 1 Hz."""
@@ -239,8 +248,8 @@ def _reused(memory: Array, rows: int, columns: int) -> Array:
     return memory.reshape(-1)[: rows * columns].reshape(rows, columns)
 
 
-def _decibels(power: Array) -> Array:
-    found: Array = np.maximum(power, np.float32(SILENCE))
+def _decibels(power: Array, out: Array | None = None) -> Array:
+    found: Array = np.maximum(power, np.float32(SILENCE), out=out)
     np.log10(found, out=found)
     found *= np.float32(10)
     return found

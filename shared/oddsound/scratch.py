@@ -16,6 +16,10 @@ ALIGNMENT = 16
 """Arrays begin at multiples of so many numbers: of 64 bytes, the width of a cache line."""
 
 
+MAX_KEPT = 1 << 19
+"""Numbers that a thread keeps, 2 MB: what takes longer to compute may take longer to allocate."""
+
+
 class _Memory(threading.local):
     """The memory of one thread; it grows to what is needed at once."""
 
@@ -35,9 +39,11 @@ def floats(*shapes: tuple[int, ...]) -> list[Array]:
     starts = [0]
     for size in sizes:
         starts.append(starts[-1] + -(-size // ALIGNMENT) * ALIGNMENT)
-    if len(_memory.floats) < starts[-1]:
-        _memory.floats = _aligned(starts[-1])
     memory = _memory.floats
+    if len(memory) < starts[-1]:
+        memory = _aligned(starts[-1])
+        if len(memory) <= MAX_KEPT:
+            _memory.floats = memory
     return [
         memory[start : start + size].reshape(shape)
         for start, size, shape in zip(starts, sizes, shapes, strict=False)
