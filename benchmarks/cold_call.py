@@ -1,11 +1,11 @@
 """One call in a new process, as in a container that was just created.
 
-    python cold_call.py EVENT          calls app.handler (app.py on PYTHONPATH) with a JSON file
+    python cold_call.py EVENT...       calls app.handler (app.py on PYTHONPATH) with JSON files
     python cold_call.py --only CODE    runs only this code
 
-The last line on stdout is JSON: `cpu_s`, the processor time until the answer in seconds; the
-answer; and the modules that were imported until then. Before the answer, this script imports only
-what the call needs.
+The last line on stdout is JSON: `cpu_s`, the processor time until the last answer in seconds; the
+answers; and the modules that were imported until then. Before that, this script imports only what
+the calls need.
 """
 
 import sys
@@ -37,12 +37,12 @@ def call(event: str) -> object:
 
 
 if __name__ == "__main__":
-    answer = None
+    answers = []
     if sys.argv[1] == "--only":
         exec(sys.argv[2])  # noqa: S102
     else:
-        answer = call(sys.argv[1])
+        answers = [call(event) for event in sys.argv[1:]]
     cpu_s, modules = time.process_time(), sorted(sys.modules)
     import json
 
-    print("\n" + json.dumps({"cpu_s": cpu_s, "answer": answer, "modules": modules}), flush=True)
+    print("\n" + json.dumps({"cpu_s": cpu_s, "answers": answers, "modules": modules}), flush=True)

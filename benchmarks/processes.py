@@ -80,7 +80,7 @@ def run(candidate: Candidate, *options: str, log: Path | None = None) -> Run:
             stderr.seek(0)
             raise RuntimeError(f"{candidate.arguments} gave no answer: {stderr.read()[-2000:]}")
     found = json.loads(answer)
-    return Run(wall_s, found["cpu_s"], found["answer"])
+    return Run(wall_s, found["cpu_s"], *found["answers"] or [None])
 
 
 def rounds(

@@ -34,11 +34,20 @@ SLOW = {"boto3", "scipy.signal", "librosa"}
 
 def cold(function: str, event: dict[str, Any], folder: Path, **environment: str) -> tuple[Any, Any]:
     """The answer of a new process, and the modules and packages that it imported."""
-    file = folder / "event.json"
-    file.write_text(json.dumps(event))
+    (answer,), imported = answered(function, [event], folder, **environment)
+    return answer, imported
+
+
+def answered(
+    function: str, events: list[dict[str, Any]], folder: Path, **environment: str
+) -> tuple[list[Any], set[str]]:
+    """The answers of a new process, and the modules and packages that it imported for them."""
+    files = [folder / f"{number}.json" for number, _ in enumerate(events)]
+    for file, event in zip(files, events, strict=True):
+        file.write_text(json.dumps(event))
     settings = {name.upper() for name in Settings.model_fields}
     done = subprocess.run(
-        [sys.executable, ROOT / "benchmarks" / "cold_call.py", file],
+        [sys.executable, ROOT / "benchmarks" / "cold_call.py", *files],
         cwd=folder,
         capture_output=True,
         text=True,
@@ -50,7 +59,7 @@ def cold(function: str, event: dict[str, Any], folder: Path, **environment: str)
     assert done.returncode == 0, done.stderr
     printed = json.loads(done.stdout.splitlines()[-1])
     modules = set(printed["modules"])
-    return printed["answer"], modules | {name.partition(".")[0] for name in modules}
+    return printed["answers"], modules | {name.partition(".")[0] for name in modules}
 
 
 @pytest.fixture(scope="module")
@@ -72,13 +81,14 @@ def on_s3(trained: Path) -> Any:
         yield {"AWS_ENDPOINT_URL": endpoint, **credentials, **ENVIRONMENT}
 
 
-@pytest.mark.parametrize("path", ["/", "/models", "/docs", "/ui", "/openapi.json"])
-def test_a_route_without_prediction_does_not_import_the_prediction_packages(
-    path: str, trained: Path, tmp_path: Path
+def test_the_routes_without_prediction_do_not_import_the_prediction_packages(
+    trained: Path, tmp_path: Path
 ) -> None:
-    event = through_api("GET", path, {})
-    answer, imported = cold("functions/api", event, tmp_path, MODELS_CONFIG_PATH=str(trained))
-    assert answer["statusCode"] == 200
+    paths = ["/", "/models", "/docs", "/ui", "/openapi.json"]
+    events = [through_api("GET", path, {}) for path in paths]
+    settings = {"MODELS_CONFIG_PATH": str(trained)}
+    answers, imported = answered("functions/api", events, tmp_path, **settings)
+    assert [answer["statusCode"] for answer in answers] == [200] * len(paths)
     assert imported >= {"fastapi"}
     assert imported & (PREDICTION | PICKLES | SLOW | AWS | HISTORY) == set()
 

@@ -2,7 +2,6 @@
 
 import json
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import boto3
@@ -17,46 +16,19 @@ from oddsound_workbench.deploy import events, template
 from oddsound_workbench.deploy.backfill import OUTCOMES
 from oddsound_workbench.files import PROJECT
 from oddsound_workbench.files import TEMPLATE as TEMPLATE_PATH
+from tests.declared import (
+    BUCKETS,
+    FUNCTIONS,
+    GLOBALS,
+    TEMPLATE,
+    as_list,
+    environment,
+    of_type,
+    statements,
+)
 
 LIBRARY_VARIABLES = {"OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "JOBLIB_MULTIPROCESSING"}
 """Variables that third-party libraries read."""
-
-
-TEMPLATE = template.load(TEMPLATE_PATH)
-GLOBALS = TEMPLATE["Globals"]["Function"]
-
-
-def of_type(kind: str) -> dict[str, dict[str, Any]]:
-    return {
-        name: resource.get("Properties", {})
-        for name, resource in TEMPLATE["Resources"].items()
-        if resource["Type"] == kind
-    }
-
-
-FUNCTIONS = of_type("AWS::Serverless::Function")
-BUCKETS = of_type("AWS::S3::Bucket")
-
-
-def statements() -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every statement of every identity policy, with the name of its role or policy."""
-    for name, role in of_type("AWS::IAM::Role").items():
-        for policy in role["Policies"]:
-            for statement in policy["PolicyDocument"]["Statement"]:
-                yield name, statement
-    for name, policy in of_type("AWS::IAM::ManagedPolicy").items():
-        for statement in policy["PolicyDocument"]["Statement"]:
-            yield name, statement
-
-
-def as_list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value]
-
-
-def environment(function: str) -> dict[str, Any]:
-    own = FUNCTIONS[function].get("Environment", {}).get("Variables", {})
-    variables: dict[str, Any] = GLOBALS["Environment"]["Variables"] | own
-    return variables
 
 
 def test_no_yaml_alias_is_used_because_cloudformation_does_not_support_them() -> None:
@@ -302,55 +274,6 @@ def test_cors_is_off_by_default_and_covers_the_api_and_the_input_bucket() -> Non
         assert headers["Strict-Transport-Security"] == f"'{HSTS}'"
 
 
-def test_what_a_month_can_cost_has_a_ceiling() -> None:
-    for name, parameter in (("ApiFunction", "Api"), ("S3TriggerFunction", "Uploads")):
-        assert FUNCTIONS[name]["ReservedConcurrentExecutions"] == {
-            "Fn::If": [
-                f"HasReserved{parameter}",
-                {"Ref": f"{parameter}ReservedConcurrency"},
-                {"Ref": "AWS::NoValue"},
-            ]
-        }
-    plan = TEMPLATE["Resources"]["Api"]["Properties"]["Auth"]["UsagePlan"]
-    assert plan["Quota"] == {"Limit": {"Ref": "QuotaPerMonth"}, "Period": "MONTH"}
-    budget = of_type("AWS::Budgets::Budget")["Budget"]
-    assert TEMPLATE["Resources"]["Budget"]["Condition"] == "HasBudget"
-    assert budget["Budget"]["BudgetLimit"]["Amount"] == {"Ref": "MonthlyBudgetUSD"}
-    for notified in budget["NotificationsWithSubscribers"]:
-        assert notified["Subscribers"] == [
-            {"SubscriptionType": "SNS", "Address": {"Ref": "AlarmTopic"}}
-        ]
-
-
-def test_every_alarm_is_published() -> None:
-    alarms = of_type("AWS::CloudWatch::Alarm")
-    for name, alarm in alarms.items():
-        assert alarm["AlarmActions"] == alarm["OKActions"] == [{"Ref": "AlarmTopic"}], name
-    watched = {alarm["MetricName"] for alarm in alarms.values()}
-    assert {"Errors", "Throttles", "Latency", "ApproximateNumberOfMessagesVisible"} <= watched
-    assert "KmsMasterKeyId" not in of_type("AWS::SNS::Topic")["AlarmTopic"]
-
-
-def test_alarms_of_machines_outlast_a_late_check_and_notice_that_there_is_none() -> None:
-    alarms = of_type("AWS::CloudWatch::Alarm")
-    for name in ("SilentMachinesAlarm", "FailingMachinesAlarm"):
-        assert alarms[name]["TreatMissingData"] == "ignore"
-    checks = alarms["MachinesCheckAlarm"]
-    assert (checks["Statistic"], checks["TreatMissingData"]) == ("SampleCount", "breaching")
-    assert checks["ComparisonOperator"] == "LessThanThreshold"
-    (rule,) = of_type("AWS::Events::Rule").values()
-    assert rule["ScheduleExpression"] == "rate(5 minutes)"
-    assert checks["Period"] * checks["EvaluationPeriods"] >= 3 * 300
-
-
-def test_the_dashboard_is_json() -> None:
-    body = of_type("AWS::CloudWatch::Dashboard")["Dashboard"]["DashboardBody"]["Fn::Sub"]
-    widgets = json.loads(body)["widgets"]
-    assert len(widgets) == 9
-    for name in re.findall(r"\$\{(\w+)[.}]", body):
-        assert name in TEMPLATE["Resources"] | TEMPLATE["Parameters"]
-
-
 @pytest.mark.slow
 def test_moto_creates_the_resources_that_need_no_transform() -> None:
     """This is not a deployment, but it finds an invalid bucket, queue or topic."""
@@ -387,21 +310,3 @@ def test_the_history_is_kept_whatever_happens_to_the_stack() -> None:
     (statement,) = [s for name, s in statements() if name == "KeepHistory"]
     assert statement["Resource"] == {"Fn::GetAtt": ["HistoryTable", "Arn"]}
     assert not {"dynamodb:DeleteItem", "dynamodb:Scan"} & set(statement["Action"])
-
-
-def test_machines_are_checked_by_a_rule_that_may_only_write_to_the_jobs_queue() -> None:
-    (rule,) = of_type("AWS::Events::Rule").values()
-    assert [target["Arn"] for target in rule["Targets"]] == [{"Fn::GetAtt": ["JobsQueue", "Arn"]}]
-    policies = of_type("AWS::SQS::QueuePolicy").values()
-    (statement,) = [
-        statement
-        for policy in policies
-        for statement in policy["PolicyDocument"]["Statement"]
-        if statement["Effect"] == "Allow"
-    ]
-    assert statement["Action"] == "sqs:SendMessage"
-    assert statement["Resource"] == {"Fn::GetAtt": ["JobsQueue", "Arn"]}
-    assert statement["Principal"] == {"Service": "events.amazonaws.com"}
-    assert statement["Condition"] == {
-        "ArnEquals": {"aws:SourceArn": {"Fn::GetAtt": ["CheckMachines", "Arn"]}}
-    }

@@ -22,7 +22,7 @@ from oddsound.machines.ledger import Ledger, Origin
 from oddsound.machines.profile import Profile
 from oddsound.machines.records import DriftNote, Machine
 from tests.e2e.browser import accessibility_faults, chromium, opened
-from tests.machines.test_alarms import prediction
+from tests.machines.hearing import prediction
 
 pytestmark = pytest.mark.slow
 

@@ -3,7 +3,7 @@
 import functools
 import threading
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +17,11 @@ from oddsound.history.store import HistoryStore
 from oddsound.machines.records import HistoryRow, Machine, MachineRecord, Status
 from oddsound_workbench.deploy import template
 from oddsound_workbench.files import TEMPLATE
+from tests.machines.hearing import MONDAY as MONDAY
+from tests.machines.hearing import Clock
+from tests.machines.hearing import hour as hour
 
-MONDAY = datetime(2026, 11, 23, 10, tzinfo=UTC)
 TABLE = "history"
-
-
-def hour(number: float) -> datetime:
-    """A time, in hours after Monday at ten."""
-    return MONDAY + timedelta(hours=number)
 
 
 def row(number: float = 0, machine: str | None = "hall-3/pump-07", **fields: Any) -> HistoryRow:
@@ -78,6 +75,11 @@ def one_at_a_time(client: Any) -> None:
             return call(operation, arguments)
 
     client._make_api_call = locked
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
 
 
 @pytest.fixture(params=["sqlite", "dynamodb"])

@@ -1,15 +1,6 @@
 """Alarms from the recording to those who are told, in both stores; and a simulated fleet."""
 
-import base64
-import hmac
-import json
-import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime, timedelta
-from hashlib import sha256
-from http.server import BaseHTTPRequestHandler, HTTPServer
-from typing import Any
 
 import pytest
 
@@ -24,13 +15,10 @@ from oddsound.history.store import HistoryStore
 from oddsound.machines.ledger import Ledger, Origin
 from oddsound.machines.notices import LEASE, Notice
 from oddsound.machines.records import AlarmRule, Machine, MachineRecord
-from oddsound.machines.webhooks import WebhookChannel
-from oddsound.schemas import Event, Prediction
-from tests.machines.conftest import MONDAY, hour
+from tests.machines.conftest import hour
+from tests.machines.hearing import PUMP, Clock, hear, prediction
 
 pytestmark = pytest.mark.slow
-
-PUMP = "hall-3/pump-07"
 
 
 class Told:
@@ -50,22 +38,9 @@ class Told:
         return [notice.event.state for notice in self.notices]
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.now = MONDAY
-
-    def __call__(self) -> datetime:
-        return self.now
-
-
 @pytest.fixture
 def told() -> Told:
     return Told()
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 @pytest.fixture
@@ -73,35 +48,6 @@ def ledger(store: HistoryStore, told: Told, clock: Clock) -> Ledger:
     made = Ledger(store, [told], "https://plant.example/dev/", clock)
     made.register(Machine(id=PUMP, name="Coolant pump", model_name="fan", expected_every_s=3600))
     return made
-
-
-def prediction(*, anomalous: bool, **fields: Any) -> Prediction:
-    score = 0.99 if anomalous else 0.2
-    knock = Event(start_s=3.2, end_s=3.3, kind="impact", score=2, says="a knock, 14 dB over usual")
-    values: dict[str, Any] = {
-        "prediction": "anomaly" if anomalous else "normal",
-        "probability": max(score, 1 - score),
-        "all_probabilities": {"normal": 1 - score, "anomaly": score},
-        "latency_ms": 5,
-        "model_name": "fan",
-        "model_version": "1",
-        "is_anomaly": anomalous,
-        "anomaly_score": score,
-        "threshold": 0.9,
-        "duration_s": 10,
-        "sample_rate": 16000,
-        "events": [knock] if anomalous else [],
-    }
-    return Prediction(**values | fields)
-
-
-def hear(ledger: Ledger, clock: Clock, letters: str, start: float = 0, **fields: Any) -> None:
-    """Recordings of consecutive hours: A is an anomaly, N is normal."""
-    for number, letter in enumerate(letters):
-        at = hour(start + number)
-        clock.now = max(clock.now, at + timedelta(minutes=1))
-        origin = Origin(PUMP, at, "s3", f"{PUMP}/{at:%H%M}.wav", at.isoformat(), "in")
-        ledger.record(prediction(anomalous=letter == "A", **fields), origin)
 
 
 def test_one_fault_is_one_notice_with_all_that_is_needed(
@@ -272,60 +218,6 @@ def test_late_recordings_of_a_past_fault_are_told_as_such(
         "2 of 3 recordings that arrived late are anomalous;"
     )
     assert ledger.machine(PUMP).state == "returned"
-
-
-@pytest.fixture
-def receiver() -> Iterator[tuple[str, list[tuple[Any, bytes]], list[int]]]:
-    """A webhook's receiver: its URL, what it got, and the statuses that it answers with."""
-    got: list[tuple[Any, bytes]] = []
-    statuses: list[int] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            got.append((self.headers, self.rfile.read(int(self.headers["content-length"]))))
-            self.send_response(statuses.pop(0) if statuses else 204)
-            self.send_header("location", "/elsewhere")
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None: ...
-
-    server = HTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}/hook", got, statuses
-    server.shutdown()
-    server.server_close()
-
-
-def test_a_webhook_gets_a_signed_body(
-    receiver: tuple[str, list[tuple[Any, bytes]], list[int]], store: HistoryStore, clock: Clock
-) -> None:
-    url, got, statuses = receiver
-    key = b"a key of 24 bytes, or so"
-    secret = f"whsec_{base64.b64encode(key).decode()}"
-    ledger = Ledger(store, [WebhookChannel(url, secret, clock)], None, clock)
-    ledger.register(Machine(id=PUMP, model_name="fan"))
-    statuses += [500, 302]
-    hear(ledger, clock, "AA")
-    ledger.check()
-    ledger.check()
-    assert len(got) == 3  # an error and a redirect are failures
-    headers, body = got[-1]
-    notice = json.loads(body)
-    assert (notice["id"], notice["event"]["state"]) == (f"{PUMP}#1", "active")
-    signed = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
-    expected = base64.b64encode(hmac.new(key, signed, sha256).digest()).decode()
-    assert headers["webhook-signature"] == f"v1,{expected}"
-    assert headers["content-type"] == "application/json"
-    assert len({headers["webhook-id"] for headers, _ in got}) == 1
-
-
-def test_a_webhook_that_is_not_there_is_named() -> None:
-    channel = WebhookChannel("http://127.0.0.1:9/hook", "secret", Clock())
-    event: Any = {"machine": "a", "number": 1, "before": "normal", "state": "active"}
-    event |= {"cause": "anomalies", "at": MONDAY, "stored_at": MONDAY}
-    notice = Notice(id="a#1", machine="a", name="", site="", event=event, link=None)
-    with pytest.raises(NotificationError, match=r"WEBHOOK_URL did not take the notice: .*refused"):
-        channel.send(notice)
 
 
 @pytest.mark.parametrize("seed", [1, 2])

@@ -23,7 +23,7 @@ from oddsound.model import Model
 from oddsound_workbench import training
 from oddsound_workbench.synthesis import SAMPLE_RATE, fan
 from tests.machines.conftest import MONDAY, hour, row
-from tests.machines.test_alarms import Clock, prediction
+from tests.machines.hearing import Clock, prediction
 
 pytestmark = pytest.mark.slow
 
@@ -137,15 +137,15 @@ def test_a_machine_knows_of_its_drift_until_it_is_over(store: HistoryStore) -> N
             found = prediction(anomalous=False, profile=profile(rng, **shifts))  # type: ignore[arg-type]
             ledger.record(found, Origin(PUMP.id, hour(number), "s3", f"{number}.wav", str(number)))
 
-    hear(0, 30)
+    hear(0, 15)
     assert ledger.machine(PUMP.id).drift is None
-    hear(30, 12, level=-8)
+    hear(15, 12, level=-8)
     note = ledger.machine(PUMP.id).drift
     assert note is not None
     assert note.kind == ledger.drift(PUMP.id).kind == "everything"
-    assert hour(30) < note.since <= hour(39)
+    assert hour(15) < note.since <= hour(24)
     assert ledger.machine(PUMP.id).state == "normal"
-    hear(42, 40)
+    hear(27, 30)
     assert ledger.machine(PUMP.id).drift is None
     causes = [event.cause for event in ledger.events(PUMP.id, 10).events]
     assert causes == ["drift over", "drift"]  # once each, however often it was near the limit

@@ -11,7 +11,7 @@ from oddsound.machines.ledger import Ledger, Origin
 from oddsound.machines.profile import BANDS, Profile
 from oddsound.machines.records import Machine
 from tests.machines.conftest import hour
-from tests.machines.test_alarms import Clock, prediction
+from tests.machines.hearing import Clock, prediction
 from tests.workbench.command import run
 
 PUMP = "hall-3/pump-07"
