@@ -105,7 +105,7 @@ class Settings(BaseSettings):
     """Seconds that the body of a request may pause. Then the request is answered with 408."""
 
     max_predictions: int | None = Field(default=None, ge=1)
-    """Predictions that the HTTP service computes at once. Default: one for each core."""
+    """Predictions that the HTTP service computes at once. Default: one in each process."""
 
     max_waiting_requests: int = Field(default=256, ge=0)
     """Requests for a prediction that may wait, or send their recording, beside those. More are

@@ -19,7 +19,7 @@ from starlette.requests import ClientDisconnect
 
 from functions.api.app import handler
 from oddsound import deadline, pipeline, runtime
-from oddsound.http import predictions, recording, spool
+from oddsound.http import machines, predictions, recording, routes, spool
 from oddsound.http.app import create_app
 from oddsound.http.server import create_server
 from oddsound_workbench.files import PROJECT
@@ -193,6 +193,26 @@ def test_a_long_prediction_lets_short_ones_through(
         assert [service.post(NORMAL)[0] for _ in range(3)] == [200] * 3
         answered.set()
         assert of_long.result()[0] == 415  # b"long" is no recording
+
+
+def test_a_slow_database_holds_up_no_prediction(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored, proceed = threading.Event(), threading.Event()
+
+    def slow(prediction: Any, sent: Any, asked: Any) -> Any:
+        if sent.source == NORMAL:
+            stored.set()
+            assert proceed.wait(TIMEOUT_S)
+        return machines.remembered(prediction, sent, asked)
+
+    monkeypatch.setattr(routes, "remembered", slow)
+    with ThreadPoolExecutor(1) as clients:
+        first = clients.submit(service.post, NORMAL)
+        assert stored.wait(TIMEOUT_S)
+        assert service.post(wav(noise(0, 2)))[0] == 200
+        proceed.set()
+        assert first.result()[0] == 200
 
 
 @pytest.mark.parametrize("service", [{"MAX_PREDICTION_S": "0.001"}], indirect=True)

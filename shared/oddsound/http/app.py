@@ -1,7 +1,5 @@
 """The FastAPI app."""
 
-import os
-
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
@@ -69,7 +67,7 @@ def create_app(processes: int = 1) -> FastAPI:
     add_error_handlers(app)
     settings = runtime.settings()
     app.state.predictions = Predictions(
-        settings.max_predictions or os.process_cpu_count() or 1,
+        settings.max_predictions or processes,  # more in one process would be slower
         settings.max_waiting_requests,
         settings.max_prediction_s,
         processes,

@@ -97,12 +97,15 @@ def place(request: Request, predictions: Predictions) -> Iterator[None]:
 
 
 async def predicted(
-    request: Request, score: Callable[[], Prediction], predictions: Predictions
+    request: Request,
+    score: Callable[[], Prediction],
+    finish: Callable[[Prediction], Prediction],
+    predictions: Predictions,
 ) -> Prediction:
-    """Run `score` in its turn, and count what it does."""
+    """Run `score` in its turn, then `finish`, and count what they do."""
     series = series_of(request)
     if series is None:
-        return await predictions.run(request, score)
+        return await predictions.run(request, score, finish)
     with ExitStack() as waiting:
         waiting.enter_context(series.waiting())
 
@@ -111,6 +114,6 @@ async def predicted(
             with series.running():
                 return score()
 
-        prediction = await predictions.run(request, score_now)
+        prediction = await predictions.run(request, score_now, finish)
     series.scored(prediction)
     return prediction

@@ -71,15 +71,19 @@ class Predictions:
                 self._most_taken = 0
                 asyncio.get_running_loop().call_soon(memory.give_back)
 
-    async def run[T](self, request: Request, compute: Callable[[], T]) -> T:
-        """What `compute` returns, in its turn. It must call `deadline.checkpoint` now and then.
+    async def run[T](
+        self, request: Request, compute: Callable[[], T], finish: Callable[[T], T]
+    ) -> T:
+        """Call `compute` in its turn, and `finish` with its result after the turn.
 
+        compute : must call `deadline.checkpoint` now and then
+        finish : may wait, for a database for example: others compute in the meantime
         Raises ClientDisconnect if the client hangs up: then nothing is computed any more, and
         AudioTooLargeError if it takes longer than is allowed.
         """
         work = _Work(self._turns, self._max_s)
         if through_api_gateway(request.scope):  # one request at a time, and nobody hangs up
-            return work.compute(compute)
+            return work.compute(compute, finish)
         hung_up = anyio.CancelScope()
         watching = asyncio.ensure_future(_watch(request, work, hung_up))
         try:
@@ -88,7 +92,7 @@ class Predictions:
                     await work.wait_for_turn()
                     try:
                         return await anyio.to_thread.run_sync(
-                            partial(work.compute, compute), limiter=self._threads
+                            partial(work.compute, compute, finish), limiter=self._threads
                         )
                     finally:
                         work.end_turn()
@@ -126,11 +130,14 @@ class _Work:
             self._has_turn = False
             self._turns.release_on_behalf_of(self)
 
-    def compute[T](self, compute: Callable[[], T]) -> T:
+    def compute[T](self, compute: Callable[[], T], finish: Callable[[T], T]) -> T:
         """Called in the thread."""
         self._used_before = time.thread_time()
         with deadline.checked(self._check):
-            return compute()
+            found = compute()
+            if self._loop:
+                self._loop.call_soon_threadsafe(self.end_turn)
+            return finish(found)
 
     def _check(self) -> None:
         if self.is_abandoned:

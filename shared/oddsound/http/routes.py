@@ -96,7 +96,8 @@ async def predict_anomaly(
         async with sent_recording(request) as sent:
             asked = Asked.of(sent, model_name, machine, recorded_at)
             score = partial(_scored, sent, asked, explain)
-            return await predicted(request, score, predictions)
+            remember = partial(remembered, sent=sent, asked=asked)
+            return await predicted(request, score, remember, predictions)
 
 
 def _scored(sent: SentRecording, asked: Asked, explain: bool) -> Prediction:
@@ -104,8 +105,7 @@ def _scored(sent: SentRecording, asked: Asked, explain: bool) -> Prediction:
     from oddsound import pipeline
 
     model = runtime.registry().get(asked.model_name or model_of(asked.machine))
-    prediction = pipeline.predict(sent.source, model, runtime.limits(), explain=explain)
-    return remembered(prediction, sent, asked)
+    return pipeline.predict(sent.source, model, runtime.limits(), explain=explain)
 
 
 @router.post("/uploads", responses=documented(400, 404, 408, 415, 422, 500, 501, 503))
