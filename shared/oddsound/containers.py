@@ -100,12 +100,13 @@ def _after_tags(file: BinaryIO) -> int:
 
 
 def _of_head(head: bytes) -> Container | None:
+    # First, because most recordings are WAV files.
+    if head[:4] in (b"RIFF", b"RIFX") and b"WAVE".startswith(head[8:12]):
+        return _other_codec(Container("WAV"), codecs.of_wav(head), "wav")
     for beginning, found in _BEGINNINGS:
         if beginning.match(head):
             codec = codecs.of_matroska(head) if found.demuxer == "matroska" else ""
             return replace(found, codec=codec)
-    if head[:4] in (b"RIFF", b"RIFX") and b"WAVE".startswith(head[8:12]):
-        return _other_codec(Container("WAV"), codecs.of_wav(head), "wav")
     if head[:4] == b"FORM" and head[8:12] in (b"AIFF", b"AIFC"):
         return _other_codec(Container("AIFF"), codecs.of_aiff(head), "aiff")
     if head[:4] == b"caff":

@@ -145,6 +145,12 @@ def test_other_files_are_no_recordings(data: bytes) -> None:
     assert found(data) is None
 
 
+def test_the_size_of_a_wav_file_may_look_like_the_name_of_a_box() -> None:
+    container = found(b"RIFFmoovWAVEfmt " + struct.pack("<IHH", 16, 1, 1))
+    assert container is not None
+    assert container.name == "WAV"
+
+
 def test_random_bytes_are_no_recordings() -> None:
     chance = random.Random(1)
     names = [name_of(b"\xff" + chance.randbytes(4000)) for _ in range(3000)]

@@ -37,6 +37,9 @@ QUIETEST_DB = 10 * np.log10(QUIETEST_TICK) + 0.01
 PART_FRAMES = 128
 """Frames whose Fourier transforms are computed together; a multiple of HALF."""
 
+PART_TICKS = 1280
+"""Ticks that are measured together."""
+
 HALF = 8
 """Frames in half a block: 128 ms. A power of two."""
 
@@ -191,8 +194,8 @@ class FrameAnalyser:
         """Level of each tick in dB, of the differences of samples: without a DC offset."""
         found = np.empty(max(0, len(waveform) - 1) // self.tick, np.float32)
         ones = np.ones(self.tick, np.float32)
-        for first in range(0, len(found), PART_FRAMES * TICKS):
-            part = found[first : first + PART_FRAMES * TICKS]
+        for first in range(0, len(found), PART_TICKS):
+            part = found[first : first + PART_TICKS]
             start, stop = first * self.tick, (first + len(part)) * self.tick
             (change,) = scratch.floats((len(part), self.tick))
             later, earlier = waveform[start + 1 : stop + 1], waveform[start:stop]
