@@ -134,11 +134,11 @@ def test_a_known_fault_explains_that_a_part_has_shifted(
         expect(rows.first).not_to_contain_text("shifted")
         expect(rows.filter(has_text="a/normal")).to_contain_text("part shifted")
         page.goto(f"{url}/ui/machine?id={PUMP}")
-        expect(page.get_by_text("The open alarm explains it.")).to_be_visible()
+        expect(page.get_by_text("which the open alarm explains")).to_be_visible()
         expect(page.locator("#drift")).to_be_hidden()
         page.goto(f"{url}/ui/machine?id=a/normal")
         expect(page.locator("#drift")).to_be_visible()
-        expect(page.get_by_text("The open alarm explains it.")).to_be_hidden()
+        expect(page.get_by_text("which the open alarm explains")).to_be_hidden()
 
 
 def test_a_machine_shows_its_score_states_and_recordings(page: Page) -> None:

@@ -12,7 +12,7 @@ import boto3
 from botocore.config import Config
 
 from oddsound_workbench.deploy.events import INPUT_BUCKET, REGION, RESULTS_BUCKET
-from oddsound_workbench.local import step_functions
+from oddsound_workbench.local import partitions, step_functions
 from oddsound_workbench.local.function_process import sigint_blocked
 from oddsound_workbench.local.kept_objects import KeptObjects
 
@@ -78,6 +78,7 @@ def _serve_moto(
     """Runs in the server's process until the other end of the pipe closes."""
     from moto.server import ThreadedMotoServer
 
+    partitions.attach()
     if kept is not None:
         KeptObjects(kept, {INPUT_BUCKET, RESULTS_BUCKET}).attach()
     logging.getLogger("werkzeug").setLevel(logging.ERROR)  # moto's server logs every request
