@@ -34,9 +34,6 @@ contain a sound whose range is one step of 16 bits."""
 UNSCALED = {"FLOAT", "DOUBLE"}
 """Subtypes in libsndfile that can contain samples of any scale."""
 
-MIN_MISSING_S = 0.01
-"""Less is not worth mentioning."""
-
 UNKNOWN_FRAMES = 1 << 62
 """libsndfile reports a number of frames above this if the header does not contain the length."""
 
@@ -78,7 +75,8 @@ def open_decoder(source: Source) -> Iterator[Decoder]:
         kind = _container(file)
         size = file.seek(0, io.SEEK_END)
         if kind.demuxer:
-            with open_ffmpeg(SplicedFile(file, [range(kind.offset, size)]), kind) as decoder:
+            whole = SplicedFile(file, [range(kind.offset, size)])
+            with open_ffmpeg(whole, kind, find.layout(file, kind)) as decoder:
                 yield decoder
             return
         layout = find.layout(file, kind)
@@ -169,12 +167,19 @@ class LibsndfileDecoder:
             block = self._read(frames)
         except soundfile.SoundFileError as error:
             self._layout.check()
-            at = self._done / self.sample_rate
-            raise InvalidAudioError(f"the file is damaged at {at:.1f} s: {error}") from None
+            raise InvalidAudioError(f"the file is damaged {self._place(frames)}: {error}") from None
         self._done += len(block)
         if not len(block):
             self._check_complete()
         return block
+
+    def _place(self, frames: int) -> str:
+        """Where the next frames are; libsndfile does not say where in them it failed."""
+        end = self._done + frames
+        if self.frames and self.frames <= end:
+            return f"after {self._done / self.sample_rate:.1f} s"
+        start_s, end_s = self._done / self.sample_rate, end / self.sample_rate
+        return f"between {start_s:.1f} s and {end_s:.1f} s"
 
     def _read(self, frames: int) -> Array:
         if self._sound.subtype == "PCM_16":
@@ -208,14 +213,7 @@ class LibsndfileDecoder:
                 f"the file is truncated: it contains {found_s:.1f} s"
                 f" of {self.frames / self.sample_rate:.1f} s"
             )
-        if layout.present < layout.announced:
-            whole_s = found_s * layout.announced / max(1, layout.present)
-            if whole_s - found_s >= MIN_MISSING_S:
-                self.notes = [
-                    f"the file is cut off: it contains {found_s:.1f} s of {whole_s:.1f} s"
-                ]
-        elif layout.is_cut:
-            self.notes = [f"the file is cut off after {found_s:.1f} s: its end is missing"]
+        self.notes = layout.notes(found_s)
         if self._damaged_s is not None:
             self.notes.append(
                 f"the file is damaged: frames after {self._damaged_s:.1f} s could not be decoded"

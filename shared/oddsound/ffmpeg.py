@@ -14,6 +14,7 @@ from oddsound.containers import Container
 from oddsound.descriptors import Array
 from oddsound.errors import InvalidAudioError, UnsupportedAudioError
 from oddsound.formats import HOW_TO_CONVERT, ffmpeg_installed
+from oddsound.layouts.layout import Layout
 from oddsound.spliced import SplicedFile
 
 if TYPE_CHECKING:
@@ -25,6 +26,9 @@ EXACT = {"mov", "tta", "wv", "ape", "aiff", "iff"}
 
 ESTIMATED = {"aac", "amr", "ac3", "wav", "ogg"}
 """Demuxers that estimate the duration from the size of the file."""
+
+WITH_CHECKSUMS = {"wv", "tta", "ape"}
+"""Demuxers of lossless codecs with checksums, which FFmpeg compares only on request."""
 
 MAX_MISSING_S = 0.1
 """Sound that may be missing at the end: durations are rounded, or include the codec's delay."""
@@ -39,10 +43,11 @@ ZERO_AND_FULL = {
 
 
 @contextmanager
-def open_ffmpeg(file: SplicedFile, kind: Container) -> Iterator["FfmpegDecoder"]:
+def open_ffmpeg(file: SplicedFile, kind: Container, layout: Layout) -> Iterator["FfmpegDecoder"]:
     """Open a recording whose container is known.
 
     file : seekable, from the beginning of the container on
+    layout : how much sound the header announces, as far as FFmpeg does not notice
     Raises UnsupportedAudioError if PyAV is not installed, InvalidAudioError if the file is damaged
     or contains no sound.
     """
@@ -60,7 +65,7 @@ def open_ffmpeg(file: SplicedFile, kind: Container) -> Iterator["FfmpegDecoder"]
     except (av.FFmpegError, ValueError) as error:
         raise _undecodable(kind, error) from None
     with container:
-        yield FfmpegDecoder(container, kind)
+        yield FfmpegDecoder(container, kind, layout)
 
 
 def _open_nothing(*_: object) -> NoReturn:
@@ -75,17 +80,20 @@ def _undecodable(kind: Container, error: Exception) -> InvalidAudioError:
 class FfmpegDecoder:
     """A Decoder, see decoding.py, for the main sound track of a container."""
 
-    def __init__(self, container: "InputContainer", kind: Container) -> None:
+    def __init__(self, container: "InputContainer", kind: Container, layout: Layout) -> None:
         from av import AudioStream
 
         stream = container.streams.best("audio")
         if not isinstance(stream, AudioStream):
             raise InvalidAudioError(f"this is {kind} without a sound track")
         self._container, self._stream, self._kind = container, stream, kind
+        self._layout = layout
         self._frames = self._decoded()
         self._done, self._received = 0, 0
         self.notes: list[str] = []
         context = stream.codec_context
+        if kind.demuxer in WITH_CHECKSUMS and context is not None:
+            context.options = {"err_detect": "crccheck+explode"}
         if context is None:  # FFmpeg knows no decoder for it, though PyAV's types say it does
             raise InvalidAudioError(f"this is {kind} with a codec that FFmpeg does not decode")
         self.sample_rate, self.channels = context.sample_rate, context.channels
@@ -153,6 +161,8 @@ class FfmpegDecoder:
     def _check_complete(self) -> None:
         """Raises InvalidAudioError if there is less sound than the header says."""
         found_s = self._done / self.sample_rate
+        self._layout.check()
+        self.notes = self._layout.notes(found_s)
         if self._kind.demuxer in ESTIMATED or self._expected_s is None:
             return
         if found_s < self._expected_s - MAX_MISSING_S:

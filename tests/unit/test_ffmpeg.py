@@ -283,3 +283,39 @@ def test_what_libsndfile_reads_needs_no_extra(
     monkeypatch.setattr(formats, "find_spec", lambda _: None)
     data = written(kind, subtype)
     np.testing.assert_array_equal(decoded(data), reference(data))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [written("VOC"), written("SVX"), written("AVR"), encoded("wav", "libmp3lame")],
+    ids=["VOC", "SVX", "AVR", "MP3 in WAV"],
+)
+def test_what_is_left_of_a_cut_file_is_read_with_a_note(data: bytes) -> None:
+    whole_s = audio.load(data, RATE, LIMITS).duration_s
+    recording = audio.load(data[: len(data) // 2], RATE, LIMITS)
+    assert recording.duration_s == pytest.approx(whole_s / 2, abs=0.1)
+    (note,) = recording.quality.notes
+    assert re.fullmatch(r"the file is cut off: it contains 1\.[01] s of 2\.[012] s", note)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        *(encoded("ipod", "aac"), encoded("mov", "pcm_s16le"), encoded("tta", "tta")),
+        *(encoded("wav", "libmp3lame"), written("SVX")),
+    ],
+    ids=["M4A", "QuickTime", "True Audio", "MP3 in WAV", "SVX"],
+)
+def test_two_recordings_in_one_file_are_refused(data: bytes) -> None:
+    """FFmpeg reads the first one only."""
+    words = f"several recordings, one behind the other; the second begins at byte {len(data):,}"
+    with pytest.raises(InvalidAudioError, match=words):
+        audio.load(data + data, RATE, LIMITS)
+
+
+@pytest.mark.parametrize(("container", "codec"), [("wv", "wavpack"), ("tta", "tta")])
+def test_the_checksums_of_lossless_codecs_are_compared(container: str, codec: str) -> None:
+    data = bytearray(encoded(container, codec))
+    data[len(data) // 2] ^= 1
+    with pytest.raises(InvalidAudioError, match="the file is damaged after"):
+        audio.load(bytes(data), RATE, LIMITS)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import BinaryIO
 
 from oddsound.containers import Container
-from oddsound.layouts import flac, mp3, ogg, others, wav
+from oddsound.layouts import flac, mp3, ogg, others, rare, wav
 from oddsound.layouts.layout import Layout
 
 LAYOUTS: dict[str, Callable[[BinaryIO, Container, int], Layout]] = {
@@ -19,8 +19,16 @@ LAYOUTS: dict[str, Callable[[BinaryIO, Container, int], Layout]] = {
     "FLAC": flac.layout,
     "OGG": ogg.layout,
     "MP3": mp3.layout,
+    "IFF/SVX": others.layout,
+    "VOC": rare.voc_layout,
+    "AVR": rare.avr_layout,
+    "True Audio": rare.tta_layout,
+    **dict.fromkeys(("3GP", "QuickTime", "MP4/M4A"), rare.mp4_layout),
 }
-"""For each container that libsndfile reads."""
+"""For each container whose header says how long it is, or in which libsndfile needs help."""
+
+WITH_PICTURES = {"Theora video", "several streams"}
+"""Codecs of OGG files whose first stream is not the sound."""
 
 
 def layout(file: BinaryIO, kind: Container) -> Layout:
@@ -28,4 +36,7 @@ def layout(file: BinaryIO, kind: Container) -> Layout:
 
     Raises InvalidAudioError if it is damaged, or contains several recordings.
     """
-    return LAYOUTS[kind.name](file, kind, file.seek(0, io.SEEK_END))
+    find = LAYOUTS.get(kind.name)
+    if find is None or kind.codec in WITH_PICTURES:
+        return Layout()
+    return find(file, kind, file.seek(0, io.SEEK_END))

@@ -14,6 +14,9 @@ EMPTY_TAG = b"ID3\4\0\0\0\0\0\x7f" + bytes(127)
 """Without a tag, libsndfile takes a file called `._` in the current folder for a part of this."""
 
 BLOCK_BYTES = 1 << 20
+MAX_PAIR_BYTES = 8192
+"""Bytes in which a frame and the header of the next are."""
+
 END_TAGS = (b"TAG", b"APETAGEX", b"LYRICSBEGIN", b"ID3")
 INFO_TAGS = (b"Xing", b"Info")
 
@@ -106,13 +109,20 @@ class Frames:
     def _check_end(self) -> None:
         """Raises InvalidAudioError if more frames follow what is no frame."""
         rest = self._bytes(self.end, MAX_LEAD_BYTES)
-        if _find_frames(rest, self.first) is None:
+        if not self._has_frames(self.end):
             return
         if rest.startswith(END_TAGS):
             self._raise_several()
         raise InvalidAudioError(
             f"the file is damaged: there is no MP3 frame at byte {self.end:,} ({self._seconds})"
         )
+
+    def _has_frames(self, at: int) -> bool:
+        """Whether frames of the same kind begin at byte `at` or later."""
+        for start in range(at, self._size, BLOCK_BYTES - MAX_PAIR_BYTES):
+            if _find_frames(self._bytes(start, BLOCK_BYTES), self.first) is not None:
+                return True
+        return False
 
     def _raise_several(self) -> NoReturn:
         raise InvalidAudioError(
@@ -172,7 +182,7 @@ def _find_frames(data: bytes, like: FrameHeader | None) -> int | None:
     while at >= 0:
         header = FrameHeader.parse(data[at : at + 4])
         fits = header is not None and (like is None or header.like(like))
-        if fits and begins_with_frames(data[at : at + 8192]):
+        if fits and begins_with_frames(data[at : at + MAX_PAIR_BYTES]):
             return at
         at = data.find(b"\xff", at + 1)
     return None

@@ -4,8 +4,10 @@ import struct
 from typing import BinaryIO
 
 from oddsound.containers import Container
+from oddsound.errors import InvalidAudioError
 from oddsound.layouts.chunks import ByteOrder, Chunks, Shape
 from oddsound.layouts.layout import Layout, Pcm
+from oddsound.spliced import Piece
 
 MAX_FORMAT_BYTES = 1 << 16
 MAX_WAV_BYTES = (1 << 32) - MAX_FORMAT_BYTES
@@ -21,20 +23,29 @@ UNKNOWN = 0xFFFFFFFF
 
 
 def layout(file: BinaryIO, kind: Container, size: int) -> Layout:
-    """The layout of a file of `size` bytes."""
+    """The layout of a file of `size` bytes.
+
+    Raises InvalidAudioError if there is no sound or no description of it, or more than one of them.
+    """
     file.seek(kind.offset)
     order: ByteOrder = "big" if file.read(4) == b"RIFX" else "little"
     found = _Found(Chunks(file, kind.offset, size, Shape(12, 4, order, b"data")), order)
+    found.check(kind)
     present = sum(map(len, found.sound))
     if found.is_usual and kind.name != "BW64" and not kind.offset:
-        return Layout(present=present, announced=found.announced, pcm=found.pcm)
+        return Layout(
+            present=present, announced=found.announced, behind=found.behind, pcm=found.pcm
+        )
     if present > MAX_WAV_BYTES or not found.sound:
         first = b"RF64" if kind.name == "BW64" else b""
-        return Layout([first, range(kind.offset + len(first), size)])
+        pieces: list[Piece] = [first, range(kind.offset + len(first), size)]
+        return Layout(pieces, present=present, announced=found.announced)
     head = b"WAVE" + b"".join(found.copied) + b"data" + present.to_bytes(4, order)
     riff = b"RIFX" if order == "big" else b"RIFF"
     whole = riff + (len(head) + present).to_bytes(4, order) + head
-    return Layout([whole, *found.sound], present=present, announced=found.announced)
+    return Layout(
+        [whole, *found.sound], present=present, announced=found.announced, behind=found.behind
+    )
 
 
 class _Found:
@@ -43,6 +54,7 @@ class _Found:
     copied : the chunks that describe the sound
     sound : ranges of the file
     announced : bytes of sound according to the headers
+    behind : bytes behind the last chunk, see Chunks.behind
     is_usual : whether libsndfile finds all of it by itself
     """
 
@@ -53,7 +65,7 @@ class _Found:
         self.sound: list[range] = []
         self.announced = 0
         self.is_usual = True
-        long_length = 0
+        long_length, long_end = 0, chunks.size
         for chunk in chunks:
             if chunk.name == b"ds64":
                 long_length = int.from_bytes(chunks.read(chunk.body + 8, 8), order)
@@ -70,10 +82,31 @@ class _Found:
                 length = chunk.length
                 if length == UNKNOWN and 0 < long_length < 1 << 62:
                     length = long_length
+                    long_end = chunk.body + length + length % 2
                 elif chunks.is_unfinished(chunk):
                     length, self.is_usual = rest, False
                 self.sound.append(range(chunk.body, chunk.body + min(length, rest)))
                 self.announced += length
+        chunks.end = min(chunks.end, long_end)
+        self.behind = chunks.behind()
+        self.is_usual &= chunks.is_padded
+
+    def check(self, kind: Container) -> None:
+        """Raises InvalidAudioError if sound or its description is missing, or there are several."""
+        descriptions = len(set(self._formats))
+        if not self._formats:
+            problem = "has no chunk `fmt `, which describes the sound"
+        elif not self.sound:
+            problem = "has no chunk `data`, which contains the sound"
+        elif descriptions > 1:
+            problem = (
+                f"describes its sound in {descriptions} chunks `fmt ` that contradict each other"
+            )
+        else:
+            return
+        raise InvalidAudioError(
+            f"the file begins like {kind.name} but cannot be decoded: it {problem}"
+        )
 
     @property
     def pcm(self) -> Pcm | None:
@@ -81,7 +114,7 @@ class _Found:
         if self._order != "little" or len(self._formats) != 1 or len(self.sound) != 1:
             return None
         (description,), (sound,) = self._formats, self.sound
-        if len(description) < PCM_FORMAT.size or len(sound) != self.announced:
+        if len(description) < PCM_FORMAT.size or len(sound) != self.announced or self.behind:
             return None
         tag, channels, rate, rate_bytes, frame_bytes, bits = PCM_FORMAT.unpack_from(description)
         is_plain = tag == PCM_TAG and bits == 16 and channels and rate and len(sound) >= frame_bytes
