@@ -1,9 +1,10 @@
 """Data of the HTTP API, of messages and of models.json, validated by pydantic."""
 
+import re
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from oddsound.formats import SAMPLE_RATES_HZ
 from oddsound.machines.naming import MAX_ID_LENGTH, fault_of_id, in_utc
@@ -25,11 +26,19 @@ def _machine_id(value: str) -> str:
     return value
 
 
+def _no_number(value: object) -> object:
+    """Pydantic takes a number as seconds or milliseconds since 1970: 2026 would be in 1970."""
+    is_number = isinstance(value, int | float)
+    if is_number or (isinstance(value, str) and re.fullmatch(r"\s*[+-]?[\d.]+\s*", value)):
+        raise ValueError("this is a number, not a time such as 2026-11-23T10:30:00Z")
+    return value
+
+
 MACHINE_ID_SCHEMA: dict[str, Any] = {"format": "machine-id", "maxLength": MAX_ID_LENGTH}
 """For the OpenAPI document; `fault_of_id` has the rules, and its texts are the better errors."""
 
 MachineId = Annotated[str, AfterValidator(_machine_id), Field(json_schema_extra=MACHINE_ID_SCHEMA)]
-Time = Annotated[datetime, AfterValidator(in_utc)]
+Time = Annotated[datetime, BeforeValidator(_no_number), AfterValidator(in_utc)]
 """A time in UTC; one without a zone is taken as UTC."""
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]

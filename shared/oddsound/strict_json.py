@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections import Counter
 from typing import Any, NoReturn
 
@@ -9,17 +10,41 @@ MAX_DEPTH = 50
 MAX_SHOWN = 100
 """Characters of a place or value in the text of an error."""
 
+MAX_DIGITS = 400
+"""Digits of an integer: as many as the largest number of floating point has, and some more."""
+
+_CONTROLS = re.compile(b"\x7f|\xc2[\x80-\x9f]")
+"""Control characters that JSON allows in texts, in UTF-8."""
+
 
 def loads(text: str) -> Any:
     """The value of a JSON text. Raises ValueError with the reason and the place."""
     try:
         value = json.loads(
-            text, parse_constant=_refuse_constant, object_pairs_hook=_without_duplicates
+            text,
+            parse_constant=_refuse_constant,
+            parse_int=_integer,
+            object_pairs_hook=_without_duplicates,
         )
     except RecursionError:
         raise ValueError(f"it is nested deeper than {MAX_DEPTH} levels") from None
     _check(value)
     return value
+
+
+def printable(text: bytes) -> bytes:
+    """A JSON text in UTF-8 with escapes for all control characters; its value stays the same.
+
+    JSON has escapes for those below U+0020 only. A terminal also obeys those from U+0080 on.
+    """
+    return _CONTROLS.sub(lambda found: b"\\u%04x" % ord(found[0].decode()), text)
+
+
+def _integer(digits: str) -> int:
+    """Python's own limit names a setting of Python in its error."""
+    if len(digits) > MAX_DIGITS:
+        raise ValueError(f"it contains a number of {len(digits):,} digits")
+    return int(digits)
 
 
 def _refuse_constant(name: str) -> NoReturn:

@@ -164,6 +164,18 @@ def test_a_time_that_no_calendar_has_in_utc_is_refused(
     assert sent.status_code == 422
 
 
+@pytest.mark.parametrize("until", [2026, 1.8e12, "2026", " 20261123.0 "])
+def test_a_number_is_no_time(cloud: Cloud, ledger: Ledger, until: object) -> None:
+    """Pydantic takes 2026 as 34 minutes after the beginning of 1970."""
+    said = {"person": "Ada", "until": until}
+    answer = TestClient(app).post(f"/machines/{PUMP}/snooze", json=said)
+    assert answer.status_code == 422
+    assert "until: " in answer.json()["detail"]
+    assert "this is a number, not a time such as 2026-11-23T10:30:00Z" in answer.json()["detail"]
+    answer = TestClient(app).get(f"/machines/{PUMP}/trend", params={"after": str(until)})
+    assert answer.status_code == 422
+
+
 def test_a_number_of_events_that_no_store_can_hold_is_refused(cloud: Cloud, ledger: Ledger) -> None:
     ledger.register(Machine(id=PUMP))
     answer = TestClient(app).get(f"/machines/{PUMP}/events", params={"before": 2**63})

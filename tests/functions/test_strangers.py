@@ -2,6 +2,7 @@
 
 import json
 import logging
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,7 @@ HOSTILE = {
     "traversal": "../../../models-here/models.json",
     "bidi": "fan\u202egnp.wav",
     "null": "fan\x00.wav",
+    "ansi in 8 bits": "\x9b2J\x7f.wav",
 }
 
 
@@ -154,7 +156,7 @@ def test_what_a_client_sends_comes_back_only_as_json(client: TestClient, hostile
         assert answer.status_code < 500, answer.text
         assert answer.headers["content-type"] == "application/json"
         assert "set-cookie" not in answer.headers
-        assert not [char for char in answer.text if ord(char) < 32]
+        assert not [char for char in answer.text if unicodedata.category(char) == "Cc"]
         answer.json()
 
 
@@ -252,6 +254,32 @@ def test_errors_repeat_printable_characters_only(configured: Path, text: str) ->
         body = answer.json()
         assert set(body) == {"error", "detail"}
         assert body["detail"].isprintable(), answer.request.url
+
+
+def test_a_key_comes_back_without_control_characters(cloud: Cloud) -> None:
+    key = "\x9b2J\x7f.wav"
+    on_upload(notification(cloud.put(key, NORMAL)), LambdaContext())
+    answer = TestClient(app).get(f"/results/{quote(key)}")
+    assert answer.json()["key"] == key
+    assert answer.text.isprintable()
+
+
+@pytest.mark.parametrize(
+    ("content", "content_type", "words"),
+    [
+        (b"", "application/json", "the request has no body"),
+        (b"[]", "application/json", "the body is not a JSON object"),
+        (b"{}", "text/plain", "Content-Type is 'text/plain'; the body needs application/json"),
+        (b"{}", "", "Content-Type is missing; the body needs application/json"),
+        (b'{"filename": "a.wav", "modell": 1}', "application/json", "modell: is not known"),
+    ],
+)
+def test_a_body_that_cannot_be_used_says_what_is_expected(
+    configured: Path, content: bytes, content_type: str, words: str
+) -> None:
+    headers = {"content-type": content_type} if content_type else {}
+    answer = TestClient(app).post("/uploads", content=content, headers=headers)
+    failed(answer, 422, "InvalidRequest", words)
 
 
 def test_a_key_may_contain_line_breaks(cloud: Cloud) -> None:

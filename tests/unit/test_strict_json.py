@@ -22,7 +22,7 @@ def test_every_other_value_is_read(value: object) -> None:
         ("NaN", "it contains NaN, which is not a number of JSON"),
         ('{"a": -Infinity}', "-Infinity"),
         ('{"a": [0, 1e400]}', "a.1: the number is too large"),
-        ("9" * 5000, "4300 digits"),
+        ("9" * 5000, "it contains a number of 5,000 digits"),
         (r'{"fan": {"model_path": "a\u0000b"}}', "fan.model_path: the text contains U+0000"),
         (r'{"fan": {"a\u0000b": 1}}', "fan: the text contains U+0000"),
         (r'["\ud800"]', "0: the text contains U+D800, which is not a character"),
@@ -38,6 +38,13 @@ def test_what_cannot_be_passed_on_is_refused_with_its_place(text: str, words: st
     with pytest.raises(ValueError, match=words.replace("+", r"\+")) as raised:
         strict_json.loads(text)
     assert len(str(raised.value)) < 300
+
+
+def test_control_characters_are_escaped_without_a_change_of_the_value() -> None:
+    value = {"a\x7f": "\x80\x9f\x9b2J \xa0é☂💥"}
+    text = strict_json.printable(json.dumps(value, ensure_ascii=False).encode())
+    assert text.decode() == '{"a\\u007f": "\\u0080\\u009f\\u009b2J \xa0é☂💥"}'
+    assert json.loads(text) == value
 
 
 def test_many_keys_are_compared_in_little_time() -> None:

@@ -54,6 +54,19 @@ def test_csv_has_a_line_for_every_row(rows: list[HistoryRow]) -> None:
     assert (lines[1]["review"], lines[1]["event"]) == ("", "")
 
 
+def test_nothing_that_a_stranger_wrote_is_a_formula(tmp_path: Path) -> None:
+    """Notes come from a web page, keys from whoever uploads, and CSV is for spreadsheets."""
+    store = SqliteHistory(tmp_path / "history.sqlite")
+    Ledger(store).register(Machine(id=PUMP))
+    review = Review(label="fault", note="@SUM(1)", person="-2+3", at=hour(9))
+    store.add_row(row(0, key="=HYPERLINK(1)", review=review, score=None, level=-2.5))
+    store.close()
+    printed = run("history", PUMP, "--csv", "--history", tmp_path / "history.sqlite").stdout
+    (line,) = csv.DictReader(io.StringIO(printed))
+    assert (line["key"], line["review_note"]) == ("'=HYPERLINK(1)", "'@SUM(1)")
+    assert (line["review_person"], line["level"]) == ("'-2+3", "-2.5")
+
+
 def test_the_table_shows_the_newest(rows: list[HistoryRow]) -> None:
     shown = run("history", PUMP, "--limit", 2).stdout
     assert "2026-11-23 15:00 UTC" in shown

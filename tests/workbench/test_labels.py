@@ -10,6 +10,7 @@ from oddsound.schemas import Event
 from oddsound_workbench.errors import FolderError
 from oddsound_workbench.labels.formats import LabelFormat, file_content
 from oddsound_workbench.labels.reading import Label, read_labels
+from oddsound_workbench.labels.stretches import recording_of
 from oddsound_workbench.labels.writing import LabelWriter
 from oddsound_workbench.synthesis import fan
 from tests.workbench.command import read, run
@@ -38,6 +39,28 @@ def test_what_is_written_is_read(kind: LabelFormat, name: str, tmp_path: Path) -
     ]
     path.write_bytes(file_content(kind, name, 16000, []))
     assert read_labels(path) == []
+
+
+@pytest.mark.parametrize("name", ["=1+1.wav", "@a.wav", "-12.wav", "+3dB.wav"])
+def test_the_name_of_a_recording_is_no_formula_in_a_csv_file(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "labels.csv"
+    path.write_bytes(file_content(LabelFormat.CSV, name, 16000, EVENTS[:1]))
+    (label,) = read_labels(path)
+    assert label.recording == f"./{name}"
+    recording = tmp_path / name
+    assert recording_of(label, path, [recording, tmp_path / "other.wav"], only=False) == recording
+
+
+@pytest.mark.parametrize("name", [".", "..", "/"])
+def test_a_label_of_a_folder_belongs_to_no_recording(name: str, tmp_path: Path) -> None:
+    (label,) = labels_of(tmp_path / "a.csv", f"start_s,end_s,file\n0,1,{name}\n")
+    with pytest.raises(FolderError, match="there is no recording"):
+        recording_of(label, tmp_path / "a.csv", [tmp_path / "a.wav"], only=False)
+
+
+def test_a_table_that_is_none_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(FolderError, match=r"a\.csv is not a table: field larger than"):
+        labels_of(tmp_path / "a.csv", f"start_s,end_s,text\n0,1,{'x' * 200_000}\n")
 
 
 def test_an_audacity_file_has_the_form_that_audacity_exports() -> None:

@@ -9,6 +9,9 @@ from pathlib import Path
 # Control characters, line separators, and marks that change the direction of the text.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
+"""Spreadsheets compute cells that begin with one of them: OWASP, CSV injection."""
+
 _CHECKOUT = Path(__file__).parents[2]
 
 PROJECT = (
@@ -59,6 +62,11 @@ def decoded(path: Path) -> str:
 def printable(path: Path) -> str:
     """The path as text for people: in one line, and without effect on a terminal."""
     return harmless(decoded(path), allowed="")
+
+
+def as_text(value: str) -> str:
+    """The value for a cell of a CSV file, with an apostrophe if a spreadsheet would compute it."""
+    return f"'{value}" if value.startswith(FORMULA_STARTS) else value
 
 
 def harmless(text: str, allowed: str = "\n") -> str:

@@ -91,7 +91,7 @@ def add_error_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def on_invalid_request(request: Request, error: RequestValidationError) -> JSONResponse:
-        faults = "; ".join(map(_fault, error.errors()))
+        faults = "; ".join(_fault(each, request) for each in error.errors())
         detail = f"{faults}; {_how_to_send(request)}"
         return response(HTTPStatus.UNPROCESSABLE_ENTITY, "InvalidRequest", detail)
 
@@ -201,8 +201,18 @@ def _http_detail(request: Request, error: HTTPException) -> str:
     return error.detail
 
 
-def _fault(fault: dict[str, Any]) -> str:
+def _fault(fault: dict[str, Any], request: Request) -> str:
     """One validation error, without the framework's internal names."""
     if fault["type"] == "json_invalid":
         return "the body is not JSON"
+    if fault["loc"] == ("body",):
+        if fault["type"] == "missing":
+            return "the request has no body"
+        content_type = request.headers.get("content-type", "")
+        if "json" not in content_type.lower():
+            found = f"is {content_type!r}" if content_type else "is missing"
+            return f"Content-Type {found}; the body needs application/json"
+        return "the body is not a JSON object"
+    if fault["type"] == "extra_forbidden":
+        return f"{fault['loc'][-1]}: is not known"
     return f"{fault['loc'][-1]}: {fault['msg']}"

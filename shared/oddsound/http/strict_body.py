@@ -1,4 +1,4 @@
-"""JSON bodies that are read as strictly as messages and models.json."""
+"""JSON bodies: read as strictly as models.json, and written without control characters."""
 
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -18,12 +18,19 @@ class StrictRequest(Request):
 
 
 class StrictRoute(APIRoute):
-    """A route that reads its body as a StrictRequest: `APIRouter(route_class=StrictRoute)`."""
+    """A route that reads its body as a StrictRequest: `APIRouter(route_class=StrictRoute)`.
+
+    Its answer may contain keys and notes, and may be printed in a terminal.
+    """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
 
         async def strictly(request: Request) -> Response:
-            return await handle(StrictRequest(request.scope, request.receive))
+            response = await handle(StrictRequest(request.scope, request.receive))
+            if response.media_type == "application/json":
+                response.body = strict_json.printable(bytes(response.body))
+                response.headers["content-length"] = str(len(response.body))
+            return response
 
         return strictly

@@ -16,6 +16,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
+from oddsound import strict_json
 from oddsound.errors import AudioAnomalyError, ModelsConfigError, StorageError
 from oddsound.schemas import ErrorBody
 from oddsound_workbench.cli.tables import print_sentence
@@ -152,7 +153,7 @@ def print_json(value: Any, indent: int | None = 2) -> None:
         text.encode()
     except UnicodeEncodeError:  # the name of a file or folder is not UTF-8
         text = json.dumps(value, indent=indent)
-    sys.stdout.write(text + "\n")
+    sys.stdout.write(strict_json.printable(text.encode()).decode() + "\n")
     sys.stdout.flush()
 
 

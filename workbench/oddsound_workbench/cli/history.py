@@ -10,11 +10,13 @@ from typing import Annotated, Any
 
 import typer
 
+from oddsound import strict_json
 from oddsound.machines.records import HistoryRow
 from oddsound.machines.wording import strongest_event
 from oddsound_workbench.cli.console import Json, out, reported_errors
 from oddsound_workbench.cli.machines import History, MachineArgument, open_history
 from oddsound_workbench.cli.tables import Cell, Column, print_rows
+from oddsound_workbench.files import as_text
 
 LIMIT = 20
 
@@ -97,8 +99,15 @@ def _print_csv(rows: Iterator[HistoryRow]) -> None:
     """One line for each row, as it is read: an export needs no more memory than a page."""
     writer = csv.DictWriter(sys.stdout, COLUMNS, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(map(_cells, rows))
+    writer.writerows(_without_formulas(_cells(row)) for row in rows)
     sys.stdout.flush()
+
+
+def _without_formulas(cells: dict[str, Any]) -> dict[str, Any]:
+    """The cells with an apostrophe before texts that a spreadsheet would compute."""
+    return {
+        name: as_text(value) if isinstance(value, str) else value for name, value in cells.items()
+    }
 
 
 def _cells(row: HistoryRow) -> dict[str, Any]:
@@ -121,6 +130,7 @@ def _print_json(machine_id: str, rows: Iterator[HistoryRow]) -> None:
     write = sys.stdout.write
     write(f'{{"machine": {json.dumps(machine_id, ensure_ascii=False)}, "rows": [')
     for number, row in enumerate(rows):
-        write(f"{',' if number else ''}\n{row.model_dump_json()}")
+        text = strict_json.printable(row.model_dump_json().encode()).decode()
+        write(f"{',' if number else ''}\n{text}")
     write("\n]}\n")
     sys.stdout.flush()

@@ -1,7 +1,7 @@
 """`oddsound machines`: add machines, and list them with their states."""
 
 import csv
-import json
+import io
 import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from pydantic import ValidationError
 
+from oddsound import strict_json
 from oddsound.machines.records import Machine, MachineInfo
 from oddsound_workbench.cli.console import Json, out, print_json, reported_errors
 from oddsound_workbench.cli.tables import Cell, Column, print_rows
@@ -249,9 +250,14 @@ def machines_of_file(path: Path) -> list[Machine]:
     except (OSError, UnicodeDecodeError) as error:
         raise WorkbenchError(f"{path}: {error}") from None
     if path.suffix.lower() == ".csv":
-        rows = [(f"{path}, line {n}", _of_csv(row)) for n, row in _csv_rows(text)]
+        try:
+            rows = [(f"{path}, line {n}", _of_csv(row)) for n, row in _csv_rows(text)]
+        except (csv.Error, WorkbenchError) as error:
+            raise WorkbenchError(f"{path}: {error}") from None
     else:
         rows = [(f"{path}, entry {n}", row) for n, row in enumerate(_json_list(path, text), 1)]
+    if not rows:
+        raise WorkbenchError(f"{path} contains no machine")
     found = [_machine(row, where) for where, row in rows]
     ids = [machine.id for machine in found]
     if double := sorted({machine_id for machine_id in ids if ids.count(machine_id) > 1}):
@@ -260,8 +266,16 @@ def machines_of_file(path: Path) -> list[Machine]:
 
 
 def _csv_rows(text: str) -> list[tuple[int, dict[str, Any]]]:
-    reader = csv.DictReader(text.splitlines())
-    return [(reader.line_num, row) for row in reader]
+    reader = csv.DictReader(io.StringIO(text, newline=""))
+    names = reader.fieldnames or []
+    if len(set(names)) < len(names):
+        raise WorkbenchError(f"a column appears twice in its heading: {', '.join(names)}")
+    rows = []
+    for row in reader:
+        if None in row:
+            raise WorkbenchError(f"line {reader.line_num} has more values than the heading")
+        rows.append((reader.line_num, row))
+    return rows
 
 
 def _of_csv(row: dict[str, Any]) -> dict[str, Any]:
@@ -274,7 +288,7 @@ def _of_csv(row: dict[str, Any]) -> dict[str, Any]:
 
 def _json_list(path: Path, text: str) -> list[dict[str, Any]]:
     try:
-        found = json.loads(text)
+        found = strict_json.loads(text)
     except ValueError as error:
         raise WorkbenchError(f"{path} is not JSON: {error}") from None
     if isinstance(found, dict) and isinstance(found.get("machines"), list):

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from enum import StrEnum
 
 from oddsound.schemas import Event
+from oddsound_workbench.files import FORMULA_STARTS
 
 
 class LabelFormat(StrEnum):
@@ -44,8 +45,10 @@ def file_content(
     if kind is LabelFormat.AUDACITY:
         return _delimited([_audacity(event) for event in events], "\t")
     if kind is LabelFormat.CSV:
+        # The same path; a spreadsheet would compute a name that begins with "=".
+        name = f"./{recording}" if recording.startswith(FORMULA_STARTS) else recording
         rows = [
-            (recording, _s(each.start_s), _s(each.end_s), each.kind, f"{each.score:g}", each.says)
+            (name, _s(each.start_s), _s(each.end_s), each.kind, f"{each.score:g}", each.says)
             for each in events
         ]
         return _delimited([CSV_HEAD, *rows], ",")

@@ -59,6 +59,8 @@ def read_labels(path: Path) -> list[Label]:
         return list(_audacity(text))
     except _LineError as error:
         raise FolderError(f"{printable(path)}, line {error.line}: {error}") from None
+    except csv.Error as error:
+        raise FolderError(f"{printable(path)} is not a table: {error}") from None
 
 
 class _LineError(Exception):

@@ -156,7 +156,7 @@ def recording_of(label: Label, file: Path, recordings: Sequence[Path], *, only: 
 
 def _by_name(given: str, recordings: Sequence[Path]) -> Path:
     """The recording of that name or path, in which only the last parts need to agree."""
-    parts = PureWindowsPath(given).parts
+    parts = PureWindowsPath(given).parts or (given,)
     named = [path for path in recordings if _comparable(path.name) == _comparable(parts[-1])]
     if not named:
         raise FolderError(f"there is no recording {printable(Path(given))}")
