@@ -35,15 +35,15 @@ class Target(Protocol):
     def writelines(self, lines: Iterable[bytes], /) -> None: ...
 
 
-class MissingError(Exception):
-    """S3 has no such object."""
+class MissingError(StorageError):
+    """S3 has no such object. Where that is not expected, it is a failure of the storage."""
 
 
-class ConflictError(Exception):
+class ConflictError(StorageError):
     """The object does not, or no longer, meet the condition of the request."""
 
 
-class NotModifiedError(Exception):
+class NotModifiedError(StorageError):
     """The object still has the ETag that the caller knows."""
 
 
@@ -52,8 +52,9 @@ def translating_errors(what: str) -> Iterator[None]:
     """Wrap a call to botocore.
 
     what : the subject of the error's text, such as the URL of an object
-    Raises MissingError (404), ConflictError (409, 412), NotModifiedError (304), or StorageError
-    for everything else that botocore raises, also for answers that are not AWS's.
+    Raises MissingError (404), ConflictError (409, 412), NotModifiedError (304), which are
+    StorageErrors too, or another StorageError for everything else that botocore raises, also for
+    answers that are not AWS's.
     """
     from botocore.exceptions import BotoCoreError, ClientError
     from botocore.parsers import ResponseParserError
@@ -70,14 +71,15 @@ def translating_errors(what: str) -> Iterator[None]:
 
 def _translated(what: str, response: Mapping[str, Any]) -> Exception:
     """The error for an answer of AWS, or of whatever answered in its place."""
-    told, status = response.get("Error", {}), response["ResponseMetadata"]["HTTPStatusCode"]
+    told = response.get("Error", {})
+    status = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
     code = told.get("Code") or str(status)
     if status == 304:
-        return NotModifiedError()
+        return NotModifiedError(f"{what}: not modified", code)
     if status == 404 and code != "NoSuchBucket":
-        return MissingError()
+        return MissingError(f"{what}: not found", code)
     if status in (409, 412):
-        return ConflictError()
+        return ConflictError(f"{what}: {code}", code)
     hint = (
         "; S3 also answers 403 for a missing object if s3:ListBucket is not allowed"
         if status == 403

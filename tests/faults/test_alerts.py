@@ -74,6 +74,9 @@ def test_three_functions_that_score_one_object_at_once_send_one_alert(broken: Br
         ),
         refusal(200, b"not what SNS answers"),
         refusal(302),
+        refusal(304),
+        refusal(409),
+        refusal(412),
         reset,
     ],
 )

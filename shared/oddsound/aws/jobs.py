@@ -259,7 +259,7 @@ class Jobs:
 
     def _check_unchanged(self, job: Job, content: _Content) -> None:
         if self._content(job) != content:
-            raise ConflictError
+            raise ConflictError(f"{job.url}: it has changed")
 
     def _check_content(self, job: Job, content: _Content) -> None:
         """Raises NotARecordingError if the content of an object is not that of a recording."""

@@ -129,20 +129,26 @@ def response(status: HTTPStatus, error: str, detail: str) -> JSONResponse:
 
 def failure(error: AudioAnomalyError) -> JSONResponse:
     """The response to one of this library's errors; faults of the service are logged."""
-    status, detail = STATUS_OF[type(error)], str(error)
+    kind = _kind(error)
+    status, detail = STATUS_OF[kind], str(error)
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return fault(error, status)
     if isinstance(error, AudioTooLargeError) and error.setting == LimitNames.max_bytes:
         detail = f"{detail}; {_how_to_send_larger()}"
     if isinstance(error, UnsupportedAudioError) and error.convertible:
         detail = f"{detail}; {CONVERTED_BY_BROWSER}"
-    return response(status, type(error).__name__, detail)
+    return response(status, kind.__name__, detail)
+
+
+def _kind(error: AudioAnomalyError) -> type[AudioAnomalyError]:
+    """The class of an error that clients know; subclasses are of no use to them."""
+    return next(kind for kind in type(error).mro() if kind in STATUS_OF)
 
 
 def fault(error: AudioAnomalyError, status: HTTPStatus) -> JSONResponse:
     """The response to a fault of the service: the log has all of it, the client no names of AWS."""
     logger.error("%s: %s", type(error).__name__, error)
-    answer = response(status, type(error).__name__, public(error))
+    answer = response(status, _kind(error).__name__, public(error))
     if status == HTTPStatus.SERVICE_UNAVAILABLE:
         answer.headers["Retry-After"] = RETRY_AFTER_S
     return answer
