@@ -105,10 +105,10 @@ def used(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 def test_an_upload_uses_what_the_costs_say(
     cloud: Cloud, used: Counter[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The fiftieth recording of a machine, as the thousandth: only the newest ones are read."""
+    """The fortieth recording of a machine, as the thousandth: only the newest ones are read."""
     start = datetime(2026, 11, 1, tzinfo=UTC)
     runtime.required_history().register(Machine(id="hall-3/pump-07", model_name="fan"))
-    for number in range(50):
+    for number in range(40):
         at = f"{start + timedelta(hours=number):%Y-%m-%dT%H:%M:%SZ}"
         job = cloud.put(f"hall-3/pump-07/{number}.wav", NORMAL, recorded_at=at)
         used.clear()

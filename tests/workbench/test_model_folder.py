@@ -5,6 +5,7 @@ import hashlib
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from oddsound_workbench.cli import app
 from oddsound_workbench.deploy.push import push
 from oddsound_workbench.errors import FolderError
 from oddsound_workbench.learn.recordings import Labelled
+from oddsound_workbench.report import plots
 from oddsound_workbench.synthesis import write_fan
 from oddsound_workbench.training import Plan, Trained
 
@@ -41,6 +43,41 @@ def normal(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def models(tmp_path: Path) -> Path:
     return tmp_path / "models" / "models.json"
+
+
+@pytest.fixture(scope="module")
+def trained_once(normal: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Trained, Trained]:
+    """Two versions of a model in folders of their own, for all tests that begin with them.
+
+    The second folder contains the first version too.
+    """
+    folder = tmp_path_factory.mktemp("trained")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plots, "png", lambda *_: b"")
+        patch.setattr(plots, "svg", lambda *_: "<svg/>")
+        first = train(normal, folder / "1" / "models.json")
+        shutil.copytree(folder / "1", folder / "2")
+        return first, train(normal, folder / "2" / "models.json", threshold=0.95)
+
+
+@pytest.fixture
+def first(trained_once: tuple[Trained, Trained], models: Path) -> Trained:
+    """A models.json with a model that was just trained."""
+    return placed(trained_once[0], models)
+
+
+@pytest.fixture
+def replaced(trained_once: tuple[Trained, Trained], models: Path) -> tuple[Trained, Trained]:
+    """A models.json with a model and, as its previous version, the one that it replaced."""
+    second = placed(trained_once[1], models)
+    version = trained_once[0].entry.version
+    return replace(trained_once[0], folder=models.parent / "fan" / version), second
+
+
+def placed(trained: Trained, models: Path) -> Trained:
+    """Copy a models.json, with all of its folder, that was written by a training."""
+    shutil.copytree(trained.folder.parents[1], models.parent)
+    return replace(trained, folder=models.parent / "fan" / trained.entry.version)
 
 
 def train(normal: Path, models: Path, **settings: Any) -> Trained:
@@ -69,8 +106,11 @@ def serve(models: Path, monkeypatch: pytest.MonkeyPatch, recording: Path) -> str
     return pipeline.predict(recording, model, runtime.limits()).model_version
 
 
-def test_a_version_is_the_date_with_a_checksum_and_has_a_folder(normal: Path, models: Path) -> None:
-    trained = train(normal, models)
+def test_a_version_is_the_date_with_a_checksum_and_has_a_folder(
+    trained_once: tuple[Trained, Trained],
+) -> None:
+    trained, _ = trained_once
+    models = trained.folder.parents[1] / "models.json"
     assert VERSION.fullmatch(trained.entry.version)
     assert trained.folder == models.parent / "fan" / trained.entry.version
     assert trained.entry.model_path == f"fan/{trained.entry.version}/model.joblib"
@@ -79,17 +119,17 @@ def test_a_version_is_the_date_with_a_checksum_and_has_a_folder(normal: Path, mo
     assert "previous" not in entry(models)
 
 
-def test_the_same_inputs_on_the_same_day_are_the_same_version(normal: Path, models: Path) -> None:
-    first = train(normal, models)
+def test_the_same_inputs_on_the_same_day_are_the_same_version(
+    normal: Path, models: Path, first: Trained
+) -> None:
     before = models.read_bytes()
     assert train(normal, models).entry == first.entry
     assert models.read_bytes() == before
 
 
 def test_other_settings_on_the_same_day_are_another_version_and_the_first_is_kept(
-    normal: Path, models: Path, monkeypatch: pytest.MonkeyPatch
+    normal: Path, models: Path, first: Trained, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = train(normal, models)
     kept = {path: path.read_bytes() for path in first.folder.iterdir()}
     second = train(normal, models, threshold=0.95)
     assert second.entry.version != first.entry.version
@@ -114,16 +154,16 @@ def test_previous_versions_are_newest_first_without_previous_of_their_own(
     assert all("previous" not in each for each in previous)
 
 
-def test_a_version_that_comes_back_is_not_previous_to_itself(normal: Path, models: Path) -> None:
-    first = train(normal, models)
-    second = train(normal, models, threshold=0.95)
+def test_a_version_that_comes_back_is_not_previous_to_itself(
+    normal: Path, models: Path, replaced: tuple[Trained, Trained]
+) -> None:
+    first, second = replaced
     again = train(normal, models)
     assert again.entry.version == first.entry.version
     assert [each.version for each in again.entry.previous] == [second.entry.version]
 
 
-def test_a_new_description_is_no_new_version(normal: Path, models: Path) -> None:
-    first = train(normal, models)
+def test_a_new_description_is_no_new_version(normal: Path, models: Path, first: Trained) -> None:
     second = train(normal, models, description="The fan in hall 3.")
     assert second.entry.version == first.entry.version
     assert second.entry.previous == []
@@ -178,9 +218,9 @@ def in_first_layout(trained: Trained, models: Path) -> dict[str, bytes]:
 
 
 def test_a_model_of_the_first_layout_loads_and_stays_where_it_is(
-    normal: Path, models: Path, monkeypatch: pytest.MonkeyPatch
+    normal: Path, models: Path, first: Trained, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    files = in_first_layout(train(normal, models), models)
+    files = in_first_layout(first, models)
     assert serve(models, monkeypatch, normal / "0.wav") == "2026-11-23"
     old = ModelEntry.model_validate(entry(models))
     recordings = [Labelled(p, "normal", p.name) for p in sorted(normal.iterdir())]
@@ -194,19 +234,14 @@ def test_a_model_of_the_first_layout_loads_and_stays_where_it_is(
 def test_other_models_and_their_unknown_keys_stay_in_models_json(
     normal: Path, models: Path
 ) -> None:
+    """Also if it begins with a byte order mark."""
     models.parent.mkdir()
     other = {"model_path": "other/model.joblib", "owner": "hall 3"}
-    models.write_text(json.dumps({"other": other}))
-    train(normal, models)
-    assert json.loads(models.read_text())["other"] == other
-
-
-def test_a_models_json_with_a_byte_order_mark_is_read(normal: Path, models: Path) -> None:
-    models.parent.mkdir()
-    other = {"model_path": "other/model.joblib"}
     models.write_text(json.dumps({"other": other}), encoding="utf-8-sig")
     train(normal, models)
-    assert set(json.loads(models.read_text(encoding="utf-8"))) == {"fan", "other"}
+    found = json.loads(models.read_text(encoding="utf-8"))
+    assert set(found) == {"fan", "other"}
+    assert found["other"] == other
 
 
 @pytest.mark.parametrize(
@@ -242,10 +277,9 @@ def test_a_folder_that_cannot_be_written_is_an_error(normal: Path, models: Path)
 
 
 def test_a_push_uploads_previous_versions_for_rollback(
-    normal: Path, models: Path, monkeypatch: pytest.MonkeyPatch
+    models: Path, replaced: tuple[Trained, Trained], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = train(normal, models).entry
-    second = train(normal, models, threshold=0.95).entry
+    first, second = (each.entry for each in replaced)
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "testing")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
@@ -297,8 +331,8 @@ def test_a_folder_of_machines_gets_a_note(recordings: Path, models: Path, tmp_pa
     )
 
 
-def test_a_detector_says_when_it_raises_an_alarm(normal: Path, models: Path) -> None:
-    (note,) = train(normal, models).notes
+def test_a_detector_says_when_it_raises_an_alarm(first: Trained) -> None:
+    (note,) = first.notes
     assert note == (
         "A detector trained on 5 normal recordings: it raises an alarm if the anomaly score is at"
         " least 0.9. To measure how many anomalies it detects, add --anomalies FOLDER."
