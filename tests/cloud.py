@@ -16,6 +16,7 @@ import soundfile
 from botocore.awsrequest import AWSResponse, HTTPHeaders
 from mangum.types import LambdaCognitoIdentity, LambdaMobileClientContext
 from moto import mock_aws
+from moto.core import DEFAULT_ACCOUNT_ID as ACCOUNT_ID
 
 from oddsound import runtime
 from oddsound.aws.results import result_key
@@ -103,20 +104,33 @@ class Cloud:
 
 
 def push(s3: Any, models: Path) -> None:
-    """Upload a models folder to the models bucket, without its reports: many tests do it."""
-    for path in models.parent.rglob("*"):
-        if path.is_file() and not path.name.startswith("report."):
-            key = path.relative_to(models.parent).as_posix()
-            s3.put_object(Bucket=MODELS, Key=key, Body=path.read_bytes())
+    """Upload the files of a models folder that a service reads to the models bucket."""
+    for key, data in _read_by_services(models):
+        s3.put_object(Bucket=MODELS, Key=key, Body=data)
+
+
+def _read_by_services(models: Path) -> Iterator[tuple[str, bytes]]:
+    for path in sorted(models.parent.rglob("*")):
+        if path == models or path.suffix in (".joblib", ".npz"):
+            yield path.relative_to(models.parent).as_posix(), path.read_bytes()
 
 
 def set_up(trained: Path, **client: Any) -> Cloud:
-    """Create the resources of the stack."""
+    """Create the resources of the stack.
+
+    client : of which AWS, such as endpoint_url; by default moto's in this process
+    """
     s3, sqs, sns = (boto3.client(name, **client) for name in ("s3", "sqs", "sns"))
     for bucket in (INPUT, RESULTS, MODELS):
         s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION})
     s3.put_bucket_versioning(Bucket=RESULTS, VersioningConfiguration={"Status": "Enabled"})
-    push(s3, trained)
+    if client:
+        push(s3, trained)
+    else:  # without requests, because many tests do it
+        from moto.s3.models import s3_backends
+
+        for key, data in _read_by_services(trained):
+            s3_backends[ACCOUNT_ID]["aws"].put_object(MODELS, key, data)
     topic_arn = sns.create_topic(Name="anomalies")["TopicArn"]
     queue = sqs.create_queue(QueueName="alerts")["QueueUrl"]
     sns.subscribe(
