@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import stat
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -111,10 +112,14 @@ def _verified(data: bytes, location: str, sha256: str | None) -> bytes:
 
 
 def _read_file(location: str) -> bytes:
+    path = Path(location)
     try:
-        return Path(location).read_bytes()
+        # A device or a pipe may have no end.
+        if stat.S_ISREG(mode := path.stat().st_mode) or stat.S_ISDIR(mode):
+            return path.read_bytes()
     except OSError as error:
         raise ModelArtifactError(f"{location}: {error.strerror}") from None
+    raise ModelArtifactError(f"{location} is a device or a pipe, not a file")
 
 
 def _keep(data: bytes, copy: Path) -> None:

@@ -82,6 +82,11 @@ class SklearnProba:
             labels = _decoded(label_encoder, labels, entry)
         self.classes = tuple(str(label) for label in labels)
         self.normal_label = entry.normal_label
+        if entry.classes is not None and sorted(entry.classes) != sorted(self.classes):
+            raise ModelsConfigError(
+                f"classes are {', '.join(entry.classes) or 'none'} in models.json, and"
+                f" {', '.join(self.classes)} in the model"
+            )
         if self.normal_label is not None and self.normal_label not in self.classes:
             raise ModelsConfigError(
                 f"normal_label {self.normal_label!r} is not a class of the model; its classes are"

@@ -4,7 +4,15 @@ import re
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    Strict,
+    model_validator,
+)
 
 from oddsound.formats import SAMPLE_RATES_HZ
 from oddsound.machines.naming import MAX_ID_LENGTH, fault_of_id, in_utc
@@ -41,6 +49,9 @@ MachineId = Annotated[str, AfterValidator(_machine_id), Field(json_schema_extra=
 Time = Annotated[datetime, BeforeValidator(_no_number), AfterValidator(in_utc)]
 """A time in UTC; one without a zone is taken as UTC."""
 
+Number = Annotated[float, Strict()]
+"""A number of models.json. Pydantic would take true as 1, a threshold that nothing exceeds."""
+
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 NORMAL, ANOMALY = "normal", "anomaly"
@@ -74,9 +85,9 @@ class Gamma(Schema):
 
     model_config = ConfigDict(extra="forbid")
 
-    shape: float = Field(gt=0, allow_inf_nan=False)
-    scale: float = Field(gt=0, allow_inf_nan=False)
-    loc: float = Field(default=0, allow_inf_nan=False)
+    shape: Number = Field(gt=0, allow_inf_nan=False)
+    scale: Number = Field(gt=0, allow_inf_nan=False)
+    loc: Number = Field(default=0, allow_inf_nan=False)
     log: bool = False
 
     @model_validator(mode="before")
@@ -87,6 +98,10 @@ class Gamma(Schema):
             allowed = ", ".join(cls.model_fields)
             raise ValueError(f"unknown keys {', '.join(unknown)}; allowed are {allowed}")
         return value
+
+
+MISSPELLED = 0.8
+"""Similarity from which on a key of models.json is taken for another one, misspelled."""
 
 
 class ModelEntry(Schema):
@@ -103,8 +118,8 @@ class ModelEntry(Schema):
     predictor: str = "sklearn_proba"
     sha256: dict[str, Sha256] = {}
     sample_rate: int | None = Field(default=None, ge=SAMPLE_RATES_HZ[0], le=SAMPLE_RATES_HZ[1])
-    window_s: float | None = Field(default=None, ge=MIN_WINDOW_S, le=MAX_WINDOW_S)
-    threshold: Probability | None = None
+    window_s: Number | None = Field(default=None, ge=MIN_WINDOW_S, le=MAX_WINDOW_S)
+    threshold: Number | None = Field(default=None, ge=0, le=1)
     normal_label: str | None = None
     calibration: Gamma | None = None
     classes: list[str] | None = None
@@ -113,6 +128,18 @@ class ModelEntry(Schema):
     description: str = ""
     metrics: dict[str, Any] = {}
     previous: list["ModelEntry"] = Field(default=[], exclude_if=lambda previous: not previous)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_no_misspelled_key(cls, value: Any) -> Any:
+        """Keys of others are allowed; a misspelled one of ours would be without effect."""
+        unknown = set(value) - set(cls.model_fields) if isinstance(value, dict) else ()
+        for key in sorted(unknown):
+            from difflib import get_close_matches  # only an unknown key needs it
+
+            if close := get_close_matches(key, cls.model_fields, 1, MISSPELLED):
+                raise ValueError(f"the key {key!r} is not known; is {close[0]} meant?")
+        return value
 
     @model_validator(mode="after")
     def _checksums_belong_to_artifacts(self) -> "ModelEntry":

@@ -70,6 +70,12 @@ class TestOnDisk:
         with pytest.raises(ModelArtifactError, match=r"gone\.json: No such file"):
             artifacts.read_if_changed(str(tmp_path / "gone.json"), None)
 
+    def test_what_may_have_no_end_is_not_read(self, tmp_path: Path) -> None:
+        os.mkfifo(tmp_path / "pipe")
+        for location in ("/dev/zero", str(tmp_path / "pipe")):
+            with pytest.raises(ModelArtifactError, match="is a device or a pipe, not a file"):
+                Artifacts(no_client, tmp_path).read_if_changed(location, None)
+
     def test_a_file_is_read_again_only_if_it_changed(self, tmp_path: Path) -> None:
         path = tmp_path / "models.json"
         path.write_bytes(DATA)

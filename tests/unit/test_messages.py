@@ -46,6 +46,16 @@ def test_only_new_objects_become_jobs(caplog: pytest.LogCaptureFixture) -> None:
     [
         ("{", "not JSON"),
         ("[]", "a JSON list"),
+        ("null", "the message is a JSON null, not an object"),
+        ('"hush"', "a JSON string"),
+        ("1", "a JSON number"),
+        ('{"bucket": 1}', "model_name, etag, version_id, machine, recorded_at"),
+        ('{"Records": []}', "this event has no records"),
+        ('{"Records": {}}', "this event has no records"),
+        ('{"bucket": "hush", "key": "a.wav", "Records": []}', "this event has no records"),
+        ('{"Event": "s3:TestEvent", "Records": []}', "this event has no records"),
+        ('{"Type": "Notification", "Message": "{\\"Records\\": []}"}', "this event has no records"),
+        ('{"bucket": "in", "key": "a.wav", "recorded_at": 2026}', "recorded_at: Value error"),
         ("{}", "bucket: Field required; key: Field required"),
         ('{"bucket": "in"}', "key: Field required"),
         ('{"bucket": "in", "key": 5}', "key: Input should be a valid string"),
@@ -56,7 +66,7 @@ def test_only_new_objects_become_jobs(caplog: pytest.LogCaptureFixture) -> None:
             '{"Records": [{"dynamodb": {}}]}',
             "new objects on S3; its keys: Records",
         ),
-        ('{"Records": "hush"}', "not an event about new objects"),
+        ('{"Records": "hush"}', "this event has no records"),
         ('{"detail-type": "Scheduled Event", "detail": {}}', "its keys: detail, detail-type"),
         ('{"Type": "SubscriptionConfirmation", "Token": "hush"}', "its keys: Token, Type"),
         ('{"Type": "Notification", "Message": "hush"}', "not JSON"),
@@ -112,6 +122,11 @@ def test_what_creates_no_object_is_skipped_through_each_service_too(
         assert jobs_of_message(json.dumps(from_sns(event))) == []
         assert jobs_of_event(sns_event(event)) == []
     assert "'Object Deleted' does not create an object" in caplog.text
+
+
+def test_an_event_that_is_no_object_is_described() -> None:
+    with pytest.raises(InvalidJobError, match="the event is a JSON list, not an object"):
+        jobs_of_event([{"Records": []}])  # type: ignore[arg-type]
 
 
 def test_a_job_may_come_by_sns_and_wrappings_end_somewhere() -> None:

@@ -121,6 +121,8 @@ class TestClassifier:
         assert model_of({**fields, "threshold": 0.0}, model=bayes()).predictor.threshold == 0
 
     def test_a_normal_class_that_the_model_does_not_have(self) -> None:
+        words = refusal({"classes": ["faulty", "ok"]}, model=bayes())
+        assert "classes are faulty, ok in models.json, and faulty, normal in the model" in words
         words = refusal({"normal_label": "ok"}, model=bayes())
         assert (
             "normal_label 'ok' is not a class of the model; its classes are faulty, normal" in words

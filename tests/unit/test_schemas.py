@@ -67,6 +67,13 @@ def test_an_entry_does_not_change_when_it_is_written_and_read() -> None:
             "fan.calibration: unknown keys Loc, lgo; allowed are shape, scale, loc, log",
         ),
         ({"calibration": {}}, "fan.calibration.shape: Field required"),
+        ({"threshold": True}, "fan.threshold: Input should be a valid number, found True"),
+        ({"threshold": "0.5"}, "fan.threshold: Input should be a valid number, found '0.5'"),
+        ({"window_s": True}, "fan.window_s: Input should be a valid number, found True"),
+        ({"calibration": {"shape": True, "scale": 1}}, "fan.calibration.shape: Input should be"),
+        ({"treshold": 0.5}, "fan: the key 'treshold' is not known; is threshold meant?"),
+        ({"Window_s": 2}, "fan: the key 'Window_s' is not known; is window_s meant?"),
+        ({"previous": [{"model_path": "a", "normal_lable": "x"}]}, "is normal_label meant?"),
         ({"calibration": [2.0, 3.0]}, "fan.calibration: Input should be a valid dictionary"),
         (
             {"previous": [{"model_path": "a", "calibration": {"shpe": 1}}]},
@@ -107,6 +114,6 @@ def test_an_invalid_models_json_is_rejected(text: str | bytes, words: str) -> No
 def test_an_unknown_key_causes_a_warning_and_has_no_effect(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    entry = parse(json.dumps({"fan": {**MINIMAL, "treshold": 0.5}}), "models.json")["fan"]
+    entry = parse(json.dumps({"fan": {**MINIMAL, "owner": "Ada"}}), "models.json")["fan"]
     assert entry.threshold is None
-    assert "models.json, fan: the key 'treshold' is not known" in caplog.text
+    assert "models.json, fan: the key 'owner' is not known" in caplog.text

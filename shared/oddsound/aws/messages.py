@@ -20,6 +20,17 @@ CHECK = '{"check":"machines"}'
 """The message that template.yaml sends to the jobs queue every few minutes."""
 
 
+OPTIONAL_KEYS = [name for name, field in Job.model_fields.items() if not field.is_required()]
+"""Keys of a Job that a message need not have."""
+
+JSON_TYPES = {
+    "NoneType": "null",
+    "str": "string",
+    "int": "number",
+    "float": "number",
+    "bool": "boolean",
+}
+
 MAX_WRAPPINGS = 4
 """Services that an event may have passed, such as EventBridge, SNS and a failure queue."""
 
@@ -34,7 +45,9 @@ def jobs_of_event(event: Mapping[str, Any], wrappings: int = 0) -> list[Job]:
     wrappings : of the event, already removed
     Raises InvalidJobError if it is none of these.
     """
-    if event.get("Event") == "s3:TestEvent":
+    if not isinstance(event, Mapping):
+        raise InvalidJobError(f"the event is a JSON {_json_type(event)}, not an object")
+    if event.get("Event") == "s3:TestEvent" and "Records" not in event:
         logger.info("skipped: s3:TestEvent, which S3 sends when notifications are configured")
         return []
     try:
@@ -44,7 +57,10 @@ def jobs_of_event(event: Mapping[str, Any], wrappings: int = 0) -> list[Job]:
             return jobs_of_message(event["Message"], wrappings + 1)
         if "requestPayload" in event:
             return _jobs_of_value(event["requestPayload"], wrappings + 1)
-        return [job for record in event["Records"] for job in _jobs_of_record(record, wrappings)]
+        records = event["Records"]
+        if not isinstance(records, list) or not records:
+            raise InvalidJobError("this event has no records: it names no object")
+        return [job for record in records for job in _jobs_of_record(record, wrappings)]
     except (KeyError, TypeError, AttributeError, ValidationError):
         found = ", ".join(sorted(map(str, event))) or "none"
         raise InvalidJobError(
@@ -72,7 +88,7 @@ def jobs_of_message(body: str, wrappings: int = 0) -> list[Job]:
 
 def _jobs_of_value(message: object, wrappings: int) -> list[Job]:
     if not isinstance(message, dict):
-        raise InvalidJobError(f"the message is a JSON {type(message).__name__}, not an object")
+        raise InvalidJobError(f"the message is a JSON {_json_type(message)}, not an object")
     if wrappings > MAX_WRAPPINGS:
         raise InvalidJobError(f"the message is wrapped more than {MAX_WRAPPINGS} times")
     if EVENT_KEYS & message.keys():
@@ -87,8 +103,14 @@ def _jobs_of_value(message: object, wrappings: int) -> list[Job]:
         )
         raise InvalidJobError(
             f"the message is not a job: {faults}; expected keys: bucket, key and, optionally,"
-            " model_name"
+            f" {', '.join(OPTIONAL_KEYS)}"
         ) from None
+
+
+def _json_type(value: object) -> str:
+    """What JSON calls the type of a value, as far as Python calls it something else."""
+    name = type(value).__name__
+    return JSON_TYPES.get(name, name)
 
 
 def _jobs_of_record(record: Mapping[str, Any], wrappings: int) -> list[Job]:
