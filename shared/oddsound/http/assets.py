@@ -21,6 +21,9 @@ PAGE = Path(__file__).parent / "page"
 MEDIA_TYPES = {".css": "text/css", ".js": "text/javascript"}
 """Texts only: API Gateway returns other types to a browser as base64."""
 
+PARTS = ("head", "key_form")
+"""What several pages contain, in a file for each; it replaces `${head}` or `${key_form}`."""
+
 MAX_AGE_S = 3600
 
 
@@ -61,9 +64,15 @@ def page(name: str, policy: dict[str, str], **values: str) -> HTMLResponse:
 
     policy : directives of the Content-Security-Policy, added to those of every page
     """
-    template = Template((PAGE / name).read_text(encoding="utf-8"))
-    text = template.substitute({key: html.escape(value) for key, value in values.items()})
-    return HTMLResponse(text, headers=page_headers(policy))
+    template = Template(_text(name))
+    used = template.get_identifiers()
+    parts = {part: _text(f"{part}.html") for part in PARTS if part in used}
+    escaped = {key: html.escape(value) for key, value in values.items()}
+    return HTMLResponse(template.substitute(escaped | parts), headers=page_headers(policy))
+
+
+def _text(name: str) -> str:
+    return (PAGE / name).read_text(encoding="utf-8").rstrip("\n")
 
 
 def page_headers(policy: dict[str, str]) -> dict[str, str]:
