@@ -2,6 +2,7 @@
 
 import fcntl
 import io
+import itertools
 import logging
 import os
 from collections.abc import Callable, Iterator
@@ -34,9 +35,14 @@ def pytest_report_header() -> str:
     return f"emulator: functions run without isolation; namespaces are not allowed: {refused}"
 
 
+_cold_starts = itertools.count()
+
+
 @pytest.fixture(autouse=True)
 def cold_start(
-    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[None]:
     """Remove the developer's settings and the state of the previous test."""
     if "cloud" not in request.fixturenames:
@@ -45,7 +51,9 @@ def cold_start(
             monkeypatch.setattr(handler, "stream", io.StringIO(), raising=False)
     for name in Settings.model_fields:
         monkeypatch.delenv(name.upper(), raising=False)
-    monkeypatch.setenv("MODEL_CACHE_DIR", str(tmp_path / "model-cache"))
+    # A folder that only the tests that load models make: to make one takes a fifth of a small test.
+    cache = tmp_path_factory.getbasetemp() / f"model-cache-{next(_cold_starts)}"
+    monkeypatch.setenv("MODEL_CACHE_DIR", str(cache))
     runtime.clear()
     yield
     runtime.clear()
