@@ -27,7 +27,7 @@ from pathlib import Path
 import soundfile
 
 from benchmarks.load import servers as peers
-from benchmarks.load.servers import TUTORIAL, Server, memory_mb, post
+from benchmarks.load.servers import TUTORIAL, Server, memory_mb, post, processor_s
 from benchmarks.load.table import RESULTS, Figures, Row, tables
 from benchmarks.long.run import machine
 from oddsound_workbench.synthesis import SAMPLE_RATE, fan
@@ -81,8 +81,10 @@ def _measure(
         if any(row.items() <= known.items() for known in figures["rows"]):
             continue
         url, pid = started[name]
+        before_s = processor_s(pid)
         found = wrk(url, forms[recording_s], connections, options.seconds)
-        figures["rows"].append(row | found | {"memory_mb": memory_mb(pid)})
+        used = {"processor_s": round(processor_s(pid) - before_s, 2), "memory_mb": memory_mb(pid)}
+        figures["rows"].append(row | found | used)
         _save(figures, options.results)
         print(f"{json.dumps(figures['rows'][-1])}", file=sys.stderr)
 

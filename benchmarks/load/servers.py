@@ -25,11 +25,11 @@ ONE_THREAD = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "OPENBLAS", "
 """For all servers alike: with more threads of BLAS, each of them is slower."""
 
 OURS, TUTORIAL, MLSERVER, BENTOML = "oddsound", "tutorial", "MLServer", "BentoML"
-PER_CORE = ", a process per core"
-OURS_PER_CORE, MLSERVER_PER_CORE, BENTOML_PER_CORE = (
-    name + PER_CORE for name in (OURS, MLSERVER, BENTOML)
-)
-"""Each server as its documentation starts it, and some with as many processes as cores."""
+PER_CORE, ONE_PROCESS = ", a process per core", ", one process"
+OURS_ONE = OURS + ONE_PROCESS
+MLSERVER_PER_CORE, BENTOML_PER_CORE = (name + PER_CORE for name in (MLSERVER, BENTOML))
+"""Each server as its documentation starts it, which of ours is a process per core; and the other
+way round."""
 
 
 @dataclass(frozen=True)
@@ -99,9 +99,7 @@ def servers() -> list[Server]:
     return [
         Server(OURS, "/predict-anomaly", lambda p: [*serve, "--port", str(p[0])]),
         Server(
-            OURS_PER_CORE,
-            "/predict-anomaly",
-            lambda p: [*serve, "--port", str(p[0]), "--workers", str(CORES)],
+            OURS_ONE, "/predict-anomaly", lambda p: [*serve, "--port", str(p[0]), "--workers", "1"]
         ),
         tutorial,
         _mlserver(MLSERVER, {}),
@@ -229,6 +227,16 @@ def post(url: str, form: bytes, content_type: str) -> Any:
 
 def memory_mb(pid: int) -> float:
     """Memory of a process and its descendants; pages that they share count once. Needs Linux."""
+    return round(sum(map(_pss_kb, _tree(pid))) / 1000, 1)
+
+
+def processor_s(pid: int) -> float:
+    """Processor time of a process and its descendants so far. Needs Linux."""
+    return sum(map(_processor_s, _tree(pid)))
+
+
+def _tree(pid: int) -> list[int]:
+    """A process and its descendants."""
     children: dict[int, list[int]] = {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -236,12 +244,18 @@ def memory_mb(pid: int) -> float:
         except OSError:  # it has ended
             continue
         children.setdefault(int(fields[1]), []).append(int(stat.parent.name))
-    total_kb, waiting = 0, [pid]
-    while waiting:
-        one = waiting.pop()
-        waiting += children.get(one, [])
-        total_kb += _pss_kb(one)
-    return round(total_kb / 1000, 1)
+    found = [pid]
+    for one in found:  # it grows
+        found += children.get(one, [])
+    return found
+
+
+def _processor_s(pid: int) -> float:
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _pss_kb(pid: int) -> int:

@@ -17,7 +17,7 @@ from benchmarks.load.servers import (
     BENTOML,
     MLSERVER,
     OURS,
-    OURS_PER_CORE,
+    OURS_ONE,
     PER_CORE,
     TUTORIAL,
     Server,
@@ -62,8 +62,8 @@ def _measured_on(figures: Figures) -> str:
 def _of_recording(figures: Figures, seconds: int) -> str:
     lines = [
         f"| Recordings of {seconds} s | connections | requests/s | p50 ms | p95 ms | p99 ms"
-        " | errors | MB |",
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+        " | processor ms | errors | MB |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     for server in _in_order(figures):
         for connections in _values(figures, "connections"):
@@ -74,6 +74,7 @@ def _of_recording(figures: Figures, seconds: int) -> str:
                     f"{_median(rows, lambda row, name=name: row[name]):,.0f}"
                     for name in ("p50_ms", "p95_ms", "p99_ms")
                 ]
+                cells.append(f"{_median(rows, _processor_ms):.1f}")
                 cells.append(str(sum(row["errors"] + row["refused"] for row in rows)))
                 cells.append(f"{max(row['memory_mb'] for row in rows):.0f}")
                 lines.append(f"| {server.name} | {connections} | {' | '.join(cells)} |")
@@ -83,15 +84,13 @@ def _of_recording(figures: Figures, seconds: int) -> str:
 def _ratios(figures: Figures) -> str:
     lines = [
         f"| Throughput with {TARGET_CONNECTIONS} connections, recordings of 10 s, over that of"
-        f" | {OURS} | {OURS_PER_CORE} | target |",
+        f" | {OURS} | {OURS_ONE} | target |",
         "| --- | ---: | ---: | ---: |",
     ]
     for peer in (name for name in map(_name, servers()) if name.removesuffix(PER_CORE) in TARGETS):
         base = _median_of(figures, peer, 10, TARGET_CONNECTIONS)
         if base:
-            ours = (
-                _median_of(figures, name, 10, TARGET_CONNECTIONS) for name in (OURS, OURS_PER_CORE)
-            )
+            ours = (_median_of(figures, name, 10, TARGET_CONNECTIONS) for name in (OURS, OURS_ONE))
             cells = (f"{value / base:.1f}" if value else "" for value in ours)
             target = TARGETS[peer.removesuffix(PER_CORE)]
             lines.append(f"| {peer} | {' | '.join(cells)} | {target} |")
@@ -120,6 +119,11 @@ def _saturation(figures: Figures) -> str:
 def throughput(row: Row) -> float:
     """Answered requests per second, without those that were refused."""
     return float((row["requests"] - row["refused"]) / row["seconds"])
+
+
+def _processor_ms(row: Row) -> float:
+    """Processor time of the server for each request, which depends less on other programs."""
+    return 1000 * float(row["processor_s"]) / max(1, int(row["requests"]))
 
 
 def _median_of(figures: Figures, server: str, seconds: int, connections: int) -> float | None:
