@@ -11,7 +11,7 @@ from scipy import fft
 
 from oddsound import fourier
 from oddsound.filterbanks import fft_frequencies, mel_filters, mel_frequencies
-from oddsound.fourier import compiled_module, dct_matrix, fast_length, rfft
+from oddsound.fourier import compiled_module, dct_matrix, fast_length, irfft, rfft
 
 RATES = [2000, 8000, 11025, 16000, 22050, 44100, 48000, 192000]
 
@@ -39,6 +39,24 @@ def test_the_spectrum_of_overlapping_frames(both_ways: None) -> None:
     samples = np.random.default_rng(0).standard_normal(4000).astype(np.float32)
     frames = np.lib.stride_tricks.sliding_window_view(samples, 512)[::256]
     np.testing.assert_array_equal(rfft(frames), fft.rfft(frames))
+
+
+def test_memory_for_the_spectrum_may_be_given(both_ways: None) -> None:
+    rows = np.random.default_rng(0).standard_normal((5, 512)).astype(np.float32)
+    out = np.empty((5, 257), np.complex64)
+    found = rfft(rows, out=out)
+    np.testing.assert_array_equal(found, fft.rfft(rows))
+    assert np.shares_memory(found, out) == (fourier._fft is not None)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("length", [640, 641])
+def test_the_signal_of_a_spectrum(both_ways: None, dtype: Any, length: int) -> None:
+    rows = np.random.default_rng(0).standard_normal((3, length)).astype(dtype)
+    found = irfft(rfft(rows), length)
+    assert found.dtype == dtype
+    np.testing.assert_array_equal(found, fft.irfft(fft.rfft(rows), n=length))
+    np.testing.assert_allclose(found, rows, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("real", [False, True])
