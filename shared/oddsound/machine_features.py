@@ -211,7 +211,7 @@ class MachineExtractor(FramewiseExtractor):
             *(np.count_nonzero(active, axis=1) / count).tolist(),
             starts / seconds,
             *np.interp(places, np.arange(count), ordered).tolist(),
-            descriptors.mean_and_std(energy_db)[1],
+            float(energy_db.std()),
             10 * math.log10(float((10 ** (energy_db / 10)).mean())),
             *correlations[1, lags].tolist(),
         ]
