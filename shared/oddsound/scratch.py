@@ -1,6 +1,6 @@
 """Memory for intermediate results, which each thread uses again.
 
-What a part of a recording needs, at most about a megabyte, is larger than what the C library keeps
+What a part of a recording needs, one or two megabytes, is larger than what the C library keeps
 when it is freed: the system has to provide such memory anew each time, page by page, which took a
 quarter of the time of a prediction. Used again, it is also still in the processor's cache.
 """
@@ -16,8 +16,8 @@ ALIGNMENT = 16
 """Arrays begin at multiples of so many numbers: of 64 bytes, the width of a cache line."""
 
 
-MAX_KEPT = 1 << 19
-"""Numbers that a thread keeps, 2 MB: what takes longer to compute may take longer to allocate."""
+MAX_KEPT = 3 << 18
+"""Numbers that a thread keeps, 3 MB: what takes longer to compute may take longer to allocate."""
 
 
 class _Memory(threading.local):
