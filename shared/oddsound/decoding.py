@@ -1,6 +1,7 @@
 """Opens a recording and reads its samples in blocks. Every format goes through `open_decoder`."""
 
 import io
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -93,10 +94,15 @@ def open_decoder(source: Source) -> Iterator[Decoder]:
 
 
 def size_of(source: Source) -> int:
-    """Size of a recording, in bytes."""
+    """Size of a recording, in bytes. Raises InvalidAudioError if it is a device or a pipe."""
     if isinstance(source, ArrivingFile):
         return source.size
-    return len(source) if isinstance(source, bytes) else source.stat().st_size
+    if isinstance(source, bytes):
+        return len(source)
+    info = source.stat()
+    if not stat.S_ISREG(info.st_mode) and not stat.S_ISDIR(info.st_mode):
+        raise InvalidAudioError("this is a device or a pipe; write the recording to a file first")
+    return info.st_size
 
 
 def _file(source: Source) -> io.BytesIO | io.FileIO:

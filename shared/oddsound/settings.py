@@ -32,6 +32,9 @@ ORIGIN = re.compile(r"https?://[^/\s?#@]+")
 SECRET = ("MQTT_URL", "WEBHOOK_SECRET", "WEBHOOK_URL")
 """Variables whose values do not appear in errors."""
 
+MAX_NUMBER = 2**53
+"""Largest integer that a float holds exactly."""
+
 
 class Settings(BaseSettings):
     """Environment variables and `.env`, read once. docs/settings.md lists every field."""
@@ -176,11 +179,19 @@ class Settings(BaseSettings):
     aws_lambda_function_memory_size: int | None = Field(default=None, gt=0)
     """Set by Lambda: MB of the function. A recording that needs more is refused with a reason."""
 
-    blas_threads: int = Field(default=1, ge=1)
+    blas_threads: int = Field(default=1, ge=1, le=1024)
     """Threads that NumPy and SciPy compute with, in a service and in `oddsound predict`."""
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     """Lowest level of messages that are logged."""
+
+    @field_validator("*")
+    @classmethod
+    def _is_no_infinity(cls, value: object) -> object:
+        """What computes with a number need not expect one that no float or C integer holds."""
+        if isinstance(value, int | float) and value > MAX_NUMBER:
+            raise ValueError(f"the number is too large; at most {MAX_NUMBER:,} is allowed")
+        return value
 
     @field_validator("models_public_key")
     @classmethod

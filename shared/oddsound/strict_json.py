@@ -13,8 +13,11 @@ MAX_SHOWN = 100
 MAX_DIGITS = 400
 """Digits of an integer: as many as the largest number of floating point has, and some more."""
 
-_CONTROLS = re.compile(b"\x7f|\xc2[\x80-\x9f]")
-"""Control characters that JSON allows in texts, in UTF-8."""
+_CONTROLS = re.compile(
+    rb"\x7f|\xc2[\x80-\x9f]|\xd8\x9c|\xe2\x80[\x8e\x8f\xa8-\xae]|\xe2\x81[\xa6-\xa9]"
+)
+"""Control characters that JSON allows in texts, in UTF-8: those from U+007F on, line separators,
+and marks that change the direction of the text."""
 
 
 def loads(text: str) -> Any:

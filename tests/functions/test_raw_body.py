@@ -1,5 +1,6 @@
 """A recording as the body of POST /predict-anomaly, with its own content type."""
 
+import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -119,3 +120,16 @@ def test_a_raw_body_through_api_gateway(event: Any) -> None:
     answer = handler(request, LambdaContext())
     body = json.loads(answer["body"])
     assert (answer["statusCode"], body["prediction"]) == (200, "faulty"), body
+
+
+@pytest.mark.parametrize("content_type", ["audio/wav", "multipart/form-data; boundary=x"])
+def test_a_compressed_body_is_refused_by_name(client: TestClient, content_type: str) -> None:
+    headers = {"content-type": content_type, "content-encoding": "gzip"}
+    answer = client.post("/predict-anomaly", content=gzip.compress(NORMAL), headers=headers)
+    assert answer.status_code == 415
+    assert (
+        answer.json()["detail"] == "Content-Encoding is 'gzip'; send the body without one, as it is"
+    )
+    headers["content-encoding"] = "identity"
+    headers["content-type"] = "audio/wav"
+    assert client.post("/predict-anomaly", content=NORMAL, headers=headers).status_code == 200

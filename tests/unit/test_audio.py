@@ -1,6 +1,7 @@
 """The supported formats, and the errors for invalid recordings."""
 
 import io
+import os
 import random
 import re
 import struct
@@ -352,3 +353,9 @@ def test_damaged_files_are_rejected_or_read_but_never_crash(kind: str) -> None:
             continue
         assert waveform.ndim == 1
         assert np.isfinite(waveform).all()
+
+
+def test_a_pipe_is_refused_unread(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "recording.wav")
+    with pytest.raises(InvalidAudioError, match="a device or a pipe; write the recording to a"):
+        audio.load(tmp_path / "recording.wav", 16000, LIMITS)

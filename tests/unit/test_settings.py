@@ -69,6 +69,9 @@ def test_an_empty_variable_counts_as_not_set(monkeypatch: pytest.MonkeyPatch) ->
         ("MODEL_CACHE_MB", "0", "greater than 0"),
         ("MODELS_REFRESH_S", "-1", "greater than or equal to 0"),
         ("MAX_DURATION_S", "nan", "greater than 0"),
+        ("MAX_DURATION_S", "inf", "the number is too large; at most 9,007,"),
+        ("MAX_UPLOAD_BYTES", "9" * 500, "at most 9,007,199,254,740,992 is allowed"),
+        ("BLAS_THREADS", "100000", "less than or equal to 1024"),
         ("LOG_LEVEL", "LOUD", "'DEBUG', 'INFO', 'WARNING' or 'ERROR'"),
     ],
 )

@@ -40,10 +40,14 @@ def test_what_cannot_be_passed_on_is_refused_with_its_place(text: str, words: st
     assert len(str(raised.value)) < 300
 
 
+DIRECTIONS = "\u061c\u200e\u200f\u2028\u2029\u202a\u202e\u2066\u2069"
+
+
 def test_control_characters_are_escaped_without_a_change_of_the_value() -> None:
-    value = {"a\x7f": "\x80\x9f\x9b2J \xa0é☂💥"}
+    value = {"a\x7f": "\x80\x9f\x9b2J \xa0é☂💥"} | dict.fromkeys(DIRECTIONS, "\u200d\u2010")
     text = strict_json.printable(json.dumps(value, ensure_ascii=False).encode())
-    assert text.decode() == '{"a\\u007f": "\\u0080\\u009f\\u009b2J \xa0é☂💥"}'
+    assert text.decode().startswith('{"a\\u007f": "\\u0080\\u009f\\u009b2J \xa0é☂💥", "\\u061c": ')
+    assert not set(DIRECTIONS) & set(text.decode())
     assert json.loads(text) == value
 
 

@@ -98,8 +98,8 @@ async def sent_recording(request: Request) -> AsyncIterator[SentRecording]:
     """The recording of a request. Its temporary file, if it has one, is deleted in the end.
 
     Raises HTTPException 400 for a damaged form, 415 if the content type is neither a form nor a
-    recording, and 503 if the disk is full; RequestValidationError if the form has no file, two of
-    them, or a field that is not known; ClientDisconnect.
+    recording, or the body is compressed, and 503 if the disk is full; RequestValidationError if the
+    form has no file, two of them, or a field that is not known; ClientDisconnect.
     """
     header = request.headers.get("content-type", "")
     media_type = header.partition(";")[0].strip().lower()
@@ -112,6 +112,12 @@ async def sent_recording(request: Request) -> AsyncIterator[SentRecording]:
             HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
             f"{found}; allowed are {FORM_TYPE}, {', '.join(RAW_TYPES)}; send a recording with"
             f" {EXAMPLES}",
+        )
+    encoding = request.headers.get("content-encoding", "identity")
+    if encoding.strip().lower() not in ("identity", ""):
+        raise HTTPException(
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+            f"Content-Encoding is {encoding!r}; send the body without one, as it is",
         )
     # On Lambda, the whole body is in memory anyway.
     with Spool(math.inf if through_api_gateway(request.scope) else MEMORY_BYTES) as spool:
