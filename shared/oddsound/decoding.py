@@ -70,9 +70,9 @@ def open_decoder(source: Source) -> Iterator[Decoder]:
     """Open a recording. The content decides how it is decoded, not the name of the file.
 
     Raises UnsupportedAudioError (not a recording, or in another format) or InvalidAudioError
-    (damaged).
+    (damaged; at the end also if the file could not be read).
     """
-    with _file(source) as file:
+    with _file(source) as file, _telling_failures(file):
         kind = _container(file)
         size = file.seek(0, io.SEEK_END)
         if kind.demuxer:
@@ -109,7 +109,52 @@ def _file(source: Source) -> io.BytesIO | io.FileIO:
     """A recording as a file, opened for reading without a buffer."""
     if isinstance(source, ArrivingFile):
         return cast("io.FileIO", source.open())
-    return io.BytesIO(source) if isinstance(source, bytes) else source.open("rb", 0)
+    return io.BytesIO(source) if isinstance(source, bytes) else _LocalFile(source)
+
+
+class _LocalFile(io.FileIO):
+    """A file on a disk.
+
+    Decoders read it in callbacks from C, which no exception can pass through: for them, a failure
+    is the end of the file.
+
+    failure : why it could not be read to its end; None if it could so far
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, "rb")
+        self.failure: str | None = None
+        self._size = self.seek(0, io.SEEK_END)
+        self.seek(0)
+
+    def readinto(self, buffer: memoryview, /) -> int:  # type: ignore[override]
+        try:
+            count = self._read(buffer)
+        except OSError as error:
+            self.failure = error.strerror or str(error)
+            return 0
+        if count == 0 and len(buffer) and self.tell() < self._size:
+            self.failure = "it became shorter while it was read"
+        return count
+
+    def _read(self, buffer: memoryview) -> int:
+        return super().readinto(buffer) or 0
+
+
+@contextmanager
+def _telling_failures(file: BinaryIO | io.FileIO) -> Iterator[None]:
+    """Raises InvalidAudioError if the file could not be read to its end."""
+    try:
+        yield
+    except InvalidAudioError:
+        _check_read(file)
+        raise
+    _check_read(file)
+
+
+def _check_read(file: BinaryIO | io.FileIO) -> None:
+    if isinstance(file, _LocalFile) and file.failure:
+        raise InvalidAudioError(f"the file could not be read to its end: {file.failure}")
 
 
 def _container(file: BinaryIO) -> containers.Container:

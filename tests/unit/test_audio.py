@@ -14,7 +14,7 @@ import pytest
 import soundfile
 import soxr
 
-from oddsound import audio, runtime
+from oddsound import audio, decoding, runtime
 from oddsound.descriptors import Array
 from oddsound.errors import (
     AudioAnomalyError,
@@ -359,3 +359,38 @@ def test_a_pipe_is_refused_unread(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "recording.wav")
     with pytest.raises(InvalidAudioError, match="a device or a pipe; write the recording to a"):
         audio.load(tmp_path / "recording.wav", 16000, LIMITS)
+
+
+@pytest.mark.parametrize("kind", ["WAV", "FLAC", "CAF", "AIFF"])
+def test_a_file_that_becomes_shorter_while_it_is_read_is_refused(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / "recording"
+    path.write_bytes(encoded(noise(1, 60), kind))
+
+    def read() -> None:
+        with audio.open_stream(path, LIMITS) as stream:
+            blocks = stream.blocks(RATE)
+            next(blocks)
+            os.truncate(path, path.stat().st_size // 3)
+            list(blocks)
+
+    words = "could not be read to its end: it became shorter while it was read"
+    with pytest.raises(InvalidAudioError, match=words):
+        read()
+
+
+def test_a_disk_that_fails_is_no_end_of_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "recording"
+    path.write_bytes(encoded(noise(1, 60), "AIFF"))
+
+    class Failing(decoding._LocalFile):
+        def _read(self, buffer: memoryview) -> int:
+            if self.tell() > 600_000:
+                raise OSError(5, "Input/output error")
+            return super()._read(buffer)
+
+    monkeypatch.setattr(decoding, "_LocalFile", Failing)
+    with pytest.raises(InvalidAudioError, match="to its end: Input/output error"):
+        audio.load(path, RATE, LIMITS)
+    assert capfd.readouterr().err == ""
