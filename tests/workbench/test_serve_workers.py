@@ -19,6 +19,7 @@ import pytest
 from starlette.exceptions import HTTPException as Refused
 
 from oddsound.http.app import create_app
+from oddsound.http.workers import STARTUP_FAILURE
 from oddsound_workbench.cli.serving import MAX_WORKERS, default_workers
 from tests.cloud import NORMAL
 from tests.workbench.command import run
@@ -221,6 +222,24 @@ def test_the_processes_end_together(
         until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids))
         with pytest.raises(urllib.error.URLError):
             urllib.request.urlopen(service.url)  # noqa: S310  127.0.0.1
+
+
+def test_a_service_whose_processes_cannot_start_ends(tmp_path: Path) -> None:
+    package = tmp_path / "fastapi" / "__init__.py"
+    package.parent.mkdir()
+    package.write_text("raise RuntimeError('this package is broken')")
+    command = [sys.executable, "-m", "oddsound_workbench.cli", "serve", "--http-only"]
+    done = subprocess.run(
+        [*command, "--in-memory", "--port", "0", "--workers", "2"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        timeout=TIMEOUT_S,
+    )
+    assert done.returncode == STARTUP_FAILURE
+    assert "this package is broken" in done.stderr
+    assert "cannot be started" in done.stderr
 
 
 def test_processes_share_the_limits_of_the_service(

@@ -122,12 +122,19 @@ class Workers:
         self._listener.setblocking(False)
         with self._signals(), self._selector:
             try:
-                for _ in range(self._count):
-                    self._start()
+                self._start_all()
                 while not self._is_stopping:
                     self._step()
             finally:
                 self._stop()
+
+    def _start_all(self) -> None:
+        try:
+            for _ in range(self._count):
+                self._start()
+        except (OSError, EOFError) as error:  # EOFError: the fork server has ended
+            logger.error("a process cannot be started: %s", error or "its imports failed")
+            sys.exit(STARTUP_FAILURE)
 
     def _step(self) -> None:
         found = self._selector.select(TICK_S)
