@@ -88,7 +88,7 @@ def open_decoder(source: Source) -> Iterator[Decoder]:
         # damaged bytes are the same to it wherever they come from.
         target = SplicedFile(file, layout.pieces or [range(size)])
         with caught() if kind.name == "MP3" else nullcontext():
-            sound = _opened(target, kind)
+            sound = _opened(target, kind, layout.problem)
         with sound:
             yield LibsndfileDecoder(sound, layout)
 
@@ -168,12 +168,12 @@ def _container(file: BinaryIO) -> containers.Container:
     return kind
 
 
-def _opened(file: SplicedFile, kind: containers.Container) -> soundfile.SoundFile:
-    """A file, opened by libsndfile."""
+def _opened(file: SplicedFile, kind: containers.Container, problem: str) -> soundfile.SoundFile:
+    """A file, opened by libsndfile. problem : a better reason than its own if it fails, or empty"""
     try:
         sound = _SoundFile(file)
     except (soundfile.SoundFileError, TypeError, ValueError) as error:
-        reason = str(error).split(": ", 1)[-1]
+        reason = problem or str(error).split(": ", 1)[-1]
         raise InvalidAudioError(
             f"the file begins like {kind.name} but cannot be decoded: {reason}"
         ) from None

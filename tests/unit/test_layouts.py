@@ -399,18 +399,23 @@ def test_a_chunk_behind_one_that_is_not_padded_is_read() -> None:
 @pytest.mark.parametrize(
     ("chunks", "words"),
     [
-        ([chunk(b"data", SOUND)], "has no chunk `fmt `, which describes the sound"),
-        ([chunk(b"fmt ", FORMAT)], "has no chunk `data`, which contains the sound"),
+        ([chunk(b"data", SOUND)], "no chunk `fmt `, which describes the sound, was found"),
+        ([chunk(b"fmt ", FORMAT)], "no chunk `data`, which contains the sound, was found"),
         (
             [
                 chunk(b"fmt ", FORMAT),
                 chunk(b"fmt ", FORMAT[:-2] + b"\x18\0"),
                 chunk(b"data", SOUND),
             ],
-            "2 chunks `fmt ` that contradict each other",
+            "2 chunks `fmt ` describe the sound, and contradict each other",
         ),
     ],
 )
 def test_what_a_wav_file_lacks_is_named(chunks: list[bytes], words: str) -> None:
     with pytest.raises(InvalidAudioError, match=words):
         load(riff(*chunks))
+
+
+def test_sound_behind_more_chunks_than_are_looked_at_is_read() -> None:
+    others = chunk(b"JUNK", b"ab") * 1500
+    same(load(riff(chunk(b"fmt ", FORMAT), others, chunk(b"data", SOUND))).waveform)

@@ -32,6 +32,7 @@ class Layout:
     has_length : whether libsndfile's number of frames is right, and not an estimate
     present, announced : bytes of sound in the file, and according to its header
     behind : bytes after the sound that are nothing known: the header may announce too little
+    problem : why libsndfile does not open the file, if it does not; empty if that is not known
     pcm : where the samples are, if they can be read without libsndfile
     is_cut : whether the end is missing, if that cannot be said in bytes
     check : called where decoding ends or fails; raises InvalidAudioError if the file has a fault
@@ -44,6 +45,7 @@ class Layout:
     present: int = 0
     announced: int = 0
     behind: int = 0
+    problem: str = ""
     pcm: Pcm | None = None
     is_cut: bool = False
     check: Callable[[], None] = lambda: None

@@ -4,7 +4,6 @@ import struct
 from typing import BinaryIO
 
 from oddsound.containers import Container
-from oddsound.errors import InvalidAudioError
 from oddsound.layouts.chunks import ByteOrder, Chunks, Shape
 from oddsound.layouts.layout import Layout, Pcm
 from oddsound.spliced import Piece
@@ -23,28 +22,32 @@ UNKNOWN = 0xFFFFFFFF
 
 
 def layout(file: BinaryIO, kind: Container, size: int) -> Layout:
-    """The layout of a file of `size` bytes.
-
-    Raises InvalidAudioError if there is no sound or no description of it, or more than one of them.
-    """
+    """The layout of a file of `size` bytes."""
     file.seek(kind.offset)
     order: ByteOrder = "big" if file.read(4) == b"RIFX" else "little"
     found = _Found(Chunks(file, kind.offset, size, Shape(12, 4, order, b"data")), order)
-    found.check(kind)
     present = sum(map(len, found.sound))
     if found.is_usual and kind.name != "BW64" and not kind.offset:
         return Layout(
-            present=present, announced=found.announced, behind=found.behind, pcm=found.pcm
+            present=present,
+            announced=found.announced,
+            behind=found.behind,
+            problem=found.problem,
+            pcm=found.pcm,
         )
     if present > MAX_WAV_BYTES or not found.sound:
         first = b"RF64" if kind.name == "BW64" else b""
         pieces: list[Piece] = [first, range(kind.offset + len(first), size)]
-        return Layout(pieces, present=present, announced=found.announced)
+        return Layout(pieces, present=present, announced=found.announced, problem=found.problem)
     head = b"WAVE" + b"".join(found.copied) + b"data" + present.to_bytes(4, order)
     riff = b"RIFX" if order == "big" else b"RIFF"
     whole = riff + (len(head) + present).to_bytes(4, order) + head
     return Layout(
-        [whole, *found.sound], present=present, announced=found.announced, behind=found.behind
+        [whole, *found.sound],
+        present=present,
+        announced=found.announced,
+        behind=found.behind,
+        problem=found.problem,
     )
 
 
@@ -91,22 +94,17 @@ class _Found:
         self.behind = chunks.behind()
         self.is_usual &= chunks.is_padded
 
-    def check(self, kind: Container) -> None:
-        """Raises InvalidAudioError if sound or its description is missing, or there are several."""
+    @property
+    def problem(self) -> str:
+        """Why the file cannot be decoded, if it cannot; empty if nothing is known."""
         descriptions = len(set(self._formats))
         if not self._formats:
-            problem = "has no chunk `fmt `, which describes the sound"
-        elif not self.sound:
-            problem = "has no chunk `data`, which contains the sound"
-        elif descriptions > 1:
-            problem = (
-                f"describes its sound in {descriptions} chunks `fmt ` that contradict each other"
-            )
-        else:
-            return
-        raise InvalidAudioError(
-            f"the file begins like {kind.name} but cannot be decoded: it {problem}"
-        )
+            return "no chunk `fmt `, which describes the sound, was found"
+        if not self.sound:
+            return "no chunk `data`, which contains the sound, was found"
+        if descriptions > 1:
+            return f"{descriptions} chunks `fmt ` describe the sound, and contradict each other"
+        return ""
 
     @property
     def pcm(self) -> Pcm | None:
