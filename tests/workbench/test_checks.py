@@ -82,6 +82,7 @@ def test_the_reasons_are_those_of_predict(folder: Path, configured: Path) -> Non
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("no_plots")
 def test_skip_bad_trains_without_them_and_says_so(folder: Path) -> None:
     (folder / "notes.txt").write_text("pump 7")
     result = train(folder, "--skip-bad", "--json")
@@ -118,6 +119,7 @@ def test_a_finished_model_is_evaluated_in_the_same_way(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("no_plots")
 def test_recorder_faults_of_training_recordings_are_counted(folder: Path) -> None:
     notes = json.loads(train(folder, "--skip-bad", "--json").stdout)["notes"]
     assert notes[-1] == (
@@ -183,6 +185,7 @@ def test_an_error_about_a_folder_that_is_not_utf8_is_valid_json(tmp_path: Path) 
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("no_plots")
 def test_a_name_that_is_not_utf8_does_not_stop_training_or_prediction(folder: Path) -> None:
     path = not_utf8(folder)
     result = train(folder, "--skip-bad", "--anomalies", folder)

@@ -228,6 +228,7 @@ def test_the_projects_own_models_serve_from_any_folder(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("no_plots")
 def test_train_then_predict(recordings: Path, tmp_path: Path) -> None:
     models = tmp_path / "models.json"
     options = ("--name", "fan", "--models", models, "--anomalies", recordings / "faulty", "--json")

@@ -20,6 +20,7 @@ def folder(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("no_plots")
 def test_models_json_with_a_byte_order_mark(
     folder: Path, recordings: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -71,6 +71,7 @@ def test_a_lossy_codec_is_no_anomaly(recordings: Path, tmp_path: Path) -> None:
     assert alarms[1] >= alarms[0] + 0.1
 
 
+@pytest.mark.usefixtures("no_plots")
 def test_the_detection_rate_is_that_of_the_saved_model(recordings: Path, tmp_path: Path) -> None:
     """Models of three recordings are stricter than the saved one, which has four."""
     for path in sorted((recordings / "normal").iterdir())[:4]:

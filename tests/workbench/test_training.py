@@ -109,6 +109,7 @@ def test_another_seed_gives_other_copies(recordings: Path) -> None:
     np.testing.assert_array_equal(same, ~rows[0].copy)
 
 
+@pytest.mark.usefixtures("no_plots")
 def test_other_models_stay_in_models_json(recordings: Path, tmp_path: Path, trained: Path) -> None:
     models = tmp_path / "models.json"
     shutil.copytree(trained.parent, tmp_path, dirs_exist_ok=True)
@@ -214,6 +215,7 @@ def test_the_entry_of_a_detector_says_how_certain_it_is(trained: Path) -> None:
     assert metrics["accuracy_interval"] == pytest.approx(expected.as_dict(), abs=1e-3)
 
 
+@pytest.mark.usefixtures("no_plots")
 def test_a_recording_that_is_both_normal_and_anomalous_is_named(
     recordings: Path, tmp_path: Path
 ) -> None:
@@ -290,6 +292,7 @@ def test_a_fold_without_a_class_does_not_test_its_detector(
     assert found.metrics["each"]["a"]["normal_recordings"] == 8
 
 
+@pytest.mark.usefixtures("no_plots")
 def test_three_recordings_of_each_class_and_one_copy_are_enough(
     recordings: Path, tmp_path: Path
 ) -> None:
