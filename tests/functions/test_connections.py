@@ -1,10 +1,12 @@
 """What the service does with connections: HEAD, small answers at once, slow and half requests."""
 
 import asyncio
+import re
 import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +137,37 @@ def test_a_request_whose_body_stops_arriving_is_answered_and_closed(
 @pytest.mark.parametrize("sent", [b"", b"GET / HTTP/1.1\r\nHos"])
 def test_a_connection_without_a_complete_head_is_closed(port: int, sent: bytes) -> None:
     assert exchange(port, sent) == b""
+
+
+@pytest.mark.parametrize(
+    ("before", "answers"),
+    [(b"", [b"400"]), (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", [b"200", b"400"])],
+)
+@pytest.mark.parametrize("start", [b"X: ", b"X: a\r\n"])
+def test_headers_without_end_are_refused(
+    port: int, before: bytes, answers: list[bytes], start: bytes
+) -> None:
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+        answer = b""
+        if before:
+            connection.sendall(before)
+            answer += connection.recv(65536)
+        sent, part = 0, (start * 65536)[:65536]
+        connection.sendall(b"GET / HTTP/1.1\r\n" + start)
+        with suppress(ConnectionError):
+            while sent < 100 * server.MAX_HEAD_BYTES:
+                connection.sendall(part if start.endswith(b"\n") else b"a" * 65536)
+                sent += len(part)
+            pytest.fail("the server reads headers without end")
+        with suppress(ConnectionError):
+            while more := connection.recv(65536):
+                answer += more
+    assert re.findall(rb"HTTP/1.1 (\d+)", answer) in (answers, answers[:-1])  # or a reset
+
+
+def test_large_headers_are_read(port: int) -> None:
+    head = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nX: " + b"a" * 30_000 + b"\r\n\r\n"
+    assert exchange(port, head).startswith(b"HTTP/1.1 200")
 
 
 def test_a_second_request_on_a_connection_may_not_stop_in_its_head_either(port: int) -> None:
