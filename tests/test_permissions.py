@@ -41,6 +41,7 @@ PURPOSE = {
     ("ScoreRecordings", "AnnounceAnomalies"): "publish to the topic of anomalies",
     ("ApiRole", "WriteLog"): "by Lambda",
     ("ApiRole", "SignUploads"): "by whoever has a form of POST /uploads",
+    ("ApiRole", "PlayRecordings"): "by whoever has a link of GET /recordings",
     ("ApiRole", "ReadResults"): "GET /results",
     ("ApiRole", "TellMissingResults"): "404 while there is no result",
     ("S3TriggerRole", "WriteLog"): "by Lambda",
@@ -58,7 +59,7 @@ PURPOSE = {
 }
 """Owner and Sid of a statement -> what it is for."""
 
-BY_OTHERS = {"WriteLog", "SignUploads", "ParkFailures", "ReceiveJobs"}
+BY_OTHERS = {"WriteLog", "SignUploads", "PlayRecordings", "ParkFailures", "ReceiveJobs"}
 """Statements that AWS uses in the name of a function, or the holder of a signature."""
 
 S3_ACTIONS = {

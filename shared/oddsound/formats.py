@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from importlib.util import find_spec
+from pathlib import PurePosixPath
 
 from oddsound.errors import AudioTooLargeError
 
@@ -19,6 +20,18 @@ OPTIONAL_SUFFIXES = (
     *(".mka", ".mkv", ".amr", ".awb", ".wma", ".wv", ".ape", ".tta", ".spx", ".voc", ".sph"),
 )
 """File name suffixes of other recordings. The optional package PyAV reads them, see ffmpeg.py."""
+
+MEDIA_TYPES = {
+    **dict.fromkeys((".wav", ".wave", ".bwf", ".rf64"), "audio/wav"),
+    **dict.fromkeys((".ogg", ".oga", ".opus", ".spx"), "audio/ogg"),
+    **dict.fromkeys((".mp3", ".mp2"), "audio/mpeg"),
+    **dict.fromkeys((".m4a", ".mp4", ".m4b"), "audio/mp4"),
+    **dict.fromkeys((".aif", ".aiff", ".aifc"), "audio/aiff"),
+    **dict.fromkeys((".webm", ".weba"), "audio/webm"),
+    ".flac": "audio/flac",
+    ".aac": "audio/aac",
+}
+"""Of recordings that browsers may play, by the suffix of the file name."""
 
 SAMPLE_RATES_HZ = (2_000, 384_000)
 """Lowest and highest sample rate of a recording and of a model."""
@@ -86,6 +99,12 @@ class AudioLimits:
 def named_as_recording(name: str) -> bool:
     """Whether a file name or key is that of a recording, which may not be readable here."""
     return name.lower().endswith(SUFFIXES + OPTIONAL_SUFFIXES)
+
+
+def media_type_of(name: str) -> str:
+    """The media type that a file name or key promises, for a player; never that of a page."""
+    suffix = PurePosixPath(name).suffix.lower()
+    return MEDIA_TYPES.get(suffix, "application/octet-stream")
 
 
 def ffmpeg_installed() -> bool:

@@ -69,6 +69,22 @@ def translating_errors(what: str) -> Iterator[None]:
         raise StorageError(f"{what}: {error}") from error
 
 
+@contextmanager
+def signing(what: str) -> Iterator[None]:
+    """Wrap what signs a URL or a form, which sends no request. Raises StorageError.
+
+    what : the subject of the error's text
+    """
+    from botocore.exceptions import BotoCoreError
+
+    try:
+        yield
+    except AttributeError:  # botocore's answer to missing credentials, for a form
+        raise StorageError(f"{what}: there are no AWS credentials to sign with") from None
+    except BotoCoreError as error:
+        raise StorageError(f"{what}: {error}") from error
+
+
 def _translated(what: str, response: Mapping[str, Any]) -> Exception:
     """The error for an answer of AWS, or of whatever answered in its place."""
     told = response.get("Error", {})

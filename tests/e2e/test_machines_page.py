@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 from fastapi.testclient import TestClient
 from playwright.sync_api import Browser, Page, Route, expect
 from starlette.applications import Starlette
@@ -197,6 +199,48 @@ def test_a_recording_is_reviewed(page: Page, ledger: Ledger) -> None:
     assert review is not None
     assert (review.label, review.person, review.note) == ("normal", "Ada", "the door")
     expect(page.locator("#chart .mark")).to_have_count(1)
+
+
+def test_the_link_of_a_notice_opens_its_recording_and_plays_it(
+    browser: Browser, url: str, ledger: Ledger, tmp_path: Path
+) -> None:
+    path = tmp_path.resolve() / "Lüfter 7.wav"
+    soundfile.write(path, np.zeros(60 * 16000), 16000)
+    made = prediction(anomalous=True)
+    row = ledger.record(made, Origin(PUMP, NOW - timedelta(minutes=1), "watch", str(path), "x"))
+    ledger.record(made, Origin(PUMP, NOW, "http", "http/0123/fan.wav", "y"))
+    with opened(browser, f"{url}/ui/machine?id={PUMP}&row={row.id}") as page:
+        expect(page.locator("#recordings > li")).to_have_count(50)
+        sent, named = page.locator("#recordings > li").all()[:2]
+        expect(named.get_by_role("button", name="Listen")).to_be_focused()
+        expect(named).to_have_class("named")
+        expect(named).to_be_in_viewport()
+        page.keyboard.press("Enter")
+        audio = named.locator("audio")
+        expect(audio).to_be_visible()
+        expect(audio).to_have_js_property("paused", False)
+        assert audio.evaluate("player => player.currentTime") >= 3.2  # where the knock is
+        expect(named.locator(".listening [role=status]")).to_have_text("")
+        sent.locator("summary").click()
+        expect(sent).to_contain_text("http/0123/fan.wav")
+        expect(sent.get_by_role("button", name="Listen")).to_have_count(0)
+
+
+def test_an_older_recording_of_a_notice_is_above_the_others_and_the_page_says_what_is_gone(
+    browser: Browser, url: str, ledger: Ledger
+) -> None:
+    ledger.register(Machine(id="d/old", model_name="fan"))
+    hear(ledger, "d/old", "AA" + "N" * 51, 60)
+    row = next(e.row for e in ledger.events("d/old", 9).events if e.cause == "anomalies")
+    with opened(browser, f"{url}/ui/machine?id=d/old&row={row}") as page:
+        first = page.locator("#recordings > li").first
+        expect(first).to_have_class("named")
+        expect(page.locator("#recordings > li")).to_have_count(51)
+        first.get_by_role("button", name="Listen").click()
+        expect(page.get_by_role("alert")).to_contain_text("The recording cannot be played.")
+        expect(page.get_by_role("alert")).to_contain_text("a file of the computer that scored it")
+        page.get_by_role("button", name="Show older recordings").click()
+        expect(page.locator("#recordings > li")).to_have_count(53)  # each once
 
 
 def test_words_of_a_person_are_shown_as_text(browser: Browser, url: str) -> None:

@@ -294,6 +294,7 @@ def test_the_schema_describes_requests_and_responses(client: TestClient) -> None
         "/uploads",
         "/results/{key}",
         "/results/{key}/review",
+        "/recordings/{key}",
         "/machines",
         "/machines/{machine_id}",
         "/machines/{machine_id}/history",

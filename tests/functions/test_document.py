@@ -95,7 +95,8 @@ def test_what_needs_a_setting_may_answer_501(trained: Path) -> None:
             seen.add(path)
     machines = {path for path in own_document()["paths"] if path.startswith("/machines")}
     assert machines <= seen
-    assert seen - machines >= {"/uploads", "/results/{key}", "/results/{key}/review"}
+    of_keys = {"/results/{key}", "/results/{key}/review", "/recordings/{key}"}
+    assert seen - machines >= {"/uploads", *of_keys}
 
 
 def test_methods_that_are_allowed_are_those_of_the_document() -> None:

@@ -64,12 +64,17 @@ def test_one_fault_is_one_notice_with_all_that_is_needed(
         "2 of the last 3 recordings are anomalous; in the newest of them, at 3.2 s: a knock, 14 dB"
         " over usual."
     )
-    assert notice.link == "https://plant.example/dev/ui/machine?id=hall-3/pump-07"
+    row = next(row for row in ledger.history(PUMP, 10).rows if row.key == event.key)
+    page = "https://plant.example/dev/ui/machine"
+    assert notice.link == f"{page}?id=hall-3/pump-07&row={row.id}"
     machine = ledger.machine(PUMP)
     assert (machine.state, machine.current_alarm and machine.current_alarm.started_at) == (
         "active",
         hour(2),
     )
+    clock.now = hour(48)
+    ledger.check()
+    assert told.notices[-1].link == f"{page}?id=hall-3/pump-07"  # silence has no recording
 
 
 def test_a_person_acknowledges_and_snoozes_and_it_is_stored(

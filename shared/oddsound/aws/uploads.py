@@ -9,8 +9,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import PurePosixPath
 from typing import Any
 
-from oddsound.errors import InvalidJobError, StorageError, UnsupportedAudioError
+from oddsound.errors import InvalidJobError, UnsupportedAudioError
 from oddsound.formats import FORMATS, HOW_TO_CONVERT, OPTIONAL_SUFFIXES, SUFFIXES, ffmpeg_installed
+from oddsound.storage import signing
 
 MAX_STEM = 100
 """Characters of a file name that are kept, not counting its suffix."""
@@ -76,17 +77,11 @@ def presign(
 
     Sends no request. Raises StorageError if there are no AWS credentials to sign with.
     """
-    from botocore.exceptions import BotoCoreError
-
     expires_at = datetime.now(UTC) + timedelta(seconds=expiry_s)
     fields = {f"x-amz-meta-{name}": value for name, value in (metadata or {}).items()}
     conditions = [["content-length-range", 1, max_bytes], *({n: v} for n, v in fields.items())]
-    try:
+    with signing(f"s3://{bucket}/{key}"):
         post = s3_client.generate_presigned_post(
             bucket, key, Fields=fields, Conditions=conditions, ExpiresIn=expiry_s
         )
-    except AttributeError:  # botocore's answer to missing credentials
-        raise StorageError("there are no AWS credentials to sign the upload with") from None
-    except BotoCoreError as error:
-        raise StorageError(f"s3://{bucket}/{key}: {error}") from error
     return PresignedPost(post["url"], post["fields"], key, expires_at)

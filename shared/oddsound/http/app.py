@@ -5,7 +5,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
 from oddsound import logs, runtime, threads
-from oddsound.http import docs, machines, metrics, nodelay, openapi, results, ui
+from oddsound.http import docs, listening, machines, metrics, nodelay, openapi, results, ui
 from oddsound.http.errors import add_error_handlers
 from oddsound.http.head import HeadRequests
 from oddsound.http.headers import SecurityHeaders
@@ -58,6 +58,7 @@ def create_app(processes: int = 1) -> FastAPI:
     )
     app.include_router(router)
     app.include_router(results.router)
+    app.include_router(listening.router)
     app.include_router(machines.router)
     app.include_router(openapi.router)
     app.include_router(metrics.router)

@@ -1,4 +1,7 @@
-"""Refuses what a request gives and no route reads: a mistyped name must not be without effect."""
+"""Parameters of routes: keys of S3 in paths, and names in the URL.
+
+What a request gives and no route reads is refused: a mistyped name must not be without effect.
+"""
 
 from collections import Counter
 from collections.abc import Collection, Iterable
@@ -6,6 +9,17 @@ from typing import Any
 
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
+from starlette.convertors import PathConvertor, register_url_convertor
+
+
+class KeyConvertor(PathConvertor):
+    """A key of S3: any characters, also line breaks, which Starlette's `path` does not match."""
+
+    regex = r"[\s\S]*"
+
+
+# Every module with such a route imports this one.
+register_url_convertor("key", KeyConvertor())
 
 
 async def only_known_query(request: Request) -> None:

@@ -3,7 +3,6 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Query
-from starlette.convertors import PathConvertor, register_url_convertor
 
 from oddsound import runtime
 from oddsound.aws import uploads
@@ -15,15 +14,6 @@ from oddsound.http.strict_body import StrictRoute
 from oddsound.machines.naming import machine_of_key
 from oddsound.machines.records import HistoryRow, ReviewRequest
 from oddsound.schemas import JobResult
-
-
-class KeyConvertor(PathConvertor):
-    """A key of S3: any characters, also line breaks, which Starlette's `path` does not match."""
-
-    regex = r"[\s\S]*"
-
-
-register_url_convertor("key", KeyConvertor())
 
 router = APIRouter(route_class=StrictRoute, dependencies=[Depends(only_known_query)])
 

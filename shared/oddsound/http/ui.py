@@ -13,6 +13,7 @@ from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse
 
 from oddsound import runtime
 from oddsound.aws import uploads
+from oddsound.aws.links import link_to_listen
 from oddsound.errors import StorageError
 from oddsound.http.assets import PAGE, file_of, file_response, page
 
@@ -20,7 +21,13 @@ router = APIRouter(include_in_schema=False)
 
 OWN = ("ui.css", "app.js", "api.js", "chart.js", "player.js", "sound.js", "view.js", "worklet.js")
 OF_MACHINES = (
-    *("machines.css", "machines.js", "machine.js", "reviewing.js", "trend.js", "words.js"),
+    "machines.css",
+    "machines.js",
+    "machine.js",
+    "listening.js",
+    "reviewing.js",
+    "trend.js",
+    "words.js",
 )
 MACHINES_POLICY = {
     "script-src": "'self'",
@@ -82,7 +89,9 @@ def machines() -> HTMLResponse:
 @router.get("/ui/machine")
 def machine() -> HTMLResponse:
     """The machine that the parameter `id` names, which the page reads itself."""
-    return page("machine.html", MACHINES_POLICY, title=runtime.settings().api_title)
+    media = f"'self' {_origin_of_recordings() or ''}".strip()
+    policy = MACHINES_POLICY | {"media-src": media}
+    return page("machine.html", policy, title=runtime.settings().api_title)
 
 
 @router.get("/ui/{name:path}", response_model=None)
@@ -102,5 +111,20 @@ def _bucket_origin() -> str | None:
         )
     except StorageError:
         return None
-    url = urlsplit(post.url)
-    return f"{url.scheme}://{url.netloc}"
+    return _origin(post.url)
+
+
+def _origin_of_recordings() -> str | None:
+    """Scheme and host that links to recordings on S3 lead to; None if this service has none."""
+    settings = runtime.settings()
+    if settings.input_bucket is None:
+        return None
+    try:
+        return _origin(link_to_listen(runtime.s3_client(), settings.input_bucket, "x").url)
+    except StorageError:
+        return None
+
+
+def _origin(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"

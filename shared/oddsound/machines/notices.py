@@ -12,6 +12,8 @@ from datetime import datetime, timedelta
 from typing import Literal, Protocol
 from urllib.parse import quote
 
+from pydantic import Field
+
 from oddsound.errors import AudioAnomalyError
 from oddsound.history.store import HistoryStore
 from oddsound.machines.records import MachineRecord, Pending, StateEvent, Status
@@ -32,7 +34,7 @@ class Notice(Schema):
     name: str
     site: str
     event: StateEvent
-    link: str | None
+    link: str | None = Field(description="to see the machine, and to listen to the recording")
 
 
 class Channel(Protocol):
@@ -122,13 +124,14 @@ class Notifier:
     def _notice(self, record: MachineRecord, event: StateEvent) -> Notice:
         machine = record.machine
         page = f"{self._base_url.rstrip('/')}/ui/machine" if self._base_url else None
+        query = f"id={quote(machine.id)}" + (f"&row={event.row}" if event.row else "")
         return Notice(
             id=f"{machine.id}#{event.number}",
             machine=machine.id,
             name=machine.name,
             site=machine.site,
             event=event,
-            link=page and f"{page}?id={quote(machine.id)}",
+            link=page and f"{page}?{query}",
         )
 
 

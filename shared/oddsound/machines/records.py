@@ -209,7 +209,7 @@ class HistoryRow(Schema):
     threshold: float | None
     model_name: str
     model_version: str
-    source: str = Field(description="the way in: http, s3, command-line")
+    source: str = Field(description="the way in: http, s3, watch, file")
     bucket: str | None = Field(description="null if the recording is not on S3")
     key: str = Field(description="key of the object, path of the file, or a name of the request")
     duration_s: float

@@ -115,6 +115,14 @@ export function review(key, said) {
   return send(`results/${path(key)}/review`, said);
 }
 
+// A link to listen to a recording: { url, expires_at, recorded_at }.
+export async function recording(key) {
+  const link = await json("GET", `recordings/${path(key)}`);
+  if (link.expires_at !== null) return link;
+  // Relative: a proxy may have another host name than the service knows.
+  return { ...link, url: new URL(`audio/${path(key)}`, BASE).href };
+}
+
 function query(parameters) {
   const given = Object.entries(parameters).filter(([, value]) => value);
   return given.length ? `?${new URLSearchParams(given)}` : "";

@@ -22,10 +22,13 @@ const DAY_MS = 24 * HOUR_MS;
 const SLICES = 200;
 const EVENTS = 200;
 const ROWS = 50;
+const AROUND = 10;
 const EVENT_LABELS = ["Time", "State", "Why", "By"];
 const PERSON = "person";
 
-const id = new URLSearchParams(location.search).get("id") ?? "";
+const asked = new URLSearchParams(location.search);
+const id = asked.get("id") ?? "";
+const named = asked.get("row"); // the recording of a notice
 const failures = new Failures(api.storeKey);
 const chart = new TrendChart();
 let machine = null;
@@ -51,6 +54,7 @@ async function load() {
   [machine] = await Promise.all([api.machine(id), loadEvents()]);
   showMachine();
   await Promise.all([loadTrend(), loadRows()]);
+  await showNamed();
 }
 
 function showMachine() {
@@ -119,13 +123,51 @@ function eventLine(event) {
 async function loadRows(before = "") {
   const page = await api.ofMachine(id, "history", { limit: ROWS, before });
   nextRow = page.next;
-  const made = page.rows.map((found) => recording(found, review));
   const list = element("recordings");
+  // The one of a notice may already be shown, above the others.
+  const shown = before ? list.querySelector(".named")?.dataset.row : null;
+  const made = page.rows.filter((found) => found.id !== shown).map(item);
   if (before) list.append(...made);
   else list.replaceChildren(...made);
   element("older-rows").hidden = nextRow === null;
   element("no-rows").hidden = list.childElementCount > 0;
   if (before) made[0]?.querySelector("summary")?.focus();
+}
+
+function item(found) {
+  const made = recording(found, review, listen);
+  made.dataset.row = found.id;
+  return made;
+}
+
+// Opens the recording that the URL names. An older one is put above the others.
+async function showNamed() {
+  if (!named) return;
+  const list = element("recordings");
+  let found = [...list.children].find((each) => each.dataset.row === named);
+  if (!found && (found = await olderNamed())) list.prepend(found);
+  if (!found) return;
+  found.classList.add("named");
+  found.querySelector("details").open = true;
+  found.scrollIntoView({ block: "center" });
+  found.querySelector("button").focus({ preventScroll: true });
+}
+
+async function olderNamed() {
+  const at = events.find((event) => event.row === named)?.at;
+  if (!at) return null;
+  const before = new Date(new Date(at).getTime() + 1000).toISOString();
+  const page = await api.ofMachine(id, "history", { limit: AROUND, before });
+  const found = page.rows.find((each) => each.id === named);
+  return found ? item(found) : null;
+}
+
+async function listen(found) {
+  let link = null;
+  await attempt("The recording cannot be played.", async () => {
+    link = await api.recording(found.key);
+  });
+  return link;
 }
 
 function person() {

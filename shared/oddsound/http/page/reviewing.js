@@ -1,5 +1,6 @@
 // A recording in the list of a machine, and what a person says about it.
 
+import { listening } from "./listening.js";
 import { node, time } from "./words.js";
 
 const LABELS = [
@@ -9,13 +10,15 @@ const LABELS = [
 ];
 
 // onReview(row, label, note) stores a review and returns the new row, or null if that failed
-export function recording(row, onReview) {
+// onListen(row) returns a link to the recording, or null if that failed
+export function recording(row, onReview, onListen) {
   const item = document.createElement("li");
-  fill(item, row, onReview);
+  fill(item, row, onReview, listening(row, onListen));
   return item;
 }
 
-function fill(item, row, onReview) {
+// player: kept when the item is filled again, so that it does not stop
+function fill(item, row, onReview, player) {
   const details = document.createElement("details");
   const summary = document.createElement("summary");
   const verdict = node("span", row.prediction, {
@@ -25,7 +28,7 @@ function fill(item, row, onReview) {
   if (row.score !== null) summary.append(` score ${row.score.toFixed(3)}`);
   const reviewed = node("span", reviewText(row.review), { className: "reviewed" });
   if (row.review) summary.append(" ", reviewed);
-  details.append(summary, ...contents(row), form(item, row, onReview));
+  details.append(summary, ...contents(row), ...(player ? [player] : []), form(item, row, onReview, player));
   item.replaceChildren(details);
 }
 
@@ -44,7 +47,7 @@ function contents(row) {
   return [...(says.length ? [list] : []), node("p", about, { className: "hint key" })];
 }
 
-function form(item, row, onReview) {
+function form(item, row, onReview, player) {
   const made = node("div", "", { className: "review" });
   const note = node("input", "", { type: "text", maxLength: 2000, value: row.review?.note ?? "" });
   const label = node("label", "Note ");
@@ -55,7 +58,7 @@ function form(item, row, onReview) {
     button.addEventListener("click", async () => {
       const stored = await onReview(row, name, note.value.trim());
       if (!stored) return;
-      fill(item, { ...row, review: stored.review }, onReview);
+      fill(item, { ...row, review: stored.review }, onReview, player);
       item.querySelector("details").open = true;
       item.querySelector("summary").focus();
     });
