@@ -57,6 +57,9 @@ def cold_start(
     runtime.clear()
     yield
     runtime.clear()
+    for name in Settings.model_fields:
+        # Set by a command that ran in this process; the fixture of a module would inherit it.
+        os.environ.pop(name.upper(), None)
 
 
 @pytest.fixture(scope="session")
