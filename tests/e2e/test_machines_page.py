@@ -7,11 +7,14 @@ import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
+import boto3
 import numpy as np
 import pytest
 import soundfile
 from fastapi.testclient import TestClient
+from moto.server import ThreadedMotoServer
 from playwright.sync_api import Browser, Page, Route, expect
 from starlette.applications import Starlette
 from starlette.routing import Mount
@@ -23,6 +26,7 @@ from oddsound.http.server import create_server
 from oddsound.machines.ledger import Ledger, Origin
 from oddsound.machines.profile import Profile
 from oddsound.machines.records import DriftNote, Machine
+from tests.cloud import INPUT, NORMAL, REGION
 from tests.e2e.browser import accessibility_faults, chromium, opened
 from tests.machines.hearing import prediction
 
@@ -79,6 +83,25 @@ def url(ledger: Ledger) -> Iterator[str]:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}/dev"
         server.should_exit = True
         thread.join()
+
+
+@pytest.fixture
+def s3(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """The input bucket of the service, in a server of moto."""
+    server = ThreadedMotoServer("127.0.0.1", port=0)
+    server.start()
+    host, port = server.get_host_and_port()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
+    monkeypatch.setenv("INPUT_BUCKET", INPUT)
+    runtime.clear()
+    client: Any = boto3.client("s3")
+    client.create_bucket(Bucket=INPUT, CreateBucketConfiguration={"LocationConstraint": REGION})
+    yield client
+    runtime.clear()
+    server.stop()
 
 
 @pytest.fixture(scope="module")
@@ -224,6 +247,24 @@ def test_the_link_of_a_notice_opens_its_recording_and_plays_it(
         sent.locator("summary").click()
         expect(sent).to_contain_text("http/0123/fan.wav")
         expect(sent.get_by_role("button", name="Listen")).to_have_count(0)
+
+
+def test_a_recording_on_s3_is_played_from_there(browser: Browser, url: str, s3: Any) -> None:
+    """The page's policy allows the host of the bucket, and nothing else."""
+    key = f"{PUMP}/Lüfter #1?.wav"
+    s3.put_object(Bucket=INPUT, Key=key, Body=NORMAL)
+    origins = (Origin(PUMP, NOW, "s3", each, "x", INPUT) for each in ("gone.wav", key))
+    ledger = runtime.required_history()
+    _, row = [ledger.record(prediction(anomalous=False), origin) for origin in origins]
+    with opened(browser, f"{url}/ui/machine?id={PUMP}&row={row.id}") as page:
+        named = page.locator(".named")
+        named.get_by_role("button", name="Listen").click()
+        expect(named.locator("audio")).to_have_js_property("duration", 2)
+        expect(named.locator("audio")).to_have_attribute("src", re.compile(s3.meta.endpoint_url))
+        gone = page.locator("#recordings > li").filter(has_text="gone.wav")
+        gone.locator("summary").click()
+        gone.get_by_role("button", name="Listen").click()
+        expect(gone.locator(".listening")).to_contain_text("The recording cannot be played")
 
 
 def test_an_older_recording_of_a_notice_is_above_the_others_and_the_page_says_what_is_gone(
