@@ -21,6 +21,7 @@ LAYERS = [
     },
     {"arriving", "mpeg", "codecs", "spliced", "complaints"},
     {"formats", "containers", "memory", "machines.naming", "machines.profile"},
+    {"fields"},
     {"schemas"},
     {"settings", "storage", "machines.records", "machines.trend"},
     {"history.store", "history.packing"},

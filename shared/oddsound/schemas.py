@@ -1,58 +1,20 @@
 """Data of the HTTP API, of messages and of models.json, validated by pydantic."""
 
-import re
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    Strict,
-    model_validator,
-)
+from pydantic import ConfigDict, Field, model_validator
 
+from oddsound.fields import MachineId, Number, Probability, Schema, Sha256, Time
 from oddsound.formats import SAMPLE_RATES_HZ
-from oddsound.machines.naming import MAX_ID_LENGTH, fault_of_id, in_utc
 from oddsound.machines.profile import Profile
 
 MIN_WINDOW_S, MAX_WINDOW_S = 0.01, 86_400
 """Shortest and longest window of a model, in seconds."""
 
-Probability = Annotated[float, Field(ge=0, le=1)]
 EventKind = Literal["impact", "dropout", "tone", "level", "modulation", "timbre"]
 AlertStatus = Literal["sending", "failed", "sent"]
 Status = Literal["succeeded", "failed", "skipped"]
-
-
-def _machine_id(value: str) -> str:
-    """The id itself; the error, which may be logged, holds no part of it."""
-    if reason := fault_of_id(value):
-        raise ValueError(f"this is not the id of a machine: {reason}")
-    return value
-
-
-def _no_number(value: object) -> object:
-    """Pydantic takes a number as seconds or milliseconds since 1970: 2026 would be in 1970."""
-    is_number = isinstance(value, int | float)
-    if is_number or (isinstance(value, str) and re.fullmatch(r"\s*[+-]?[\d.]+\s*", value)):
-        raise ValueError("this is a number, not a time such as 2026-11-23T10:30:00Z")
-    return value
-
-
-MACHINE_ID_SCHEMA: dict[str, Any] = {"format": "machine-id", "maxLength": MAX_ID_LENGTH}
-"""For the OpenAPI document; `fault_of_id` has the rules, and its texts are the better errors."""
-
-MachineId = Annotated[str, AfterValidator(_machine_id), Field(json_schema_extra=MACHINE_ID_SCHEMA)]
-Time = Annotated[datetime, BeforeValidator(_no_number), AfterValidator(in_utc)]
-"""A time in UTC; one without a zone is taken as UTC."""
-
-Number = Annotated[float, Strict()]
-"""A number of models.json. Pydantic would take true as 1, a threshold that nothing exceeds."""
-
-Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 NORMAL, ANOMALY = "normal", "anomaly"
 """The classes of a detector."""
@@ -68,13 +30,6 @@ JOBLIB_ARTIFACTS = ("model_path", "scaler_path", "label_encoder_path", "dropped_
 
 ARTIFACTS = (*JOBLIB_ARTIFACTS, "compiled_path")
 """Keys of all files of an entry."""
-
-
-class Schema(BaseModel):
-    """Base class: instances cannot be changed."""
-
-    # By default, pydantic reserves names that begin with "model_"; the API has model_name.
-    model_config = ConfigDict(frozen=True, protected_namespaces=())
 
 
 class Gamma(Schema):
@@ -116,7 +71,7 @@ class ModelEntry(Schema):
     compiled_path: str | None = None
     feature_extractor: str = "default"
     predictor: str = "sklearn_proba"
-    sha256: dict[str, Sha256] = {}
+    sha256: dict[str, Sha256] = Field(default={})
     sample_rate: int | None = Field(default=None, ge=SAMPLE_RATES_HZ[0], le=SAMPLE_RATES_HZ[1])
     window_s: Number | None = Field(default=None, ge=MIN_WINDOW_S, le=MAX_WINDOW_S)
     threshold: Number | None = Field(default=None, ge=0, le=1)
@@ -126,7 +81,7 @@ class ModelEntry(Schema):
     version: str = "unversioned"
     sklearn_version: str | None = None
     description: str = ""
-    metrics: dict[str, Any] = {}
+    metrics: dict[str, Any] = Field(default={})
     previous: list["ModelEntry"] = Field(default=[], exclude_if=lambda previous: not previous)
 
     @model_validator(mode="before")

@@ -12,12 +12,12 @@ from pydantic import Field
 from oddsound import runtime
 from oddsound.aws.links import link_to_listen
 from oddsound.errors import ResultNotFoundError
+from oddsound.fields import Schema, Time
 from oddsound.formats import media_type_of
 from oddsound.http.errors import documented
 from oddsound.http.parameters import only_known_query
 from oddsound.http.strict_body import StrictRoute
 from oddsound.machines.records import HistoryRow
-from oddsound.schemas import Schema, Time
 
 router = APIRouter(route_class=StrictRoute, dependencies=[Depends(only_known_query)])
 

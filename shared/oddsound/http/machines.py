@@ -11,6 +11,7 @@ from fastapi import APIRouter, Depends, Path, Query
 from fastapi.exceptions import RequestValidationError
 
 from oddsound import runtime
+from oddsound.fields import Time
 from oddsound.http.errors import documented
 from oddsound.http.parameters import only_known_query
 from oddsound.http.recording import SentRecording
@@ -26,7 +27,7 @@ from oddsound.machines.records import (
     Snooze,
 )
 from oddsound.machines.trend import Trend
-from oddsound.schemas import Prediction, Time
+from oddsound.schemas import Prediction
 
 if TYPE_CHECKING:
     from oddsound.machines.ledger import Origin

@@ -15,13 +15,13 @@ from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
+from oddsound.fields import MACHINE_ID_SCHEMA
 from oddsound.formats import FORMATS
 from oddsound.http.errors import busy
 from oddsound.http.forms import FILE, FormReader, InvalidFormError
 from oddsound.http.parameters import name_faults
 from oddsound.http.spool import MEMORY_BYTES, Spool
 from oddsound.http.ways_in import through_api_gateway
-from oddsound.schemas import MACHINE_ID_SCHEMA
 
 logger = logging.getLogger("oddsound.api")
 

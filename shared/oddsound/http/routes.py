@@ -11,6 +11,7 @@ from oddsound import runtime
 from oddsound.aws import uploads
 from oddsound.aws.origins import metadata_of
 from oddsound.errors import AudioAnomalyError
+from oddsound.fields import Schema
 from oddsound.http.errors import documented, fault, public
 from oddsound.http.machines import Asked, model_of, remembered
 from oddsound.http.metrics import place, predicted
@@ -25,7 +26,7 @@ from oddsound.http.recording import (
 )
 from oddsound.http.strict_body import StrictRoute
 from oddsound.http.upload_schemas import Upload, UploadRequest
-from oddsound.schemas import ModelList, Prediction, Schema
+from oddsound.schemas import ModelList, Prediction
 
 router = APIRouter(route_class=StrictRoute, dependencies=[Depends(only_known_query)])
 

@@ -4,8 +4,8 @@ from datetime import datetime
 
 from pydantic import ConfigDict, Field
 
+from oddsound.fields import MachineId, Schema, Time
 from oddsound.formats import OPTIONAL_SUFFIXES, SUFFIXES, ffmpeg_installed
-from oddsound.schemas import MachineId, Schema, Time
 
 
 def _pattern() -> str:

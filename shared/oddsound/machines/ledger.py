@@ -9,6 +9,7 @@ from hashlib import sha256
 from typing import NamedTuple
 
 from oddsound.errors import ResultNotFoundError, StorageError, UnknownMachineError
+from oddsound.fields import Time
 from oddsound.history.store import HistoryStore, position, sortable
 from oddsound.machines.conditions import Conditions
 from oddsound.machines.naming import EARLIEST, MAX_AHEAD
@@ -30,7 +31,7 @@ from oddsound.machines.records import (
     Status,
 )
 from oddsound.machines.trend import MAX_POINTS, Trend, summarised
-from oddsound.schemas import Prediction, Time
+from oddsound.schemas import Prediction
 
 logger = logging.getLogger(__name__)
 

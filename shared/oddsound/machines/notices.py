@@ -15,9 +15,9 @@ from urllib.parse import quote
 from pydantic import Field
 
 from oddsound.errors import AudioAnomalyError
+from oddsound.fields import Schema
 from oddsound.history.store import HistoryStore
 from oddsound.machines.records import MachineRecord, Pending, StateEvent, Status
-from oddsound.schemas import Schema
 
 logger = logging.getLogger(__name__)
 

@@ -5,8 +5,9 @@ from typing import Any, Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
+from oddsound.fields import MachineId, Probability, Schema, Time
 from oddsound.machines.profile import Profile
-from oddsound.schemas import Event, MachineId, Probability, Schema, Time
+from oddsound.schemas import Event
 
 State = Literal["normal", "active", "acknowledged", "returned", "snoozed", "silent", "unknown"]
 """As in ISA-18.2: active is an alarm that nobody has seen, acknowledged one that somebody has;

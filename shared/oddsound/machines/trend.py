@@ -8,7 +8,7 @@ from typing import Self
 
 from pydantic import Field
 
-from oddsound.schemas import Schema
+from oddsound.fields import Schema
 
 MAX_POINTS = 100_000
 """Recordings that one answer summarises: the newest ones."""
