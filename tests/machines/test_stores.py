@@ -192,6 +192,21 @@ def test_a_page_may_be_larger_than_one_answer_of_dynamodb(store: HistoryStore) -
     assert [each.recorded_at for each in found] == [hour(number) for number in range(14, -1, -1)]
 
 
+def test_dynamodb_is_not_asked_for_what_it_would_refuse() -> None:
+    def no_request() -> Any:
+        raise AssertionError
+
+    store = DynamoHistory(no_request, TABLE)
+    assert store.rows_of_key("ü" * 1023) == []
+    assert store.rows("ü" * 1023, 10) == []
+    assert store.machine("ü" * 513) is None
+    assert store.machine("") is None
+    with pytest.raises(AssertionError):
+        store.rows_of_key("ü" * 1022)  # 2,048 bytes with the prefix
+    with pytest.raises(AssertionError):
+        store.machine("ü" * 512)
+
+
 def test_a_row_is_found_by_its_key_and_can_be_reviewed(store: HistoryStore) -> None:
     older = row(1, key="a/latest.wav")
     newer = row(2, key="a/latest.wav")

@@ -46,6 +46,9 @@ PACKED, UNPACKED = "packed", "body"
 MAX_ROWS_OF_KEY = 100
 """Rows of one key that are read: a key that is overwritten every hour has thousands."""
 
+MAX_PARTITION_BYTES, MAX_SORT_BYTES = 2048, 1024
+"""Of the two keys of an item. DynamoDB refuses a request with longer ones."""
+
 type Item = Mapping[str, Mapping[str, Any]]
 
 
@@ -252,6 +255,8 @@ class DynamoHistory:
         )
 
     def _item(self, pk: str, sk: str) -> Item | None:
+        if not (_fits(pk, MAX_PARTITION_BYTES) and _fits(sk, MAX_SORT_BYTES)):
+            return None
         with self._translating():
             answer = self._client().get_item(
                 TableName=self._table, Key=_key(pk, sk), ConsistentRead=True
@@ -273,6 +278,8 @@ class DynamoHistory:
 
         attributes : those that are read, if not all; without `sk`, the item at `before` is included
         """
+        if not _fits(pk, MAX_PARTITION_BYTES):
+            return []
         found: list[Item] = []
         request: dict[str, Any] = {
             "TableName": self._table,
@@ -316,6 +323,11 @@ class DynamoHistory:
                 yield
         except (MissingError, ConflictError) as error:
             raise StorageError(f"the table {self._table} did not answer as expected") from error
+
+
+def _fits(key: str, max_bytes: int) -> bool:
+    """Whether an item may have this key: a client may ask for any id and any key of S3."""
+    return 0 < len(key.encode(errors="surrogatepass")) <= max_bytes
 
 
 def _key(pk: str, sk: str) -> dict[str, dict[str, str]]:
