@@ -70,6 +70,7 @@ UNUSED_FOLDERS = (
     "sklearn/datasets/images",
     # soundfile needs only the compiled module of cffi, _cffi_backend.
     "cffi",
+    "packaging/licenses",  # only packaging.metadata imports it, which no other package imports
 )
 
 UNUSED_FILES = {Path("fastapi_offline/static/redoc.standalone.js")}
