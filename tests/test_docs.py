@@ -202,7 +202,7 @@ def test_the_page_names_the_targets_that_the_benchmark_missed() -> None:
     found = json.loads((ROOT / "benchmarks" / "results.json").read_text())
     missed = [row for row in found["ratios"] if row["target"] and row["wall"] > row["target"]]
     assert [row["what"] for row in missed] == [
-        "S3 upload with joblib files, cold",
+        "S3 upload, cold",
         "GET /models, cold",
     ]
     for row in missed:  # the page says so
