@@ -14,6 +14,8 @@ from tests.machines.conftest import hour
 from tests.machines.hearing import Clock, prediction
 from tests.workbench.command import run
 
+pytestmark = pytest.mark.slow
+
 PUMP = "hall-3/pump-07"
 FAULT, MICROPHONE = 9.0, -9.0
 

@@ -10,6 +10,8 @@ import pytest
 
 from benchmarks import versions
 
+pytestmark = pytest.mark.slow
+
 
 class Answers(BaseHTTPRequestHandler):
     """Answers with the version `one`; from the fifth recording on with the next of `later`."""

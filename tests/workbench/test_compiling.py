@@ -39,6 +39,8 @@ from oddsound_workbench.compiling.scalers import scaler
 from oddsound_workbench.compiling.translation import NotCompilableError, Rows
 from tests.making import dumped, features
 
+pytestmark = pytest.mark.slow
+
 CLASSES = {2: np.tile(np.repeat([0, 1], 6), 2), 4: np.tile([0, 1, 2, 3], 6)}
 
 

@@ -11,6 +11,8 @@ from oddsound_workbench.local.aws import aws_client, moto_servers
 from oddsound_workbench.synthesis import SAMPLE_RATE, fan, write_fan
 from tests.workbench.command import read, run
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

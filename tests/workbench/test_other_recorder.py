@@ -15,6 +15,8 @@ from oddsound_workbench.learn import recipe as recipes
 from oddsound_workbench.learn.plan import Plan, no_progress
 from oddsound_workbench.synthesis import fan
 
+pytestmark = pytest.mark.slow
+
 RATE = 16_000
 
 
