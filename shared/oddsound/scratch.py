@@ -1,7 +1,7 @@
 """Memory for intermediate results, which each thread uses again.
 
 What a part of a recording needs, one or two megabytes, is larger than what the C library keeps
-when it is freed: the system has to provide such memory anew each time, page by page, which took a
+when it is freed: the system has to provide such memory again each time, page by page, which took a
 quarter of the time of a prediction. Used again, it is also still in the processor's cache.
 """
 

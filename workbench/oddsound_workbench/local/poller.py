@@ -32,7 +32,7 @@ MAX_MESSAGES = 10
 """SQS returns at most this many messages per request."""
 
 EXTENSIONS = 3
-"""How often in each visibility timeout the messages of a running batch are hidden anew."""
+"""How often in each visibility timeout the messages of a running batch are hidden again."""
 
 type Invoke = Callable[[dict[str, Any]], Any]
 
