@@ -19,6 +19,8 @@ from oddsound_workbench.deploy.push import push
 from oddsound_workbench.files import EVENTS
 from tests.cloud import LambdaContext
 
+pytestmark = pytest.mark.slow
+
 
 def sample(name: str) -> Any:
     return json.loads((EVENTS / f"{name}.json").read_text())

@@ -16,6 +16,8 @@ from referencing import Registry, Resource
 
 from tests.pages import ROOT
 
+pytestmark = pytest.mark.slow
+
 DEPENDENCIES = ROOT / "layers" / "dependencies"
 
 

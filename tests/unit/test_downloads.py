@@ -18,6 +18,8 @@ from tests.cloud import INPUT, REGION
 from tests.conftest import noise
 from tests.media import written
 
+pytestmark = pytest.mark.slow
+
 RATE = 16_000
 LIMITS = AudioLimits(max_bytes=10_000_000, max_duration_s=100)
 CHUNK = 20_000
