@@ -20,8 +20,11 @@ _CONTROLS = re.compile(
 and marks that change the direction of the text."""
 
 
-def loads(text: str) -> Any:
-    """The value of a JSON text. Raises ValueError with the reason and the place."""
+def loads(text: str, *, with_nul: bool = False) -> Any:
+    """The value of a JSON text. Raises ValueError with the reason and the place.
+
+    with_nul : whether texts may contain NUL, because none of them becomes a path
+    """
     try:
         value = json.loads(
             text,
@@ -31,7 +34,7 @@ def loads(text: str) -> Any:
         )
     except RecursionError:
         raise ValueError(f"it is nested deeper than {MAX_DEPTH} levels") from None
-    _check(value)
+    _check(value, refused="" if with_nul else "\0")
     return value
 
 
@@ -63,7 +66,7 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _check(whole: Any) -> None:
+def _check(whole: Any, refused: str) -> None:
     """Raises ValueError if a value cannot be passed on.
 
     Half of a surrogate pair cannot be written as UTF-8, NUL cannot be part of a path, and what is
@@ -72,7 +75,7 @@ def _check(whole: Any) -> None:
     left: list[tuple[tuple[str, ...], Any]] = [((), whole)]
     while left:
         place, value = left.pop()
-        if fault := _fault(value, len(place)):
+        if fault := _fault(value, len(place), refused):
             where = ascii(".".join(place))[1:-1][:MAX_SHOWN]
             raise ValueError(f"{where}: {fault}" if where else fault)
         if isinstance(value, dict):
@@ -81,13 +84,13 @@ def _check(whole: Any) -> None:
             left += [((*place, str(index)), each) for index, each in enumerate(value)]
 
 
-def _fault(value: Any, depth: int) -> str | None:
+def _fault(value: Any, depth: int, refused: str) -> str | None:
     if isinstance(value, float) and not math.isfinite(value):
         return "the number is too large"
     if isinstance(value, dict | list) and depth >= MAX_DEPTH:
         return f"it is nested deeper than {MAX_DEPTH} levels"
     for text in [value] if isinstance(value, str) else value if isinstance(value, dict) else ():
         for character in text:
-            if character == "\0" or "\ud800" <= character <= "\udfff":
+            if character in refused or "\ud800" <= character <= "\udfff":
                 return f"the text contains U+{ord(character):04X}, which is not a character"
     return None

@@ -73,3 +73,10 @@ def test_an_impossible_window_is_refused() -> None:
     words = r"fan\.window_s: Input should be less than or equal to 86400, found 1e\+305"
     with pytest.raises(ModelsConfigError, match=words):
         catalogue.parse(text, "models.json")
+
+
+def test_nul_is_allowed_where_no_text_becomes_a_path() -> None:
+    text = r'{"note": "a\u0000b"}'
+    assert strict_json.loads(text, with_nul=True) == {"note": "a\0b"}
+    with pytest.raises(ValueError, match=r"note: the text contains U\+0000"):
+        strict_json.loads(text)

@@ -14,7 +14,7 @@ class StrictRequest(Request):
 
     async def json(self) -> Any:
         """The value of the body. Raises ValueError, see strict_json.loads."""
-        return strict_json.loads((await self.body()).decode())
+        return strict_json.loads((await self.body()).decode(), with_nul=True)
 
 
 class StrictRoute(APIRoute):
